@@ -1,0 +1,113 @@
+//! Deltas: what travels between replicas and into stores. A snapshot is the delta since nothing.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::{id::ReplicaId, time::Hlc};
+
+/// A run of one writer's commits: those after `since`, up to and including `upto`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Span {
+    /// The writer.
+    pub writer: ReplicaId,
+    /// The receiver must have followed the writer at least this far.
+    pub since: u64,
+    /// The receiver has followed it this far afterwards.
+    pub upto: u64,
+}
+
+/// Content and records a peer lacks. Applied as one step.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Delta {
+    /// Changes of content.
+    pub content: Option<ContentDelta>,
+    /// Changed records, by writer.
+    pub records: Vec<RecordsDelta>,
+}
+
+impl Delta {
+    /// True when it changes nothing.
+    pub fn is_empty(&self) -> bool {
+        self.content.is_none() && self.records.is_empty()
+    }
+}
+
+/// A peer's delta on its way into a document, with the bytes it came in.
+#[derive(Debug, Clone)]
+pub struct Incoming {
+    /// The delta.
+    pub delta: Delta,
+    /// Its encoding, for the log and for forwarding.
+    pub encoded: Bytes,
+    /// The caller's mark: where it came from.
+    pub source: u64,
+}
+
+impl Incoming {
+    /// Decodes a delta.
+    ///
+    /// # Errors
+    /// The bytes are not a delta.
+    pub fn decode(encoded: Bytes, source: u64) -> Result<Self, postcard::Error> {
+        Ok(Self { delta: postcard::from_bytes(&encoded)?, encoded, source })
+    }
+}
+
+/// Changes of content: engine updates and the commits they stand for.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ContentDelta {
+    /// The commits contained.
+    pub spans: Vec<Span>,
+    /// Records of these writers must be known up to these numbers before the content is shown: the other half of the
+    /// promise that one transaction becomes visible at once.
+    pub after: Vec<(ReplicaId, u64)>,
+    /// Engine updates, in order.
+    pub updates: Vec<Bytes>,
+}
+
+/// Changed records of one writer: all of its live records with a number in the span.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecordsDelta {
+    /// The numbers contained.
+    pub span: Span,
+    /// The records, by growing number.
+    pub records: Vec<Record>,
+}
+
+/// What a record is about. The numbers are part of the wire and storage formats.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum RecordKind {
+    /// A value with several writers; see [`Record::context`].
+    Register,
+    /// One writer's share of a sum.
+    Counter,
+    /// State of the agent that writes it.
+    Agent,
+    /// The writer's own entry in the membership.
+    Member,
+}
+
+/// One entry of the lattice: written by one writer only; a higher `seq` replaces a lower one.
+///
+/// Size is bounded by keys times writers, whatever the number of writes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// Numbers all records of this writer in this document, from 1.
+    pub seq: u64,
+    /// What it is about.
+    pub kind: RecordKind,
+    /// Its key.
+    pub key: Arc<str>,
+    /// When it was written.
+    pub hlc: Hlc,
+    /// The writer's own content commits at that time: the record is shown once they are there.
+    pub fence: u64,
+    /// For registers: the records of this key the writer had seen (writer, seq), sorted by writer.
+    pub context: Vec<(ReplicaId, u64)>,
+    /// What it says; see `docs/storage.md` for each kind.
+    pub body: Bytes,
+    /// Ed25519 over the fixed-width form in `docs/wire.md`; present where the document's trust asks for it.
+    pub signature: Option<Bytes>,
+}

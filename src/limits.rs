@@ -1,0 +1,71 @@
+//! Every bound of the library, with its unit and the reason for its size. Layer 0.
+//!
+//! A limit is checked where the value enters; the error names the value and the limit.
+
+use std::time::Duration;
+
+/// Bytes in one segment of a name: long enough for a UUID with a prefix, short enough for a log line.
+pub const NAME_SEGMENT_BYTES: usize = 64;
+/// Segments in a document name.
+pub const NAME_SEGMENTS: usize = 8;
+/// Bytes in the name of a content container, and segments in it (nesting depth).
+pub const CONTAINER_NAME_BYTES: usize = 256;
+/// Nesting of named containers.
+pub const CONTAINER_SEGMENTS: usize = 16;
+/// Bytes in a key of a map or of a record.
+pub const KEY_BYTES: usize = 1024;
+/// Bytes in one value, encoded. Larger things are files.
+pub const VALUE_BYTES: usize = 128 * 1024;
+/// Nesting of one value. serde_json refuses beyond 128; yrs would recurse without limit.
+pub const VALUE_DEPTH: usize = 64;
+
+/// How far a remote stamp may run ahead of our wall clock and still advance our own clock.
+pub const HLC_AHEAD_MS: u64 = 60_000;
+
+/// Bytes of one incremental update (one commit of one writer).
+pub const UPDATE_BYTES: usize = 4 * 1024 * 1024;
+/// Operations, or clock ticks, in one incremental update.
+pub const UPDATE_OPS: u64 = 500_000;
+/// Bytes of a document: also the largest delta or snapshot.
+pub const DOCUMENT_BYTES: usize = 64 * 1024 * 1024;
+/// Clocks at or above this are refused: beyond it yrs wraps.
+pub const CLOCK_MAX: u64 = 1 << 31;
+/// Writers (client ids, actors) in one document.
+pub const DOCUMENT_WRITERS: usize = 4_096;
+/// Dependencies of one automerge change.
+pub const CHANGE_DEPS: usize = 1_024;
+/// Records in one document: keys times writers.
+pub const DOCUMENT_RECORDS: usize = 1_000_000;
+/// Entries in the context of one record: concurrent writers of one key.
+pub const RECORD_CONTEXT: usize = 4_096;
+/// Bytes an engine may hold for missing dependencies; beyond it they are dropped and asked for again.
+pub const PENDING_BYTES: usize = 256 * 1024;
+
+/// Bytes of one frame on the wire. A critical frame waits for at most one of these.
+pub const CHUNK_BYTES: usize = 16 * 1024;
+/// Bytes of one message, reassembled and inflated, on every lane but the lowest.
+pub const MESSAGE_BYTES: usize = 8 * 1024 * 1024;
+/// Bytes of one message on the lowest lane: a whole document.
+pub const BULK_BYTES: usize = DOCUMENT_BYTES + 1024 * 1024;
+/// Bytes accepted before the handshake is done.
+pub const HELLO_BYTES: usize = 8 * 1024;
+/// How long a connection may take over its handshake.
+pub const HELLO_WAIT: Duration = Duration::from_secs(5);
+/// Inflated size over compressed size; LZ4 itself cannot exceed 255.
+pub const INFLATE_RATIO: usize = 255;
+/// Bytes of one application message, and of one presence entry.
+pub const APP_MESSAGE_BYTES: usize = 256 * 1024;
+/// Bytes of one presence entry.
+pub const PRESENCE_BYTES: usize = 4 * 1024;
+/// Presence entries of one document.
+pub const PRESENCE_ENTRIES: usize = 10_000;
+/// The longest time-to-live a presence entry may ask for.
+pub const PRESENCE_TTL_MAX: Duration = Duration::from_secs(300);
+/// Documents one connection may join.
+pub const LINK_DOCUMENTS: usize = 1_024;
+/// Prefixes in one subscription.
+pub const SUBSCRIPTION_PREFIXES: usize = 64;
+/// Refused inputs after which a connection is closed.
+pub const LINK_STRIKES: u32 = 3;
+/// Deltas that may wait for one document while it is loaded or worked on.
+pub const ROOM_INBOX_BYTES: usize = 16 * 1024 * 1024;

@@ -1,0 +1,8 @@
+//! The protocol between two nodes, without I/O. Layer 3: uses `document`; does not know `coordination`.
+//!
+//! A [`Session`] is one connection: it turns packets into messages and messages into packets. It decides what goes
+//! first (lanes), cuts what is large, compresses what gains by it, and answers pings. It knows nothing of rooms.
+
+mod message;
+
+pub use message::{Address, Capabilities, ErrorCode, Hello, Lane, Message, PresenceEntry, Role};
