@@ -3,5 +3,5 @@
 mod delta;
 mod version;
 
-pub use delta::{ContentDelta, Delta, Record, RecordKind, RecordsDelta, Span};
+pub use delta::{ContentDelta, Delta, Incoming, Record, RecordKind, RecordsDelta, Span};
 pub use version::{DigestEntry, Frontier, Seen, Subscription, Version};
