@@ -43,6 +43,8 @@ pub struct Incoming {
     pub encoded: Bytes,
     /// The caller's mark: where it came from.
     pub source: u64,
+    /// The only writer it may bring writes of; `None`: anybody's.
+    pub author: Option<ReplicaId>,
 }
 
 impl Incoming {
@@ -50,8 +52,8 @@ impl Incoming {
     ///
     /// # Errors
     /// The bytes are not a delta.
-    pub fn decode(encoded: Bytes, source: u64) -> Result<Self, postcard::Error> {
-        Ok(Self { delta: postcard::from_bytes(&encoded)?, encoded, source })
+    pub fn decode(encoded: Bytes, source: u64, author: Option<ReplicaId>) -> Result<Self, postcard::Error> {
+        Ok(Self { delta: postcard::from_bytes(&encoded)?, encoded, source, author })
     }
 }
 
