@@ -55,6 +55,8 @@ pub enum TargetState {
     Waiting,
     /// Too many failures: the circuit is open.
     Open,
+    /// Taken off the network by the application.
+    Paused,
 }
 
 #[derive(Debug)]
@@ -62,6 +64,7 @@ enum Phase {
     Dialing,
     Up,
     Waiting { until: Monotonic, open: bool },
+    Paused,
 }
 
 #[derive(Debug)]
@@ -84,7 +87,10 @@ impl Connector {
 
     pub(super) fn add(&mut self, target: TargetId, now: Monotonic) {
         let phase = Phase::Waiting { until: now, open: false };
-        self.targets.entry(target).or_insert(Target { phase, failures: 0 });
+        let target = self.targets.entry(target).or_insert(Target { phase: Phase::Paused, failures: 0 });
+        if matches!(target.phase, Phase::Paused) {
+            *target = Target { phase, failures: 0 };
+        }
     }
 
     pub(super) fn remove(&mut self, target: TargetId) {
@@ -93,6 +99,13 @@ impl Connector {
 
     pub(super) fn is_empty(&self) -> bool {
         self.targets.is_empty()
+    }
+
+    /// No dials to a target until it is added again.
+    pub(super) fn pause(&mut self, target: TargetId) {
+        if let Some(target) = self.targets.get_mut(&target) {
+            target.phase = Phase::Paused;
+        }
     }
 
     /// Targets to dial now.
@@ -127,7 +140,7 @@ impl Connector {
     /// A working connection was lost. `retry_after` is the peer's own wish, when it said goodbye.
     pub(super) fn lost(&mut self, id: TargetId, retry_after: Option<Duration>, now: Monotonic, dice: &mut Dice) {
         let first = self.backoff.first_retry;
-        if let Some(target) = self.targets.get_mut(&id) {
+        if let Some(target) = self.targets.get_mut(&id).filter(|target| !matches!(target.phase, Phase::Paused)) {
             let wait = retry_after.unwrap_or(Duration::ZERO).min(self.backoff.breaker_open) + dice.jitter(first);
             target.phase = Phase::Waiting { until: now + wait, open: false };
         }
@@ -136,6 +149,9 @@ impl Connector {
     /// A dial failed.
     pub(super) fn failed(&mut self, id: TargetId, now: Monotonic, dice: &mut Dice) {
         let Some(target) = self.targets.get_mut(&id) else { return };
+        if matches!(target.phase, Phase::Paused) {
+            return;
+        }
         target.failures = target.failures.saturating_add(1);
         let open = target.failures >= self.backoff.breaker_failures;
         let wait = if open {
@@ -152,6 +168,7 @@ impl Connector {
             let state = match target.phase {
                 Phase::Dialing => TargetState::Dialing,
                 Phase::Up => TargetState::Up,
+                Phase::Paused => TargetState::Paused,
                 Phase::Waiting { open: true, .. } => TargetState::Open,
                 Phase::Waiting { open: false, .. } => TargetState::Waiting,
             };

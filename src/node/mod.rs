@@ -227,6 +227,11 @@ impl Node {
         self.hub.has_targets = !self.connector.is_empty();
     }
 
+    /// Does not dial a target until it is added again; its connection, if any, is the driver's to close.
+    pub fn pause_target(&mut self, target: TargetId) {
+        self.connector.pause(target);
+    }
+
     /// Takes in what happened.
     pub fn handle(&mut self, input: Input, now: Moment) {
         self.hub.now = now;
