@@ -149,6 +149,26 @@ pub struct Counters {
     pub acks: u64,
 }
 
+impl Counters {
+    /// Adds another node's counts.
+    pub fn add(&mut self, other: Self) {
+        self.deltas_in += other.deltas_in;
+        self.deltas_out += other.deltas_out;
+        self.bytes_out += other.bytes_out;
+        self.batches += other.batches;
+        self.changes += other.changes;
+        self.conflations += other.conflations;
+        self.catch_ups += other.catch_ups;
+        self.snapshots += other.snapshots;
+        self.snapshots_shared += other.snapshots_shared;
+        self.resyncs += other.resyncs;
+        self.refused += other.refused;
+        self.quarantines += other.quarantines;
+        self.appends += other.appends;
+        self.acks += other.acks;
+    }
+}
+
 /// What a node knows about one document right now.
 #[derive(Debug, Clone, Serialize)]
 pub struct DocumentStatus {

@@ -636,6 +636,11 @@ impl Node {
         }
     }
 
+    /// What the store last said when it failed, while it has not recovered.
+    pub fn store_error(&self) -> Option<String> {
+        self.rooms.values().find_map(|room| room.log.last_error.as_ref()).map(ToString::to_string)
+    }
+
     /// True when nothing waits for the store.
     pub fn is_settled(&self) -> bool {
         self.rooms.values().all(|room| room.log.is_settled())

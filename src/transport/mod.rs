@@ -12,6 +12,8 @@ mod websocket;
 
 pub use memory::{MemoryTransport, memory_pair};
 #[cfg(feature = "websocket")]
+pub(crate) use websocket::SUBPROTOCOL;
+#[cfg(feature = "websocket")]
 pub use websocket::{WebSocketTransport, accept_websocket, connect_websocket, websocket_config};
 
 /// Why a transport ended.
