@@ -236,7 +236,13 @@ impl Agent {
         self.open_id(id.clone(), EngineKind::Yrs, Subscription::default()).await?;
         // The application's handles come and go; this one stays as long as the agent.
         self.inner.host.with(|node, now| node.open(id, EngineKind::Yrs, Subscription::default(), now))?;
-        let member = Member::new(self.name().clone(), self.inner.identity.incarnation, "agent");
+        let member = Member {
+            agent: self.name().clone(),
+            incarnation: self.inner.identity.incarnation,
+            role: "agent".to_owned(),
+            joined_ms: crate::driver::wall_ms(),
+            addresses: Vec::new(),
+        };
         DocumentRef::new(&self.inner.host, id.clone()).write(|tx| tx.enter(&member))
     }
 
