@@ -249,14 +249,13 @@ impl AgentDocument {
         let mut path = String::new();
         loop {
             let theirs = self.ask_digest(link, &path).await?;
-            let ours = self.read(|document| document.digest(&path))??;
-            let Some(differing) = first_differing(&ours, &theirs) else {
-                return Ok((!path.is_empty()).then_some(path));
-            };
-            if differing == path || differing.matches('/').count() >= 2 {
-                return Ok(Some(differing));
+            // What only the other side has is unknown here, and differs.
+            let ours = self.read(|document| document.digest(&path))?.unwrap_or_default();
+            match first_differing(&ours, &theirs) {
+                None => return Ok((!path.is_empty()).then_some(path)),
+                Some(differing) if differing.len() <= path.len() => return Ok(Some(path)),
+                Some(differing) => path = differing,
             }
-            path = differing;
         }
     }
 
@@ -272,6 +271,10 @@ impl AgentDocument {
                             && (*from, document, of.as_str()) == (link, &self.open.id, path)
                         {
                             return Ok(entries.clone());
+                        }
+                        if matches!(&*event, Event::Refused { document: Some(of), .. } if *of == self.open.id) {
+                            // The peer has nothing at that path.
+                            return Ok(Vec::new());
                         }
                     }
                     Ok(None) => return Err(AgentError::Closed),

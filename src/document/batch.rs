@@ -50,7 +50,7 @@ impl Delta {
     pub fn filtered(&self, subscription: &Subscription) -> Self {
         let mut filtered = self.clone();
         for run in &mut filtered.records {
-            run.records.retain(|record| subscription.wants(&record.path()));
+            run.records.retain(|record| subscription.wants(&format!("{}/{}", record.kind.section().as_str(), record.key)));
         }
         filtered
     }
