@@ -152,6 +152,6 @@ mod tests {
         let batch = Batch { header: Bytes::from_static(b"yrs"), entries: vec![Bytes::from_static(b"one")] };
         let row = seal_value(LOG, &row_key("stage", 1), &batch).unwrap();
         let hex: String = row.iter().map(|byte| format!("{byte:02x}")).collect();
-        assert_eq!(hex, "");
+        assert_eq!(hex, "f924a82420b8bdcd8182eac015f9b919382cef3adbf206952aa329bb78e28af50379727301036f6e65");
     }
 }

@@ -8,6 +8,7 @@
 use std::{
     fmt,
     fs::File,
+    io::ErrorKind,
     path::{Path, PathBuf},
 };
 
@@ -135,7 +136,7 @@ impl Store for RedbStore {
     }
 }
 
-fn open_error(path: &Path, reason: impl fmt::Display) -> StoreError {
+pub(super) fn open_error(path: &Path, reason: impl fmt::Display) -> StoreError {
     StoreError::Open { path: path.display().to_string(), reason: reason.to_string() }
 }
 
@@ -158,7 +159,7 @@ pub(super) fn check_file(path: &Path) -> Result<u64, StoreError> {
     Ok(bytes)
 }
 
-fn open_file(path: &Path) -> Result<Database, StoreError> {
+pub(super) fn open_file(path: &Path) -> Result<Database, StoreError> {
     check_file(path)?;
     let outcome = guarded(|| {
         let database =
@@ -174,7 +175,7 @@ fn open_file(path: &Path) -> Result<Database, StoreError> {
 fn create_file(path: &Path) -> Result<Database, StoreError> {
     let provisional = beside(path, "new");
     let created = match create_database(&provisional) {
-        Err(DatabaseError::Storage(StorageError::Corrupted(_))) => {
+        Err(error) if is_rubbish(&error) => {
             // Left behind by a crash during creation: it never held anything.
             std::fs::remove_file(&provisional).map_err(|error| open_error(path, error))?;
             create_database(&provisional)
@@ -194,6 +195,16 @@ fn create_file(path: &Path) -> Result<Database, StoreError> {
     initialise(&database).map_err(|reason| open_error(path, reason))?;
     rename(&provisional, path).map_err(|error| open_error(path, error))?;
     Ok(database)
+}
+
+fn is_rubbish(error: &DatabaseError) -> bool {
+    match error {
+        DatabaseError::Storage(StorageError::Corrupted(_)) => true,
+        DatabaseError::Storage(StorageError::Io(error)) => {
+            matches!(error.kind(), ErrorKind::InvalidData | ErrorKind::UnexpectedEof)
+        }
+        _ => false,
+    }
 }
 
 pub(super) fn create_database(path: &Path) -> Result<Database, DatabaseError> {

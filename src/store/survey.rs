@@ -42,6 +42,11 @@ pub(super) struct Survey {
 }
 
 impl Survey {
+    /// Of a document that could not be read at all.
+    pub(super) fn nothing(what: String) -> Self {
+        Self { damage: vec![what], found: true, ..Self::default() }
+    }
+
     pub(super) fn last(&self) -> u64 {
         self.upto + self.entries.len() as u64
     }
