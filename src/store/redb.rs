@@ -294,3 +294,228 @@ pub(super) fn write_note(database: &Database, name: &str, note: &[u8]) -> Result
     insert().map_err(reason_of)?;
     transaction.commit().map_err(|error| error.to_string())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io,
+        sync::{Arc, Mutex},
+    };
+
+    use ::redb::StorageBackend;
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::{id::DocumentId, store::StoredDocument, time::Dice};
+
+    /// A disk that forgets: what was written since the last flush may be lost in part when the power goes.
+    #[derive(Debug, Default)]
+    struct Platters {
+        flushed: Vec<u8>,
+        current: Vec<u8>,
+        unflushed: Vec<Change>,
+        /// Changes and flushes until the disk fails, and whether it stays failed.
+        fails: Option<(u64, bool)>,
+    }
+
+    #[derive(Debug, Clone)]
+    enum Change {
+        Length(usize),
+        Bytes(usize, Vec<u8>),
+    }
+
+    impl Change {
+        fn apply(&self, image: &mut Vec<u8>) {
+            match self {
+                Self::Length(len) => image.resize(*len, 0),
+                Self::Bytes(at, bytes) => {
+                    image.resize(image.len().max(at + bytes.len()), 0);
+                    image[*at..at + bytes.len()].copy_from_slice(bytes);
+                }
+            }
+        }
+    }
+
+    impl Platters {
+        fn strain(&mut self) -> io::Result<()> {
+            match &mut self.fails {
+                Some((0, stays)) => {
+                    if !*stays {
+                        self.fails = None;
+                    }
+                    Err(io::Error::other("the disk failed"))
+                }
+                Some((left, _)) => {
+                    *left -= 1;
+                    Ok(())
+                }
+                None => Ok(()),
+            }
+        }
+
+        fn change(&mut self, change: Change) -> io::Result<()> {
+            self.strain()?;
+            change.apply(&mut self.current);
+            self.unflushed.push(change);
+            Ok(())
+        }
+
+        /// What is on the disk after a power cut: any of the unflushed changes, and any sectors of each.
+        fn after_power_cut(&self, dice: &mut Dice) -> Vec<u8> {
+            let mut image = self.flushed.clone();
+            for change in &self.unflushed {
+                match change {
+                    Change::Length(_) if dice.chance(50) => change.apply(&mut image),
+                    Change::Length(_) => {}
+                    Change::Bytes(at, bytes) => {
+                        for (number, sector) in bytes.chunks(512).enumerate() {
+                            if dice.chance(50) {
+                                Change::Bytes(at + number * 512, sector.to_vec()).apply(&mut image);
+                            }
+                        }
+                    }
+                }
+            }
+            image
+        }
+    }
+
+    #[derive(Debug, Clone, Default)]
+    struct Disk(Arc<Mutex<Platters>>);
+
+    impl StorageBackend for Disk {
+        fn len(&self) -> io::Result<u64> {
+            Ok(self.0.lock().unwrap().current.len() as u64)
+        }
+
+        fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+            let platters = self.0.lock().unwrap();
+            let at = usize::try_from(offset).unwrap();
+            let bytes = platters.current.get(at..at + out.len()).ok_or(ErrorKind::UnexpectedEof)?;
+            out.copy_from_slice(bytes);
+            Ok(())
+        }
+
+        fn set_len(&self, len: u64) -> io::Result<()> {
+            self.0.lock().unwrap().change(Change::Length(usize::try_from(len).unwrap()))
+        }
+
+        fn sync_data(&self) -> io::Result<()> {
+            let mut platters = self.0.lock().unwrap();
+            platters.strain()?;
+            platters.flushed = platters.current.clone();
+            platters.unflushed.clear();
+            Ok(())
+        }
+
+        fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+            self.0.lock().unwrap().change(Change::Bytes(usize::try_from(offset).unwrap(), data.to_vec()))
+        }
+    }
+
+    impl Disk {
+        fn open(&self) -> Result<RedbStore, StoreError> {
+            let disk = self.clone();
+            let opener = move || {
+                let path = Path::new("disk");
+                let fresh = disk.0.lock().unwrap().current.is_empty();
+                let backend = disk.clone();
+                let open = move || Database::builder().create_with_backend(backend);
+                let database = guarded(open).unwrap().map_err(|error| database_error(path, &error))?;
+                if fresh {
+                    initialise(&database).map_err(|reason| open_error(path, reason))?;
+                }
+                check_format(path, &database)?;
+                Ok(database)
+            };
+            let database = opener()?;
+            Ok(RedbStore { opener: Box::new(opener), database: Some(database) })
+        }
+    }
+
+    fn append(number: u64) -> StoreTask {
+        let entry = Bytes::from(format!("{number} {}", "x".repeat(usize::try_from(number).unwrap() * 37 % 5_000)));
+        StoreTask::Append {
+            document: DocumentId::new("stage").unwrap(),
+            header: Bytes::new(),
+            entries: vec![entry.clone(), entry],
+        }
+    }
+
+    fn load(store: &mut RedbStore) -> StoredDocument {
+        let answers = store.commit(&[StoreTask::Load { document: DocumentId::new("stage").unwrap() }]);
+        match answers.into_iter().next() {
+            Some(Ok(StoreDone::Loaded(found))) => found.unwrap_or_default(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// The numbers of the appends kept, each of which was kept whole.
+    fn kept(found: &StoredDocument) -> Vec<u64> {
+        let numbers: Vec<u64> = found
+            .entries
+            .iter()
+            .map(|entry| std::str::from_utf8(entry).unwrap().split(' ').next().unwrap().parse().unwrap())
+            .collect();
+        numbers.chunks(2).for_each(|pair| assert_eq!(pair[0], pair[1]));
+        assert_eq!(found.last, numbers.len() as u64);
+        numbers.chunks(2).map(|pair| pair[0]).collect()
+    }
+
+    #[test]
+    fn a_power_cut_at_any_moment_loses_nothing_acknowledged() {
+        let mut dice = Dice::new(17);
+        for round in 0..150 {
+            let disk = Disk::default();
+            let mut store = disk.open().unwrap();
+            disk.0.lock().unwrap().fails = Some((dice.below(200), true));
+            let mut durable = 0;
+            for number in 1.. {
+                match &store.commit(&[append(number)])[0] {
+                    Ok(_) => durable = number,
+                    Err(error) => {
+                        assert!(error.is_retryable(), "round {round}: {error}");
+                        break;
+                    }
+                }
+            }
+            let image = disk.0.lock().unwrap().after_power_cut(&mut dice);
+            let platters = Platters { flushed: image.clone(), current: image, ..Platters::default() };
+            let mut store = Disk(Arc::new(Mutex::new(platters))).open().unwrap();
+            let numbers = kept(&load(&mut store));
+            let count = numbers.len() as u64;
+            assert!(numbers.into_iter().eq(1..=count), "round {round}");
+            // The append under way may have become durable just before the power went, but none after it.
+            assert!((durable..=durable + 1).contains(&count), "round {round}: {durable} durable, {count} kept");
+        }
+    }
+
+    #[test]
+    fn one_failure_anywhere_in_a_commit_fails_it_and_the_next_one_succeeds() {
+        let mut failures = 0;
+        for at in 0..400 {
+            let disk = Disk::default();
+            let mut store = disk.open().unwrap();
+            assert!(store.commit(&[append(1)])[0].is_ok());
+            disk.0.lock().unwrap().fails = Some((at, false));
+            let failed = store.commit(&[append(2), append(3)]);
+            let ran_out = disk.0.lock().unwrap().fails.take().is_some();
+            if ran_out {
+                // The commit needed fewer operations than that.
+                break;
+            }
+            if failed[0].is_err() {
+                failures += 1;
+                assert!(
+                    failed.iter().all(|answer| matches!(answer, Err(StoreError::Write { .. }))),
+                    "{at}: {failed:?}"
+                );
+            }
+            assert!(store.commit(&[append(4)])[0].is_ok(), "failure at {at}: the store did not recover");
+            let numbers = kept(&load(&mut store));
+            // Both appends of the failed batch or neither, as the documentation of the error says.
+            assert!(numbers == [1, 4] || numbers == [1, 2, 3, 4], "failure at {at}: {numbers:?}");
+        }
+        assert!(failures > 3, "{failures}");
+    }
+}
