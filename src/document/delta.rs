@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use super::DocumentError;
 use crate::{id::ReplicaId, time::Hlc};
 
 /// A run of one writer's commits: those after `since`, up to and including `upto`.
@@ -37,8 +38,11 @@ impl Delta {
     ///
     /// # Errors
     /// None in practice: every field has an encoding.
-    pub fn encode(&self) -> Result<Bytes, postcard::Error> {
-        postcard::to_stdvec(self).map(Bytes::from)
+    pub fn encode(&self) -> Result<Bytes, DocumentError> {
+        let encoded = postcard::to_stdvec(self);
+        encoded
+            .map(Bytes::from)
+            .map_err(|error| DocumentError::Serialize { path: "delta".to_owned(), reason: error.to_string() })
     }
 }
 
