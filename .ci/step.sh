@@ -2,6 +2,7 @@
 
 step_rows=()
 step_failed=
+SECONDS=0
 
 step() { # name command...
     local name=$1 start=$SECONDS status=0
