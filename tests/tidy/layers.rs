@@ -7,12 +7,13 @@ use crate::{
 
 /// Modules by layer, lowest first. A module uses lower layers only; on its own layer it uses nobody but itself, except
 /// in layer 0, whose modules are one vocabulary.
-const LAYERS: [&[&str]; 7] = [
+const LAYERS: [&[&str]; 8] = [
     &["id", "time", "limits", "error"],
     &["engine", "transport", "store"],
     &["document"],
     &["sync", "coordination"],
     &["node"],
+    &["driver"],
     &["agent", "relay", "sim"],
     &["cli", "main"],
 ];
