@@ -10,7 +10,7 @@ use aepoch::{
 };
 
 /// Both engines: what is shared must not depend on the choice.
-pub(crate) const ENGINES: [EngineKind; 2] = [EngineKind::Yrs, EngineKind::Yrs];
+pub(crate) const ENGINES: [EngineKind; 2] = [EngineKind::Yrs, EngineKind::Automerge];
 
 /// Far longer than anything here takes: a test that waits this long has failed.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -88,5 +88,8 @@ pub(crate) async fn converged(documents: &[&AgentDocument]) {
 /// Waits for everything local to be durable.
 pub(crate) async fn flushed(document: &AgentDocument) {
     let flush = tokio::time::timeout(PATIENCE, document.flush());
-    flush.await.expect("flush ends").expect("flush succeeds");
+    match flush.await {
+        Ok(flushed) => flushed.unwrap(),
+        Err(_) => panic!("flush does not end: {:?}", document.status()),
+    }
 }
