@@ -119,7 +119,7 @@ impl AgentBuilder {
         };
         let clock = Clock::start();
         let node = Node::new(config, clock.now());
-        Agent::start(self, identity, node, clock, |done| Arc::new(StoreThread::spawn(store, WriterConfig::default(), done)))
-            .await
+        let spawn = |done| Ok(Arc::new(StoreThread::spawn(store, WriterConfig::default(), done)?));
+        Agent::start(self, identity, node, clock, spawn).await
     }
 }

@@ -181,7 +181,7 @@ impl Agent {
         identity: Identity,
         node: Node,
         clock: Clock,
-        store: impl FnOnce(Box<dyn FnMut(Answers) + Send>) -> Arc<StoreThread>,
+        store: impl FnOnce(Box<dyn FnMut(Answers) + Send>) -> Result<Arc<StoreThread>, StoreError>,
     ) -> Result<Self, AgentError> {
         let (events, _) = broadcast::channel(events::EVENTS_KEPT);
         let (progress, last_ack, traffic) = (Arc::new(Notify::new()), Arc::new(Mutex::new(None)), Arc::default());
@@ -193,7 +193,7 @@ impl Agent {
                     host.stored(id, result);
                 }
             }
-        }));
+        }))?;
         let outside = Surroundings {
             relays: builder.relays.clone(),
             events: events.clone(),

@@ -48,7 +48,7 @@ impl Default for WriterConfig {
 /// Dropping it, or [`close`](Self::close), commits and answers everything submitted before it returns.
 pub struct StoreThread {
     shared: Arc<Shared>,
-    thread: Option<JoinHandle<()>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl fmt::Debug for StoreThread {
@@ -80,7 +80,7 @@ impl StoreThread {
             .name("aepoch-store".to_owned())
             .spawn(move || writer.run())
             .map_err(|error| StoreError::Open { path: "(thread)".to_owned(), reason: error.to_string() })?;
-        Ok(Self { shared, thread: Some(thread) })
+        Ok(Self { shared, thread: Mutex::new(Some(thread)) })
     }
 
     /// Hands a task over and returns at once. `id` comes back with the answer; callers that share the thread keep
@@ -98,20 +98,22 @@ impl StoreThread {
         self.shared.lock().bytes
     }
 
-    /// Commits and answers everything submitted, then gives the file back.
-    pub fn close(self) {
-        drop(self);
+    /// Commits and answers everything submitted, then gives the file back. Later tasks are never answered.
+    pub fn close(&self) {
+        self.shared.lock().closing = true;
+        self.shared.wake.notify_one();
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        // The last owner may be `done` itself, on the very thread that would be waited for.
+        if let Some(thread) = thread.filter(|thread| thread.thread().id() != thread::current().id()) {
+            // A panic of `done` has already been reported on its own thread.
+            let _ = thread.join();
+        }
     }
 }
 
 impl Drop for StoreThread {
     fn drop(&mut self) {
-        self.shared.lock().closing = true;
-        self.shared.wake.notify_one();
-        if let Some(thread) = self.thread.take() {
-            // A panic of `done` has already been reported on its own thread.
-            let _ = thread.join();
-        }
+        self.close();
     }
 }
 

@@ -5,19 +5,18 @@ use crate::{
     tree::File,
 };
 
-/// Modules by layer, lowest first. A module uses itself, lower layers, and what its own layer shares.
-const LAYERS: [&[&str]; 7] = [
+/// Modules by layer, lowest first. A module uses lower layers only; on its own layer it uses nobody but itself, except
+/// in layer 0, whose modules are one vocabulary.
+const LAYERS: [&[&str]; 8] = [
     &["id", "time", "limits", "error"],
     &["engine", "transport", "store"],
     &["document"],
     &["sync", "coordination"],
     &["node"],
-    &["driver", "agent", "relay", "sim"],
+    &["driver"],
+    &["agent", "relay", "sim"],
     &["cli", "main"],
 ];
-
-/// Modules their own layer may use: layer 0 is one vocabulary, and agents and relays are driven alike.
-const SHARED: [&str; 5] = ["id", "time", "limits", "error", "driver"];
 
 /// Modules that run on every platform and in the simulator, from arguments alone.
 const CORE: [&str; 5] = ["engine", "document", "coordination", "sync", "node"];
@@ -66,8 +65,7 @@ pub(crate) fn upward(files: &[File]) -> Vec<String> {
         let Some(height) = layer(user) else { continue };
         for (line, used) in edges(&file.path, &tokens(&file.text)) {
             let Some(used_height) = layer(&used) else { continue };
-            let shared = used_height == height && SHARED.contains(&used.as_str());
-            let allowed = used == user || used_height < height || shared;
+            let allowed = used == user || used_height < height || (height == 0 && used_height == 0);
             if !allowed {
                 complaints.push(format!(
                     "{}:{line}: `{user}` (layer {height}) uses `{used}` (layer {used_height}); dependencies point down",
