@@ -99,7 +99,7 @@ fn twenty_thousand_damaged_updates_neither_abort_nor_leave_an_unloadable_documen
                     println!("round {round}: {reason}");
                 }
                 content = engine(1);
-                deliver(&mut content, &[snapshot.clone()]).unwrap();
+                deliver(&mut content, std::slice::from_ref(&snapshot)).unwrap();
             }
         }
     }
@@ -298,8 +298,8 @@ fn one_number_used_for_two_changes_is_found() {
     let both = [&first[..], &second].concat();
     assert_eq!(refusal(&both), "two changes of writer 1 numbered 1");
     let mut peer = engine(2);
-    deliver(&mut peer, &[first.clone()]).unwrap();
-    let error = deliver(&mut peer, &[second.clone()]).unwrap_err();
+    deliver(&mut peer, std::slice::from_ref(&first)).unwrap();
+    let error = deliver(&mut peer, std::slice::from_ref(&second)).unwrap_err();
     assert!(
         matches!(&error, EngineError::Refused { reason } if reason == "two changes of writer 1 numbered 1"),
         "{error}"
@@ -318,7 +318,7 @@ fn a_flood_of_changes_whose_dependencies_never_come_is_counted_and_can_be_droppe
         let mut missing = [0; 32];
         missing[..8].copy_from_slice(&dice.next().to_be_bytes());
         let orphan = Forged { deps: vec![missing], seq: round + 1, start_op: 5, ..Forged::nulls(9, 1) }.bytes();
-        assert!(matches!(deliver(&mut content, &[orphan.clone()]), Err(EngineError::Gap { .. })));
+        assert!(matches!(deliver(&mut content, std::slice::from_ref(&orphan)), Err(EngineError::Gap { .. })));
         let applied = deliver_unordered(&mut content, &[orphan]).unwrap();
         assert!(applied.pending && !applied.changed);
         assert!(content.pending() > last && content.pending() - last < 512);
@@ -443,7 +443,7 @@ fn a_mark_that_ends_before_it_begins_is_refused_because_it_could_not_be_loaded()
     let honest = edit(&mut other, |transaction| {
         transaction.mark(&text, Mark::new("u".to_owned(), true, 1, 4), ExpandMark::Both).unwrap();
     });
-    deliver(&mut content, &[honest.clone()]).unwrap();
+    deliver(&mut content, std::slice::from_ref(&honest)).unwrap();
     // Exchanging the elements both ends follow turns the mark around.
     let (_, body) = body_of(&honest);
     let mut turned = None;
