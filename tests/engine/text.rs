@@ -1,6 +1,6 @@
 //! Positions in texts count Unicode scalar values, whatever the engine counts inside.
 
-use aepoch::engine::{Op, TextSpan};
+use aepoch::engine::{EngineKind, Op, TextSpan};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
