@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{Document, DocumentError, Transaction};
-use crate::{engine::Value, error::Fault};
+use crate::engine::Value;
 
 /// A way to a document. Implemented by whoever owns documents, and by [`Planned`] inside a transaction.
 pub trait Access {
@@ -23,33 +23,6 @@ pub trait Access {
     /// # Errors
     /// The document cannot be reached, or refused the transaction: nothing was changed.
     fn write<R>(&self, f: impl FnOnce(&mut Transaction<'_>) -> Result<R, DocumentError>) -> Result<R, Self::Error>;
-}
-
-/// Why a handle could not do its work: for owners of documents that can go away.
-#[derive(Debug, Clone, thiserror::Error)]
-#[non_exhaustive]
-pub enum AccessError {
-    /// The document refused.
-    #[error(transparent)]
-    Document(#[from] DocumentError),
-    /// The owner has closed the document or stopped.
-    #[error("the document has been closed")]
-    Closed,
-}
-
-impl AccessError {
-    /// Who has to change something.
-    pub const fn fault(&self) -> Fault {
-        match self {
-            Self::Document(error) => error.fault(),
-            Self::Closed => Fault::Caller,
-        }
-    }
-
-    /// True when the same call may succeed later.
-    pub const fn is_retryable(&self) -> bool {
-        matches!(self, Self::Document(error) if error.is_retryable())
-    }
 }
 
 /// The way to a document from inside a transaction: writes join the transaction.

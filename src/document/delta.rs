@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use super::DocumentError;
 use crate::{id::ReplicaId, time::Hlc};
 
 /// A run of one writer's commits: those after `since`, up to and including `upto`.
@@ -37,8 +38,11 @@ impl Delta {
     ///
     /// # Errors
     /// None in practice: every field has an encoding.
-    pub fn encode(&self) -> Result<Bytes, postcard::Error> {
-        postcard::to_stdvec(self).map(Bytes::from)
+    pub fn encode(&self) -> Result<Bytes, DocumentError> {
+        let encoded = postcard::to_stdvec(self);
+        encoded
+            .map(Bytes::from)
+            .map_err(|error| DocumentError::Serialize { path: "delta".to_owned(), reason: error.to_string() })
     }
 }
 
@@ -51,6 +55,8 @@ pub struct Incoming {
     pub encoded: Bytes,
     /// The caller's mark: where it came from.
     pub source: u64,
+    /// The only writer it may bring writes of; `None`: anybody's.
+    pub author: Option<ReplicaId>,
 }
 
 impl Incoming {
@@ -58,9 +64,9 @@ impl Incoming {
     ///
     /// # Errors
     /// The bytes are not a delta, or more follow it.
-    pub fn decode(encoded: Bytes, source: u64) -> Result<Self, postcard::Error> {
+    pub fn decode(encoded: Bytes, source: u64, author: Option<ReplicaId>) -> Result<Self, postcard::Error> {
         match postcard::take_from_bytes(&encoded)? {
-            (delta, []) => Ok(Self { delta, encoded, source }),
+            (delta, []) => Ok(Self { delta, encoded, source, author }),
             // Bytes that nobody reads would still be stored and forwarded.
             _ => Err(postcard::Error::DeserializeBadEncoding),
         }

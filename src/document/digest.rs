@@ -20,6 +20,11 @@ const TEXT_RUN: usize = 256;
 const RECORD_KINDS: [RecordKind; 4] =
     [RecordKind::Register, RecordKind::Counter, RecordKind::Agent, RecordKind::Member];
 
+/// A digest as text: lower-case hexadecimal.
+pub fn hex(digest: &[u8]) -> String {
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 impl Document {
     /// One hash for all that is visible here. Equal on both engines for equal values; writers of records count.
     ///

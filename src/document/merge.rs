@@ -27,8 +27,9 @@ pub struct AppliedDeltas {
     pub known: usize,
     /// Those refused, by the caller's mark; nothing of them was kept.
     pub refused: Vec<(u64, DocumentError)>,
-    /// Something waits for what has not arrived, or was dropped for want of room: ask for a resync.
-    pub waiting: bool,
+    /// Something waits for what has not arrived, or was dropped for want of room: ask its bringer (the caller's mark)
+    /// for a resync.
+    pub waiting_on: Option<u64>,
     /// What changed, in order; empty unless asked for.
     pub patches: Vec<Patch>,
 }
@@ -37,7 +38,6 @@ pub struct AppliedDeltas {
 #[derive(Debug)]
 pub(super) struct Held {
     pub(super) incoming: Incoming,
-    author: Option<ReplicaId>,
 }
 
 /// A delta that passed every check which does not need the engine to have run.
@@ -67,8 +67,7 @@ pub(super) type Before = BTreeMap<Slot, (Option<Value>, ReplicaId)>;
 
 impl Document {
     /// Merges deltas. Each takes effect as a whole, after those it builds on; one that arrives too early waits, and
-    /// all that can take effect together reach the engine as one batch. With `author`, all of `incoming` must have
-    /// been written by that replica.
+    /// all that can take effect together reach the engine as one batch.
     ///
     /// # Errors
     /// `Poisoned`: the engine failed half-way, and the document must be rebuilt. What is wrong with single deltas is
@@ -76,7 +75,6 @@ impl Document {
     pub fn apply(
         &mut self,
         incoming: Vec<Incoming>,
-        author: Option<ReplicaId>,
         wall_ms: u64,
         watch: bool,
     ) -> Result<AppliedDeltas, DocumentError> {
@@ -84,8 +82,8 @@ impl Document {
         let mut outcome = AppliedDeltas::default();
         let mut queue: Vec<Held> = self.held.drain(..).collect();
         for incoming in incoming {
-            match check_delta(&incoming.delta, author) {
-                Ok(()) => queue.push(Held { incoming, author }),
+            match check_delta(&incoming.delta, incoming.author) {
+                Ok(()) => queue.push(Held { incoming }),
                 Err(error) => outcome.refused.push((incoming.source, error)),
             }
         }
@@ -102,7 +100,7 @@ impl Document {
                 break;
             }
         }
-        outcome.waiting = !queue.is_empty();
+        outcome.waiting_on = queue.last().map(|held| held.incoming.source);
         self.hold(queue);
         Ok(outcome)
     }
@@ -146,7 +144,7 @@ impl Document {
         let (records, bytes) = self.check_room(ahead, delta)?;
         self.check_writers(ahead, delta)?;
         if content_new {
-            match ahead.admission.admit(self.engine.as_ref(), &info, held.author) {
+            match ahead.admission.admit(self.engine.as_ref(), &info, held.incoming.author) {
                 Ok(()) => {}
                 Err(EngineError::Gap { .. }) => return Ok(Verdict::Hold),
                 Err(error) => return Err(error.into()),

@@ -1,6 +1,7 @@
 //! Replicated documents: content held by an engine, and records of our own. Layer 2: uses `engine`.
 
 mod access;
+mod batch;
 mod canonical;
 mod delta;
 mod difference;
@@ -15,8 +16,9 @@ mod replica;
 mod transaction;
 mod version;
 
-pub use access::{Access, AccessError, Planned};
+pub use access::{Access, Planned};
 pub use delta::{ContentDelta, Delta, Incoming, Record, RecordKind, RecordsDelta, Span};
+pub use digest::hex;
 pub use error::DocumentError;
 pub use handles::{AgentState, Counter, List, Map, Register, RichText, Set};
 pub use merge::AppliedDeltas;

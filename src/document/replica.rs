@@ -64,17 +64,16 @@ impl Document {
         let numbered = snapshot.into_iter().map(|bytes| (0, bytes)).chain((1..).zip(entries));
         let incoming = numbered
             .map(|(position, bytes)| {
-                Incoming::decode(bytes.clone(), position)
+                Incoming::decode(bytes.clone(), position, None)
                     .map_err(|error| DocumentError::Unreadable { what: "stored delta", reason: error.to_string() })
             })
             .collect::<Result<Vec<_>, _>>()?;
         // Without a wall clock no foreign stamp is witnessed; a later write witnesses those of its own slot.
-        let applied = document.apply(incoming, None, 0, false)?;
+        let applied = document.apply(incoming, 0, false)?;
         if let Some((_, error)) = applied.refused.into_iter().next() {
             return Err(error);
         }
-        if applied.waiting {
-            let entry = document.held.front().map_or(0, |held| held.incoming.source);
+        if let Some(entry) = applied.waiting_on {
             return Err(DocumentError::Incomplete { entry: usize::try_from(entry).unwrap_or(usize::MAX) });
         }
         Ok(document)
