@@ -32,6 +32,12 @@ impl Failure {
         Self { code: 3, message: message.into() }
     }
 
+    /// The same failure, with one more thing to know.
+    pub(crate) fn with(mut self, more: impl std::fmt::Display) -> Self {
+        self.message = format!("{}; {more}", self.message);
+        self
+    }
+
     /// Says it and gives the exit code.
     pub(super) fn report(self, output: &Output) -> ExitCode {
         output.error(&self.message, self.code);
