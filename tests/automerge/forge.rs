@@ -1,0 +1,1 @@
+//! Chunks written by hand, and changes made by another program.

@@ -1,0 +1,9 @@
+//! What every content engine promises, checked on each engine of the build through the public API alone, and what no
+//! peer may do to one. Random scripts are small and many: the laws fail, if at all, on a handful of operations.
+
+mod laws;
+mod patches;
+mod support;
+mod text;
+mod transact;
+mod values;
