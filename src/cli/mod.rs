@@ -9,7 +9,6 @@ mod lines;
 mod lookup;
 mod output;
 mod serve;
-mod sim;
 mod source;
 mod state;
 mod store;
@@ -72,8 +71,6 @@ enum Command {
     /// Check, repair and compact store files.
     #[command(subcommand)]
     Store(store::StoreCommand),
-    /// Run swarms under a seed with simulated faults, and check what must hold.
-    Sim(sim::SimArgs),
     /// One agent of the demo, as its own process.
     #[command(hide = true)]
     DemoAgent(demo::WorkerArgs),
@@ -90,7 +87,6 @@ pub(crate) fn main() -> ExitCode {
         Command::State(command) => state::run(command, &output),
         Command::Doc(command) => doc::run(command, &output),
         Command::Store(command) => store::run(&command, &output),
-        Command::Sim(args) => sim::run(args, arguments.json),
         Command::DemoAgent(args) => demo::run_worker(&args),
     };
     outcome.unwrap_or_else(|failure| failure.report(&output))

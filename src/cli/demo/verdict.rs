@@ -17,7 +17,7 @@ use super::{
 use crate::cli::{
     Failure,
     connect::catch_up,
-    output::{BAD, FAINT, GOOD, Output, STRONG, size},
+    output::{BAD, FAINT, GOOD, STRONG, size},
     source::Source,
 };
 
