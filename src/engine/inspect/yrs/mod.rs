@@ -11,17 +11,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use self::{
-    lib0::{Flaw, Id, Reader},
-    nesting::Placed,
-};
+use self::lib0::{Flaw, Id, Reader};
 use super::{ClockRange, EngineError, UpdateInfo};
 use crate::limits;
 
 pub(in crate::engine) mod lib0;
 pub(in crate::engine) mod nesting;
 
-pub(in crate::engine) use self::nesting::{Nesting, Place};
+pub(in crate::engine) use self::nesting::{Nesting, Place, Placed};
 
 /// Blocks and values in one update of the largest size: [`limits::UPDATE_OPS`] for each [`limits::UPDATE_BYTES`].
 const OPS_MAX: u64 = limits::UPDATE_OPS * (limits::DOCUMENT_BYTES / limits::UPDATE_BYTES) as u64;
@@ -65,9 +62,17 @@ pub(in crate::engine) fn scan(update: &[u8]) -> Result<Scan, EngineError> {
 /// # Errors
 /// `Refused`.
 pub(in crate::engine) fn admit(nesting: &mut Nesting, update: &[u8]) -> Result<(), EngineError> {
+    nesting.admit(blocks(update)?).map_err(refused)
+}
+
+/// The blocks of an update in the order they are written, those of a writer one after the other.
+///
+/// # Errors
+/// `Refused`.
+pub(in crate::engine) fn blocks(update: &[u8]) -> Result<Vec<Placed>, EngineError> {
     let mut blocks = Vec::new();
     Scanner::read(update, &mut |block| blocks.push(block)).map_err(refused)?;
-    nesting.admit(blocks).map_err(refused)
+    Ok(blocks)
 }
 
 fn refused(flaw: Flaw) -> EngineError {
@@ -130,12 +135,16 @@ impl<'a, 'f> Scanner<'a, 'f> {
     fn block(&mut self, writer: u64, clock: u64) -> Result<u64, Flaw> {
         const GC: u8 = 0;
         const SKIP: u8 = 10;
+        let start = self.reader.position();
         let info = self.reader.byte("a block")?;
         if info == GC || info == SKIP {
             let len = self.length("block")?;
             if info == GC {
                 self.inserted(writer, clock, len);
             }
+            let place = if info == GC { Place::Nowhere } else { Place::Gap };
+            let bytes = start..self.reader.position();
+            (self.on_block)(Placed { writer, from: clock, to: clock + len, place, bytes });
             return Ok(len);
         }
         let (place, keyed) = self.place(writer, clock, info)?;
@@ -147,7 +156,8 @@ impl<'a, 'f> Scanner<'a, 'f> {
             return Err(Flaw(format!("block {writer}:{clock} is a map entry without a value")));
         }
         self.inserted(writer, clock, content.len);
-        (self.on_block)(Placed { writer, from: clock, to: clock + content.len, place });
+        let bytes = start..self.reader.position();
+        (self.on_block)(Placed { writer, from: clock, to: clock + content.len, place, bytes });
         Ok(content.len)
     }
 
