@@ -6,7 +6,7 @@ use super::{Agent, AgentError};
 use crate::{
     driver::{Clock, identity_from},
     engine::EngineKind,
-    id::{AgentId, DocumentId},
+    id::AgentId,
     node::{Backoff, Config, Node, Tuning},
     store::{MemoryStore, Store, StoreThread, WriterConfig},
     sync::Role,
@@ -96,7 +96,6 @@ impl AgentBuilder {
     /// `Name` for a bad name or swarm, `Store` when the file cannot be used.
     pub async fn open(self) -> Result<Agent, AgentError> {
         let agent = AgentId::new(&self.name)?;
-        DocumentId::new(&self.swarm)?;
         let path = self.store.clone();
         let opened = tokio::task::spawn_blocking(move || -> Result<_, AgentError> {
             let mut store: Box<dyn Store> = match path {
@@ -120,7 +119,7 @@ impl AgentBuilder {
         };
         let clock = Clock::start();
         let node = Node::new(config, clock.now());
-        Agent::start(self, identity, node, clock, |done| Arc::new(StoreThread::spawn(store, WriterConfig::default(), done)))
-            .await
+        let spawn = |done| Ok(Arc::new(StoreThread::spawn(store, WriterConfig::default(), done)?));
+        Agent::start(self, identity, node, clock, spawn).await
     }
 }

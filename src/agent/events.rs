@@ -46,7 +46,7 @@ impl Events {
 
 /// The changes of a document whose paths start with a prefix.
 #[derive(Debug)]
-pub struct Patches {
+pub(super) struct Patches {
     events: Events,
     document: DocumentId,
     prefix: String,
@@ -65,7 +65,7 @@ impl Patches {
     ///
     /// # Cancel safety
     /// No change is lost when the future is dropped.
-    pub async fn next(&mut self) -> Result<Option<Patch>, Missed> {
+    pub(super) async fn next(&mut self) -> Result<Option<Patch>, Missed> {
         loop {
             if let Some(patch) = self.queue.pop_front() {
                 return Ok(Some(patch));

@@ -22,12 +22,13 @@ use serde::Serialize;
 use tokio::sync::{Notify, broadcast};
 
 pub use builder::AgentBuilder;
-pub use document::{AgentDocument, DocumentRef};
-pub use events::{Events, Missed, Patches};
+pub use document::{AgentDocument, DocumentRef, Observation};
+use events::Patches;
+pub use events::{Events, Missed};
 pub use status::{AgentStatus, RelayStatus};
 
 use crate::{
-    document::{AccessError, AgentState, DocumentError, Subscription},
+    document::{Access as _, AgentState, DocumentError, Member, Subscription},
     driver::{Clock, Host, Outside, Traffic, run_link},
     engine::EngineKind,
     id::{AgentId, DocumentId, Identity, NameError},
@@ -65,9 +66,14 @@ pub enum AgentError {
     /// The document refused.
     #[error(transparent)]
     Document(#[from] DocumentError),
-    /// A document could not be reached.
-    #[error(transparent)]
-    Access(#[from] AccessError),
+    /// A peer did not answer.
+    #[error("no {what} from the peer within {waited:?}")]
+    NoAnswer {
+        /// What was asked for.
+        what: &'static str,
+        /// How long was waited.
+        waited: Duration,
+    },
     /// An address could not be used.
     #[error(transparent)]
     Transport(#[from] TransportError),
@@ -135,6 +141,7 @@ impl Outside for Surroundings {
 struct Inner {
     identity: Identity,
     swarm: String,
+    swarm_document: DocumentId,
     engine: EngineKind,
     relays: Vec<String>,
     host: Arc<Host>,
@@ -143,7 +150,6 @@ struct Inner {
     progress: Arc<Notify>,
     last_ack: Arc<Mutex<Option<u64>>>,
     traffic: Arc<Traffic>,
-    opened: Mutex<BTreeMap<DocumentId, u32>>,
     watchers: Mutex<BTreeMap<DocumentId, u32>>,
 }
 
@@ -175,7 +181,7 @@ impl Agent {
         identity: Identity,
         node: Node,
         clock: Clock,
-        store: impl FnOnce(Box<dyn FnMut(Answers) + Send>) -> Arc<StoreThread>,
+        store: impl FnOnce(Box<dyn FnMut(Answers) + Send>) -> Result<Arc<StoreThread>, StoreError>,
     ) -> Result<Self, AgentError> {
         let (events, _) = broadcast::channel(events::EVENTS_KEPT);
         let (progress, last_ack, traffic) = (Arc::new(Notify::new()), Arc::new(Mutex::new(None)), Arc::default());
@@ -187,7 +193,7 @@ impl Agent {
                     host.stored(id, result);
                 }
             }
-        }));
+        }))?;
         let outside = Surroundings {
             relays: builder.relays.clone(),
             events: events.clone(),
@@ -195,6 +201,7 @@ impl Agent {
             last_ack: last_ack.clone(),
             traffic: Arc::clone(&traffic),
         };
+        let swarm_document = DocumentId::new(&format!("{}/{SWARM_DOCUMENT}", builder.swarm))?;
         let host = Host::start(node, store.clone(), 0, Box::new(outside), clock);
         // The slot is ours and empty: setting it cannot fail.
         let _ = host_slot.set(Arc::downgrade(&host));
@@ -202,6 +209,7 @@ impl Agent {
             inner: Arc::new(Inner {
                 identity,
                 swarm: builder.swarm,
+                swarm_document,
                 engine: builder.engine,
                 relays: builder.relays,
                 host,
@@ -210,19 +218,32 @@ impl Agent {
                 progress,
                 last_ack,
                 traffic,
-                opened: Mutex::default(),
                 watchers: Mutex::default(),
             }),
         };
-        let swarm = agent.open_document(SWARM_DOCUMENT, EngineKind::Yrs, Subscription::default()).await?;
-        let incarnation = agent.inner.identity.incarnation;
-        swarm.write(|tx| tx.join_members(incarnation, "agent", &[]))?;
+        agent.enter_swarm().await?;
         agent.inner.host.with(|node, now| {
             for target in 0..agent.inner.relays.len() {
                 node.add_target(TargetId(u32::try_from(target).unwrap_or(u32::MAX)), now);
             }
         });
         Ok(agent)
+    }
+
+    /// Opens the swarm's document for good and enters this agent among the members.
+    async fn enter_swarm(&self) -> Result<(), AgentError> {
+        let id = &self.inner.swarm_document;
+        self.open_id(id.clone(), EngineKind::Yrs, Subscription::default()).await?;
+        // The application's handles come and go; this one stays as long as the agent.
+        self.inner.host.with(|node, now| node.open(id, EngineKind::Yrs, Subscription::default(), now))?;
+        let member = Member {
+            agent: self.name().clone(),
+            incarnation: self.inner.identity.incarnation,
+            role: "agent".to_owned(),
+            joined_ms: crate::driver::wall_ms(),
+            addresses: Vec::new(),
+        };
+        DocumentRef::new(&self.inner.host, id.clone()).write(|tx| tx.enter(&member))
     }
 
     /// The agent's name.
@@ -268,6 +289,15 @@ impl Agent {
         subscription: Subscription,
     ) -> Result<AgentDocument, AgentError> {
         let id = DocumentId::new(&format!("{}/{name}", self.inner.swarm))?;
+        self.open_id(id, engine, subscription).await
+    }
+
+    async fn open_id(
+        &self,
+        id: DocumentId,
+        engine: EngineKind,
+        subscription: Subscription,
+    ) -> Result<AgentDocument, AgentError> {
         let host = &self.inner.host;
         if host.is_stopped() {
             return Err(AgentError::Closed);
@@ -290,8 +320,8 @@ impl Agent {
 
     /// This agent's own state (status, position, progress): registers only it writes, seen by the whole swarm.
     pub fn state(&self) -> AgentState<DocumentRef> {
-        let id = DocumentId::new(&format!("{}/{SWARM_DOCUMENT}", self.inner.swarm));
-        AgentState::new(DocumentRef::new(&self.inner.host, id.ok()), self.name().clone())
+        let document = DocumentRef::new(&self.inner.host, self.inner.swarm_document.clone());
+        AgentState::new(document, self.name().clone())
     }
 
     /// The swarm's own document: members, and every agent's state.
@@ -299,7 +329,7 @@ impl Agent {
     /// # Errors
     /// As [`Agent::document`].
     pub async fn swarm(&self) -> Result<AgentDocument, AgentError> {
-        self.open_document(SWARM_DOCUMENT, EngineKind::Yrs, Subscription::default()).await
+        self.open_id(self.inner.swarm_document.clone(), EngineKind::Yrs, Subscription::default()).await
     }
 
     /// Sends a message to one agent, to those in a document, or to all. At most once, to those connected now; what

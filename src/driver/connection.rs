@@ -8,7 +8,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use futures_util::{Sink as _, SinkExt as _, Stream as _};
+use futures_util::SinkExt as _;
 use tokio::{
     sync::mpsc,
     time::{Sleep, sleep_until},

@@ -104,7 +104,7 @@ fn host_of<'a>(hosts: &'a [Arc<Host>], message: &Message) -> &'a Arc<Host> {
 }
 
 /// The node that holds a document: FNV-1a of its name.
-pub(crate) fn shard_for(document: &DocumentId, shards: usize) -> usize {
+fn shard_for(document: &DocumentId, shards: usize) -> usize {
     let hash = document
         .as_str()
         .bytes()

@@ -10,7 +10,7 @@ mod identity;
 mod link;
 
 pub(crate) use clock::{Clock, wall_ms};
-pub(crate) use connection::{Command, Connection, Notice, Traffic};
+pub(crate) use connection::{Connection, Notice, Traffic};
 pub(crate) use host::{Host, Outside, shard_of};
 pub(crate) use identity::identity_from;
-pub(crate) use link::{run_link, shard_for};
+pub(crate) use link::run_link;

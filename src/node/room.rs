@@ -286,7 +286,7 @@ impl Room {
         for landed in applied.landed {
             self.weight += landed.encoded.len() as u64;
             self.log.queue(landed.encoded.clone());
-            self.enqueue(landed, hub);
+            self.enqueue(landed);
         }
         self.ack_known(hub);
     }

@@ -75,7 +75,7 @@ fn run_on(document: &mut Document, job: Job) -> Outcome {
             let delta = document.delta_since(&since, author, &subscription);
             Outcome::CatchUp { link, since, delta }
         }
-        Job::Snapshot { upto } => Outcome::Snapshot { upto, bytes: document.snapshot().and_then(|all| all.encode()) },
+        Job::Snapshot { upto } => Outcome::Snapshot { upto, bytes: document.snapshot().encode() },
         Job::Digest { link, path } => {
             let entries = document.digest(&path);
             Outcome::Digest { link, path, entries }

@@ -150,7 +150,7 @@ impl RelayBuilder {
             .await
             .map_err(|source| RelayError::Listen { address: self.listen.clone(), source })?;
         let address = listener.local_addr().map_err(internal)?;
-        let shared = Shared::start(&self, store, &identity);
+        let shared = Shared::start(&self, store, &identity)?;
         let stopping = Arc::new(Notify::new());
         let server = http::serve(listener, shared.clone(), stopping.clone());
         Ok(Relay { shared, address, stopping, server: Mutex::new(Some(tokio::spawn(server))) })
@@ -175,7 +175,7 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    fn start(builder: &RelayBuilder, store: Box<dyn Store>, identity: &Identity) -> Arc<Self> {
+    fn start(builder: &RelayBuilder, store: Box<dyn Store>, identity: &Identity) -> Result<Arc<Self>, StoreError> {
         let clock = Clock::start();
         let asks = rest::Asks::default();
         let slots: Arc<OnceLock<Vec<Weak<Host>>>> = Arc::default();
@@ -189,7 +189,7 @@ impl Shared {
                 }
             }
         };
-        let store = Arc::new(StoreThread::spawn(store, config, Box::new(done)));
+        let store = Arc::new(StoreThread::spawn(store, config, Box::new(done))?);
         let hosts: Vec<_> = (0..builder.shards)
             .map(|shard| {
                 let config = Config {
@@ -205,7 +205,7 @@ impl Shared {
             .collect();
         // The slot is ours and empty: setting it cannot fail.
         let _ = slots.set(hosts.iter().map(Arc::downgrade).collect());
-        Arc::new(Self {
+        Ok(Arc::new(Self {
             hosts,
             store,
             asks,
@@ -215,7 +215,7 @@ impl Shared {
             connections_max: builder.connections_max,
             stopping: AtomicBool::new(false),
             clock,
-        })
+        }))
     }
 }
 

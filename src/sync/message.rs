@@ -3,10 +3,12 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use super::error::SessionError;
 use crate::{
     document::{DigestEntry, Frontier, Subscription, Version},
     engine::EngineKind,
     id::{AgentId, DocumentId, Identity, ReplicaId},
+    limits,
 };
 
 /// Priority of a message on its connection; the scheduler sends higher lanes first, with a minimum share for the
@@ -48,6 +50,16 @@ pub struct Hello {
     pub role: Role,
     /// What it can do beyond the base protocol; unknown bits are ignored.
     pub capabilities: Capabilities,
+}
+
+/// The protocol versions this build speaks, lowest and highest.
+pub const VERSIONS: (u16, u16) = (1, 1);
+
+impl Hello {
+    /// An introduction in the protocol versions of this build.
+    pub fn new(identity: Identity, role: Role, capabilities: Capabilities) -> Self {
+        Self { versions: VERSIONS, identity, role, capabilities }
+    }
 }
 
 /// A set of optional abilities; a session uses those both sides have.
@@ -213,4 +225,38 @@ pub enum Message {
         /// When to come back, in milliseconds.
         retry_after_ms: u32,
     },
+}
+
+impl Message {
+    /// Checks every bound that the message alone can show.
+    pub(super) fn check(&self) -> Result<(), SessionError> {
+        let bound = |what, size: usize, max: usize| {
+            if size > max { Err(SessionError::TooLarge { what, size, max }) } else { Ok(()) }
+        };
+        match self {
+            Self::Join { subscription, frontier, .. } => {
+                bound("a subscription (prefixes)", subscription.prefixes.len(), limits::SUBSCRIPTION_PREFIXES)?;
+                let longest = subscription.prefixes.iter().map(String::len).max().unwrap_or(0);
+                bound("a prefix", longest, limits::KEY_BYTES)?;
+                check_frontier(frontier, bound)
+            }
+            Self::Frontier { frontier, .. } => check_frontier(frontier, bound),
+            Self::Presence { entries, .. } => {
+                bound("a presence message (entries)", entries.len(), limits::PRESENCE_ENTRIES)?;
+                let largest = entries.iter().filter_map(|entry| entry.state.as_ref()).map(Bytes::len).max();
+                bound("a presence entry", largest.unwrap_or(0), limits::PRESENCE_BYTES)
+            }
+            Self::App { body, .. } => bound("an application message", body.len(), limits::APP_MESSAGE_BYTES),
+            Self::DigestRequest { path, .. } => bound("a path", path.len(), 2 * limits::KEY_BYTES),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn check_frontier(
+    frontier: &Frontier,
+    bound: impl Fn(&'static str, usize, usize) -> Result<(), SessionError>,
+) -> Result<(), SessionError> {
+    let writers = frontier.version.content.len().max(frontier.version.records.len());
+    bound("a frontier (writers)", writers, limits::DOCUMENT_WRITERS)
 }

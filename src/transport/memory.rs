@@ -6,7 +6,8 @@ use std::{
 };
 
 use bytes::Bytes;
-use futures_util::{Sink, Stream, StreamExt as _, channel::mpsc};
+use futures_channel::mpsc;
+use futures_util::{Sink, Stream, StreamExt as _};
 
 use super::TransportError;
 
