@@ -53,9 +53,10 @@ impl Admission {
             let short = u64::from_be_bytes([hash[0], hash[1], hash[2], hash[3], hash[4], hash[5], hash[6], hash[7]]);
             return Err(EngineError::Gap { writer: short, from: 1, known: 0 });
         }
-        if self.clocks.len() + after.len() > limits::DOCUMENT_WRITERS {
+        let writers = self.clocks.len() + after.keys().filter(|writer| !self.clocks.contains_key(writer)).count();
+        if writers > limits::DOCUMENT_WRITERS {
             return Err(EngineError::Refused {
-                reason: format!("{} writers in one batch, limit {}", after.len(), limits::DOCUMENT_WRITERS),
+                reason: format!("{writers} writers in one batch, limit {}", limits::DOCUMENT_WRITERS),
             });
         }
         self.clocks.extend(after);

@@ -8,7 +8,7 @@ use super::{EngineError, EngineKind};
 #[cfg(feature = "automerge")]
 mod automerge;
 #[cfg(feature = "yrs")]
-mod yrs;
+pub(super) mod yrs;
 
 /// A run of one writer's clock: `from..to`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

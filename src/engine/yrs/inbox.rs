@@ -1,0 +1,118 @@
+//! Updates whose dependencies have not arrived. Layer 1, pure.
+//!
+//! yrs has such a store of its own, which is never used: it merges every newcomer into all others, panics over some,
+//! and shows blocks behind a gap that the state vector denies, so that replicas with different content would have equal
+//! frontiers. Here an update enters the document only when everything it builds on is there.
+
+use std::{collections::BTreeMap, ops::RangeInclusive};
+
+use bytes::Bytes;
+
+use crate::engine::inspect::yrs::Scan;
+
+/// Updates by the writer and clock each waits for first.
+#[derive(Debug, Default)]
+pub(super) struct Inbox {
+    waiting: BTreeMap<(u64, u64), Vec<Bytes>>,
+    bytes: usize,
+}
+
+impl Inbox {
+    /// Keeps an update until `missing`, a writer's clock, is known. A repeated one is dropped.
+    pub(super) fn hold(&mut self, missing: (u64, u64), update: Bytes) {
+        let held = self.waiting.entry(missing).or_default();
+        if !held.contains(&update) {
+            self.bytes += update.len();
+            held.push(update);
+        }
+    }
+
+    /// Takes out what waits for no more of `writer` than `known`.
+    pub(super) fn wake(&mut self, writer: u64, known: u64) -> Vec<Bytes> {
+        let due: RangeInclusive<_> = (writer, 0)..=(writer, known);
+        let keys: Vec<_> = self.waiting.range(due).map(|(key, _)| *key).collect();
+        let woken: Vec<_> = keys.iter().filter_map(|key| self.waiting.remove(key)).flatten().collect();
+        self.bytes -= woken.iter().map(Bytes::len).sum::<usize>();
+        woken
+    }
+
+    /// Bytes held.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Forgets everything.
+    pub(super) fn clear(&mut self) {
+        *self = Self::default();
+    }
+}
+
+/// Clocks as they will be once the updates accepted so far are in.
+pub(super) struct Outlook<'a> {
+    known: &'a BTreeMap<u64, u64>,
+    ahead: BTreeMap<u64, u64>,
+}
+
+impl<'a> Outlook<'a> {
+    /// Starts from what is known.
+    pub(super) fn new(known: &'a BTreeMap<u64, u64>) -> Self {
+        Self { known, ahead: BTreeMap::new() }
+    }
+
+    fn clock(&self, writer: u64) -> u64 {
+        self.ahead.get(&writer).or_else(|| self.known.get(&writer)).copied().unwrap_or(0)
+    }
+
+    /// The first thing that an update builds on and that is missing; if nothing is, accepts the update and returns the
+    /// writers it advances.
+    pub(super) fn accept(&mut self, scan: &Scan) -> Result<Vec<(u64, u64)>, (u64, u64)> {
+        let mut after = BTreeMap::new();
+        for range in &scan.info.inserts {
+            let clock = after.get(&range.writer).copied().unwrap_or_else(|| self.clock(range.writer));
+            if range.from > clock {
+                return Err((range.writer, range.from));
+            }
+            after.insert(range.writer, clock.max(range.to));
+        }
+        let deletes = scan.info.deletes.iter().map(|range| (range.writer, range.to));
+        for (writer, need) in scan.needs.iter().map(|(writer, need)| (*writer, *need)).chain(deletes) {
+            if need > after.get(&writer).copied().unwrap_or_else(|| self.clock(writer)) {
+                return Err((writer, need));
+            }
+        }
+        let advanced: Vec<_> = after.into_iter().filter(|(writer, clock)| *clock > self.clock(*writer)).collect();
+        self.ahead.extend(advanced.iter().copied());
+        Ok(advanced)
+    }
+
+    /// The number of writers.
+    pub(super) fn writers(&self) -> usize {
+        self.known.len() + self.ahead.keys().filter(|writer| !self.known.contains_key(writer)).count()
+    }
+
+    /// The clocks that moved.
+    pub(super) fn into_ahead(self) -> BTreeMap<u64, u64> {
+        self.ahead
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn updates_wait_for_a_clock_and_are_counted_once() {
+        let mut inbox = Inbox::default();
+        inbox.hold((7, 3), Bytes::from_static(b"abc"));
+        inbox.hold((7, 3), Bytes::from_static(b"abc"));
+        inbox.hold((7, 5), Bytes::from_static(b"de"));
+        inbox.hold((8, 1), Bytes::from_static(b"f"));
+        assert_eq!(inbox.bytes(), 6);
+        assert!(inbox.wake(7, 2).is_empty());
+        assert_eq!(inbox.wake(7, 4), [Bytes::from_static(b"abc")]);
+        assert_eq!(inbox.bytes(), 3);
+        inbox.clear();
+        assert_eq!(inbox.bytes(), 0);
+        assert!(inbox.wake(8, 9).is_empty());
+    }
+}
