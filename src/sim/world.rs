@@ -574,7 +574,7 @@ impl World {
         let end = |world: &Self, host: usize, link: u64, target: Option<TargetId>| {
             let it = &world.hosts[host];
             let hello = it.node.as_ref().map(|node| node.hello(target.is_some()))?;
-            let session = Session::new(hello, it.moment(world.now).mono);
+            let session = Session::new(hello, it.moment(world.now).mono).reporting_every(world.tuning.queue_low);
             Some(End::new(host, LinkId(link), target, session))
         };
         let (Some(near), Some(far)) = (end(self, host, id * 2, Some(target)), end(self, other, id * 2 + 1, None))

@@ -76,6 +76,7 @@ pub struct Session {
     next_token: u64,
     rtt: Option<Duration>,
     unreported: u64,
+    report_bytes: u64,
 }
 
 impl Session {
@@ -96,7 +97,16 @@ impl Session {
             next_token: 0,
             rtt: None,
             unreported: 0,
+            report_bytes: REPORT_BYTES,
         }
+    }
+
+    /// Reports drained bytes in steps of `bytes`, at most the node's `queue_low`: for simulations with small queues.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn reporting_every(mut self, bytes: u64) -> Self {
+        self.report_bytes = bytes;
+        self
     }
 
     /// Takes a packet in; what it holds is added to `received`.
@@ -253,7 +263,7 @@ impl Session {
 
     /// True when [`Session::take_drained`] has something to report.
     pub fn has_drained(&self) -> bool {
-        self.unreported >= REPORT_BYTES
+        self.unreported >= self.report_bytes
     }
 
     /// Bytes waiting to be sent.
