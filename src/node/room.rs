@@ -408,7 +408,7 @@ impl Room {
             peer.documents.remove(&self.id);
         }
         self.members.remove(&link);
-        let gone = self.presence.drop_link(link);
+        let gone = self.presence.drop_link(link, hub.now.mono);
         self.announce(gone, None, hub);
         self.rest(hub);
     }
