@@ -1,7 +1,10 @@
 //! The order of events: everything that happens has a time on one agenda, and a place behind what was put there for
 //! the same time before it.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    fmt,
+};
 
 use super::{
     Failure, Outcome, Plan, Sabotage,
@@ -23,9 +26,9 @@ const HEALING_MAX: u64 = 240_000_000;
 /// How often it is looked at meanwhile.
 const LOOK_EVERY: u64 = 100_000;
 /// Longer than any presence lives without renewal, and than any eviction takes.
-const SETTLED_AFTER: u64 = 8_000_000;
+const SETTLED_AFTER: u64 = 15_000_000;
 /// Events in one run: a node that never comes to rest would never end otherwise.
-const EVENTS_MAX: u64 = 3_000_000;
+const EVENTS_MAX: u64 = 300_000;
 
 /// Something due at a time.
 #[derive(Debug)]
@@ -152,9 +155,6 @@ impl World {
             self.now = self.now.max(at);
             self.happen(due);
             self.settle();
-            if self.trace.events() > EVENTS_MAX {
-                self.fail(format!("no rest after {EVENTS_MAX} events"));
-            }
         }
         for host in &self.hosts {
             if let Some(node) = &host.node {
@@ -315,10 +315,14 @@ impl World {
 
     /// Feeds nodes and moves packets until nothing more happens at this instant.
     pub(super) fn settle(&mut self) {
-        loop {
+        while self.failure.is_none() {
+            if self.trace.events() > EVENTS_MAX {
+                self.fail(format!("no rest after {EVENTS_MAX} events"));
+            }
             if let Some((host, epoch, input)) = self.inputs.pop_front() {
                 if self.hosts[host].epoch == epoch {
                     let moment = self.hosts[host].moment(self.now);
+                    self.trace.note(self.now, &[8, host as u64], format_args!("{host} takes {}", Brief(&input)));
                     if let Some(node) = self.hosts[host].node.as_mut() {
                         node.handle(input, moment);
                     }
@@ -632,5 +636,19 @@ impl World {
             *self.to_forget.entry(host).or_default() += 1;
         }
         forgets
+    }
+}
+
+/// An input in one line.
+struct Brief<'a>(&'a Input);
+
+impl fmt::Display for Brief<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Input::Message { link, message } => write!(f, "on {link:?}: {}", super::checks::brief(message)),
+            Input::Stored { id, result } => write!(f, "the answer to store task {id}, ok: {}", result.is_ok()),
+            Input::Worked(work) => write!(f, "work on {}", work.document),
+            other => f.write_str(&format!("{other:?}").chars().take(200).collect::<String>()),
+        }
     }
 }
