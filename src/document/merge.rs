@@ -263,20 +263,21 @@ impl Document {
 
     /// True when the engine has all of the delta's content, and what it builds on took effect before it.
     fn is_integrated(&self, admitted: &Admitted, pending: bool) -> bool {
-        if !admitted.content_new && admitted.held.incoming.delta.records.is_empty() {
-            return true;
-        }
         let delta = &admitted.held.incoming.delta;
-        let follows = delta.records.iter().all(|run| run.span.since <= self.version.records.get(run.span.writer))
-            && delta
-                .content
-                .iter()
-                .flat_map(|content| &content.spans)
-                .all(|span| !admitted.content_new || span.since <= self.version.content.get(span.writer));
+        let spans = || delta.content.iter().flat_map(|content| &content.spans);
+        let has = |span: &Span| self.version.content.get(span.writer);
+        // What it repeats may be in a delta of the same batch that has to wait after all.
+        let content_follows = if admitted.content_new {
+            spans().all(|span| span.since <= has(span))
+        } else {
+            spans().all(|span| span.upto <= has(span))
+        };
+        let follows = content_follows
+            && delta.records.iter().all(|run| run.span.since <= self.version.records.get(run.span.writer));
         let info = &admitted.info;
         follows
             && (!pending
-                || info.inserts.iter().all(|range| range.to <= self.engine.known(range.writer))
+                || info.inserts.iter().chain(&info.deletes).all(|range| range.to <= self.engine.known(range.writer))
                     && info.changes.iter().all(|change| self.engine.has_change(change)))
     }
 
