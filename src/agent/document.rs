@@ -16,7 +16,7 @@ use crate::{
     },
     driver::Host,
     id::{AgentId, DocumentId, LinkId},
-    node::{Event, NodeError},
+    node::{DocumentStatus, Event, NodeError},
     sync::PresenceEntry,
 };
 
@@ -199,6 +199,12 @@ impl AgentDocument {
     /// Dropping the future only stops the waiting.
     pub async fn flush(&self) -> Result<(), AgentError> {
         self.open.agent.wait_until(|node| node.unsynced(&self.open.id) == 0).await
+    }
+
+    /// How the document stands: what is not yet durable, and why.
+    pub fn status(&self) -> Option<DocumentStatus> {
+        let host = &self.open.agent.inner.host;
+        host.with(|node, _| node.documents().find(|status| status.document == self.open.id))
     }
 
     /// Local commits not yet durable where they should be.

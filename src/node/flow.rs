@@ -179,6 +179,9 @@ impl Room {
         if slow.is_empty() && bulk.is_empty() {
             return;
         }
+        // A session reports what it has drained in steps: what is smaller than a step may never be reported, so the
+        // room looks again by itself.
+        hub.arm(&self.id, hub.now.mono + hub.config.tuning.tick);
         let since = self.document().map(crate::document::Document::frontier).unwrap_or_default();
         for link in bulk {
             if let Some(member) = self.members.get_mut(&link) {

@@ -6,7 +6,7 @@
 use super::{EngineError, EngineKind};
 
 #[cfg(feature = "automerge")]
-mod automerge;
+pub(super) mod automerge;
 #[cfg(feature = "yrs")]
 pub(super) mod yrs;
 

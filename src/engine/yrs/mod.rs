@@ -45,6 +45,7 @@ mod frontier;
 mod inbox;
 mod plan;
 mod shape;
+mod split;
 mod value;
 mod watch;
 
@@ -193,11 +194,16 @@ impl YrsEngine {
         let (mut ready, mut roots) = (Vec::new(), BTreeSet::new());
         let mut outlook = Outlook::new(&self.clocks);
         while let Some((update, scan)) = queue.pop() {
-            let advanced = match outlook.accept(&scan) {
-                Ok(advanced) => advanced,
-                Err(missing) => {
-                    self.inbox.hold(missing, update);
-                    continue;
+            let (update, scan, advanced) = match outlook.accept(&scan) {
+                Some(advanced) => (update, scan, advanced),
+                None => {
+                    let parts = split::split(&update, &scan, prescan::blocks(&update)?, &mut outlook);
+                    for (missing, rest) in parts.rest {
+                        self.inbox.hold(missing, rest);
+                    }
+                    let Some(ready) = parts.ready else { continue };
+                    let scan = prescan::scan(&ready)?;
+                    (ready, scan, parts.advanced)
                 }
             };
             if outlook.writers() > limits::DOCUMENT_WRITERS {
