@@ -7,3 +7,12 @@ mod support;
 mod text;
 mod transact;
 mod values;
+
+#[cfg(feature = "yrs")]
+mod foreign;
+#[cfg(feature = "yrs")]
+mod hostile;
+#[cfg(feature = "yrs")]
+mod mutated;
+#[cfg(feature = "yrs")]
+mod prescan;

@@ -70,7 +70,9 @@ impl<'a> Outlook<'a> {
         self.ahead.insert(writer, clock);
     }
 
-    /// Accepts an update if nothing is missing that it builds on; returns the writers it advances.
+    /// Accepts an update if everything that it builds on is known or comes before it in the same row of blocks; returns
+    /// the writers it advances. Where blocks of several writers build on each other the answer is `None`: their order
+    /// must be found block by block, and there may be none.
     pub(super) fn accept(&mut self, scan: &Scan) -> Option<Vec<(u64, u64)>> {
         let mut after = BTreeMap::new();
         for range in &scan.info.inserts {
@@ -79,6 +81,9 @@ impl<'a> Outlook<'a> {
                 return None;
             }
             after.insert(range.writer, clock.max(range.to));
+        }
+        if after.len() > 1 && scan.needs.iter().any(|(writer, need)| *need > self.clock(*writer)) {
+            return None;
         }
         let deletes = scan.info.deletes.iter().map(|range| (range.writer, range.to));
         for (writer, need) in scan.needs.iter().map(|(writer, need)| (*writer, *need)).chain(deletes) {

@@ -70,7 +70,7 @@ fn missing(block: &Placed, outlook: &Outlook<'_>) -> Option<Missing> {
 }
 
 /// Parts `update`, whose blocks are `blocks`, and raises the clocks of `outlook` by the part that is ready.
-pub(super) fn split(update: &[u8], scan: &Scan, blocks: Vec<Placed>, outlook: &mut Outlook<'_>) -> Parts {
+pub(super) fn split(update: &Bytes, scan: &Scan, blocks: Vec<Placed>, outlook: &mut Outlook<'_>) -> Parts {
     let mut rows: Vec<_> =
         blocks.chunk_by(|a, b| a.writer == b.writer).map(|blocks| Row { blocks, next: 0, missing: None }).collect();
     let mut waiting: BTreeMap<Missing, Vec<usize>> = BTreeMap::new();
@@ -93,7 +93,9 @@ pub(super) fn split(update: &[u8], scan: &Scan, blocks: Vec<Placed>, outlook: &m
     let mut parts = Parts::default();
     let done: Vec<_> = rows.iter().map(|row| &row.blocks[..row.next]).filter(|blocks| !blocks.is_empty()).collect();
     parts.advanced = done.iter().filter_map(|blocks| blocks.last()).map(|block| (block.writer, block.to)).collect();
-    if !done.is_empty() || !deletes.is_empty() {
+    if later.is_empty() && rows.iter().all(|row| row.missing.is_none()) {
+        parts.ready = Some(update.clone());
+    } else if !done.is_empty() || !deletes.is_empty() {
         parts.ready = Some(encode(update, &done, &deletes));
     }
     for row in &rows {

@@ -2,8 +2,8 @@
 //!
 //! An update is: clients, each with blocks of consecutive clocks; then deleted ranges by client. What is refused though
 //! yrs would read it: subdocuments and weak links (not ours), legacy JSON blocks (yrs 0.28 reads one string too many),
-//! a client listed twice (yrs lets the second overlap the first), empty blocks, clocks at or above
-//! [`limits::CLOCK_MAX`] (beyond it yrs wraps).
+//! a client listed twice (yrs lets the second overlap the first), empty blocks, clocks over [`CLOCK_END`] (yrs
+//! wraps at 2^32).
 //!
 //! Size: an update is at most [`limits::DOCUMENT_BYTES`], since a snapshot is an update too and nothing in the bytes
 //! tells one from the other. Blocks and values together are at most [`OPS_MAX`], the same allowance per byte as that of
@@ -22,6 +22,10 @@ pub(in crate::engine) use self::nesting::{Nesting, Place, Placed};
 
 /// Blocks and values in one update of the largest size: [`limits::UPDATE_OPS`] for each [`limits::UPDATE_BYTES`].
 const OPS_MAX: u64 = limits::UPDATE_OPS * (limits::DOCUMENT_BYTES / limits::UPDATE_BYTES) as u64;
+
+/// The furthest clock a writer may reach: one more commit must fit below [`limits::CLOCK_MAX`]. A run that ends any
+/// later would silence its writer.
+pub(in crate::engine) const CLOCK_END: u64 = limits::CLOCK_MAX - limits::UPDATE_OPS;
 
 /// What an update says, for the engine.
 #[derive(Debug, Default)]
@@ -122,8 +126,8 @@ impl<'a, 'f> Scanner<'a, 'f> {
             for _ in 0..blocks {
                 let len = self.block(writer, clock)?;
                 clock += len;
-                if clock >= limits::CLOCK_MAX {
-                    return Err(Flaw(format!("clock {clock} of {writer} is not below {}", limits::CLOCK_MAX)));
+                if clock > CLOCK_END {
+                    return Err(Flaw(format!("clock {clock} of {writer} is over the limit of {CLOCK_END}")));
                 }
                 self.spend(1)?;
             }
@@ -267,7 +271,7 @@ impl<'a, 'f> Scanner<'a, 'f> {
             for _ in 0..self.reader.count(2, "deleted ranges")? {
                 let from = self.reader.clock("deleted clock")?;
                 let to = from + self.length("deleted range")?;
-                if from < end || to >= limits::CLOCK_MAX {
+                if from < end || to > CLOCK_END {
                     return Err(Flaw(format!("deleted range {from}..{to} of {writer} is out of order or bounds")));
                 }
                 push(&mut self.scan.info.deletes, ClockRange { writer, from, to });
