@@ -55,7 +55,9 @@ impl Member {
         matches!(self.flow, Flow::Live)
     }
 
+    /// It gets nothing until it has drained, then one delta. One that is being computed is of no use any more.
     pub(super) fn behind(&mut self, since: Frontier) {
+        self.serving = false;
         self.flow = Flow::Behind { since };
     }
 
@@ -257,9 +259,9 @@ impl Room {
             }
             hub.counters.snapshots += 1;
         }
+        member.serving = true;
         let job = Job::CatchUp { link, since, author, subscription };
         if self.weight > hub.config.tuning.inline_bytes as u64 {
-            member.serving = true;
             return self.send_away(job, hub);
         }
         let State::Ready(document) = std::mem::replace(&mut self.state, State::Away) else { return };
@@ -284,7 +286,10 @@ impl Room {
     ) {
         let State::Ready(document) = &self.state else { return };
         let Some(member) = self.members.get_mut(&link) else { return };
-        member.serving = false;
+        if !std::mem::take(&mut member.serving) {
+            // It has said anew what it has, and is served from that.
+            return;
+        }
         let delta = match delta {
             Ok(delta) => delta,
             Err(error) => {
