@@ -76,6 +76,7 @@ impl Document {
         if let Some(entry) = applied.waiting_on {
             return Err(DocumentError::Incomplete { entry: usize::try_from(entry).unwrap_or(usize::MAX) });
         }
+        document.engine.adopt();
         Ok(document)
     }
 
