@@ -161,6 +161,7 @@ impl Document {
             let info = engine::inspect(self.engine.kind(), update)?;
             joined.inserts.extend(info.inserts);
             joined.deletes.extend(info.deletes);
+            joined.needs.extend(info.needs);
             joined.deps.extend(info.deps.into_iter().filter(|dep| !joined.changes.contains(dep)));
             joined.changes.extend(info.changes);
             joined.ops = joined.ops.saturating_add(info.ops);
