@@ -27,7 +27,7 @@ fn deltas_of_one_writer_take_effect_in_order() {
         let applied = b.receive(&[deltas[3].clone(), deltas[0].clone()]);
         let landed: Vec<_> = applied.landed.iter().map(|incoming| incoming.encoded.clone()).collect();
         assert_eq!(landed, deltas);
-        assert!(!applied.waiting_on.is_some() && !b.document.borrow().is_waiting());
+        assert!(applied.waiting_on.is_none() && !b.document.borrow().is_waiting());
         assert_eq!(a.render(), b.render());
     }
 }
