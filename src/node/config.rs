@@ -16,7 +16,8 @@ pub struct Tuning {
     pub tick_changes: usize,
     /// Bytes queued for one connection above which it gets nothing more of what changes, but one delta once drained.
     pub queue_high: u64,
-    /// Bytes queued at or below which a connection counts as drained.
+    /// Bytes queued at or below which a connection counts as drained. At least the step in which sessions report what
+    /// has drained (32 KiB): less may never be reported.
     pub queue_low: u64,
     /// Documents and deltas above this many bytes are encoded and applied outside the node, as [`super::Work`].
     pub inline_bytes: usize,
