@@ -1,4 +1,5 @@
 //! The node as a machine: what goes in, what comes out, at which time. No socket, no clock, no thread.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod bounds;
 mod durability;
