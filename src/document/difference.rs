@@ -1,0 +1,75 @@
+//! What a peer lacks.
+
+use bytes::Bytes;
+
+use super::{
+    ContentDelta, Delta, Document, DocumentError, Frontier, RecordKind, RecordsDelta, Seen, Span, Subscription,
+};
+use crate::id::ReplicaId;
+
+impl Document {
+    /// What a peer with `frontier` lacks, and nothing else; empty when it lacks nothing. With `author`, only what
+    /// that replica wrote: what a replica may send to a peer that trusts it with its own writes only.
+    ///
+    /// A peer that widens its subscription must ask with a frontier without records, because a frontier does not say
+    /// what was filtered out.
+    ///
+    /// # Errors
+    /// `Engine(Corrupt)` when the peer's frontier cannot be read.
+    pub fn delta_since(
+        &self,
+        frontier: &Frontier,
+        author: Option<ReplicaId>,
+        subscription: &Subscription,
+    ) -> Result<Delta, DocumentError> {
+        self.check_sound()?;
+        let spans = spans(&self.version.content, &frontier.version.content, author);
+        // All content counts as somebody's commits, so the version alone tells whether any is lacking. The engine's
+        // frontier could not: where deletions differ, yrs cannot tell who lacks them.
+        let content = if spans.is_empty() {
+            None
+        } else {
+            let update = self.engine.delta_since(&frontier.engine, author)?;
+            Some(self.content_delta(spans, &frontier.version.records, update))
+        };
+        Ok(Delta { content, records: self.records_since(&frontier.version.records, author, subscription) })
+    }
+
+    pub(super) fn everything(&self) -> Delta {
+        let nothing = Seen::default();
+        let spans = spans(&self.version.content, &nothing, None);
+        let content = (!spans.is_empty()).then(|| self.content_delta(spans, &nothing, self.engine.snapshot()));
+        Delta { content, records: self.records_since(&nothing, None, &Subscription::default()) }
+    }
+
+    fn content_delta(&self, spans: Vec<Span>, peer: &Seen, update: Bytes) -> ContentDelta {
+        // Records written with the content bear its number as their fence. Later ones without content bear it too;
+        // waiting for those as well costs nothing, because they travel in the same delta.
+        let last = |span: &Span| {
+            let records = self.lattice.numbered(span.writer, peer.get(span.writer));
+            let fenced = records.filter(|(_, entry)| entry.fence > span.since && entry.fence <= span.upto);
+            Some((span.writer, fenced.map(|(_, entry)| entry.seq).max()?))
+        };
+        let after = spans.iter().filter_map(last).collect();
+        ContentDelta { spans, after, updates: if update.is_empty() { Vec::new() } else { vec![update] } }
+    }
+
+    fn records_since(&self, peer: &Seen, author: Option<ReplicaId>, subscription: &Subscription) -> Vec<RecordsDelta> {
+        let of_span = |span: Span| {
+            let records = self.lattice.records(span.writer, span.since);
+            let wanted = |kind: RecordKind, key: &str| {
+                subscription.is_everything() || subscription.wants(&format!("{}/{key}", kind.section().as_str()))
+            };
+            RecordsDelta { span, records: records.filter(|record| wanted(record.kind, &record.key)).collect() }
+        };
+        spans(&self.version.records, peer, author).into_iter().map(of_span).collect()
+    }
+}
+
+/// What `ours` has beyond `theirs`, by writer.
+fn spans(ours: &Seen, theirs: &Seen, author: Option<ReplicaId>) -> Vec<Span> {
+    ours.iter()
+        .map(|(writer, upto)| Span { writer, since: theirs.get(writer), upto })
+        .filter(|span| span.upto > span.since && author.is_none_or(|author| author == span.writer))
+        .collect()
+}

@@ -1,0 +1,175 @@
+//! Digests: two replicas compare them from the top down to prove that they hold the same, or to find where they
+//! first differ.
+
+use std::collections::BTreeMap;
+
+use serde_json::json;
+use sha2::{Digest as _, Sha256};
+
+use super::{
+    DigestEntry, Document, DocumentError, RecordKind, canonical,
+    path::{container_kind, record_kind, split, unknown},
+    records::Slot,
+};
+use crate::engine::{Container, ContainerKind, Section, TextSpan, Value};
+
+/// Elements of a list, and characters of a text, under one line of a digest.
+const LIST_RUN: usize = 64;
+const TEXT_RUN: usize = 256;
+
+const RECORD_KINDS: [RecordKind; 4] =
+    [RecordKind::Register, RecordKind::Counter, RecordKind::Agent, RecordKind::Member];
+
+/// A digest as text: lower-case hexadecimal.
+pub fn hex(digest: &[u8]) -> String {
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+impl Document {
+    /// One hash for all that is visible here. Equal on both engines for equal values; writers of records count.
+    ///
+    /// # Errors
+    /// As [`Self::digest`].
+    pub fn root_digest(&self) -> Result<[u8; 32], DocumentError> {
+        let mut hasher = Sha256::new();
+        for entry in self.digest("")? {
+            hasher.update((entry.path.len() as u64).to_be_bytes());
+            hasher.update(entry.path.as_bytes());
+            hasher.update(entry.hash);
+        }
+        Ok(hasher.finalize().into())
+    }
+
+    /// The parts of what is at `path`, sorted by path, each with its hash. Empty: every container and every kind of
+    /// records. A container: its keys, or runs of its elements. A kind of records: its keys. Anything else: itself.
+    ///
+    /// Empty containers are left out, because one engine may remember them and the other not. Cost grows with what
+    /// is below the path.
+    ///
+    /// # Errors
+    /// `UnknownPath` when there is nothing at the path.
+    pub fn digest(&self, path: &str) -> Result<Vec<DigestEntry>, DocumentError> {
+        let mut entries = if path.is_empty() { self.digest_all()? } else { self.digest_part(path)? };
+        entries.sort_by(|a, b| a.path.cmp(&b.path));
+        Ok(entries)
+    }
+
+    fn digest_all(&self) -> Result<Vec<DigestEntry>, DocumentError> {
+        let mut entries = Vec::new();
+        for container in self.engine.containers() {
+            if self.engine.len(&container)? > 0 {
+                let path = format!("{}/{}", Section::from(container.kind).as_str(), container.name);
+                entries.push(entry(path, &self.canonical_container(&container)?));
+            }
+        }
+        for kind in RECORD_KINDS {
+            let values: BTreeMap<&str, Value> = self.canonical_records(kind).collect();
+            if !values.is_empty() {
+                entries.push(entry(kind.section().as_str().to_owned(), &json!(values)));
+            }
+        }
+        Ok(entries)
+    }
+
+    fn digest_part(&self, path: &str) -> Result<Vec<DigestEntry>, DocumentError> {
+        let (section, rest) = split(path)?;
+        if let Some(kind) = record_kind(section) {
+            let below = |key: &str, value: Value| entry(format!("{}/{key}", section.as_str()), &value);
+            if rest.is_empty() {
+                return Ok(self.canonical_records(kind).map(|(key, value)| below(key, value)).collect());
+            }
+            let value = self.canonical_record(&Slot::new(kind, rest)).ok_or_else(|| unknown(path))?;
+            return Ok(vec![below(rest, value)]);
+        }
+        let found = container_kind(section).and_then(|kind| self.find_container(kind, rest));
+        let Some((container, within)) = found else { return Err(unknown(path)) };
+        let prefix = format!("{}/{}", section.as_str(), container.name);
+        let mut entries = self.digest_container(&prefix, &container)?;
+        if within.is_some() {
+            entries.retain(|entry| entry.path == path);
+            if entries.is_empty() {
+                return Err(unknown(path));
+            }
+        }
+        Ok(entries)
+    }
+
+    fn digest_container(&self, prefix: &str, container: &Container) -> Result<Vec<DigestEntry>, DocumentError> {
+        let name = &container.name;
+        Ok(match container.kind {
+            ContainerKind::Map => {
+                let entries = self.engine.map_entries(name)?.into_iter();
+                entries.map(|(key, value)| entry(format!("{prefix}/{key}"), &value)).collect()
+            }
+            ContainerKind::List => {
+                let values = self.engine.list_values(name)?;
+                let runs = values.chunks(LIST_RUN).enumerate();
+                runs.map(|(index, run)| entry(format!("{prefix}/{}", index * LIST_RUN), &json!(run))).collect()
+            }
+            ContainerKind::Text => {
+                let pieces = pieces(&self.engine.text_spans(name)?, TEXT_RUN);
+                let numbered = pieces.iter().enumerate();
+                numbered.map(|(index, piece)| entry(format!("{prefix}/{}", index * TEXT_RUN), piece)).collect()
+            }
+        })
+    }
+
+    fn canonical_container(&self, container: &Container) -> Result<Value, DocumentError> {
+        match container.kind {
+            ContainerKind::Map | ContainerKind::List => self.render_container(container),
+            ContainerKind::Text => Ok(json!(pieces(&self.engine.text_spans(&container.name)?, usize::MAX))),
+        }
+    }
+
+    fn canonical_records(&self, kind: RecordKind) -> impl Iterator<Item = (&str, Value)> {
+        self.lattice.slots(kind).filter_map(|slot| Some((&*slot.key, self.canonical_record(slot)?)))
+    }
+
+    /// What is visible of a slot, with its writers; what was overridden does not count, shrunk or not.
+    fn canonical_record(&self, slot: &Slot) -> Option<Value> {
+        if slot.kind == RecordKind::Counter {
+            self.lattice.total(slot)?;
+            let shares = self
+                .lattice
+                .shown(slot)
+                .map(|(writer, _)| (writer.to_string(), Value::from(self.lattice.share(slot, writer))));
+            return Some(Value::Object(shares.collect()));
+        }
+        let candidates = self.lattice.candidates(slot);
+        let written = candidates.into_iter().map(|candidate| {
+            json!([candidate.writer.to_string(), candidate.hlc.0.to_string(), candidate.version, candidate.value])
+        });
+        let written: Vec<Value> = written.collect();
+        (!written.is_empty()).then_some(Value::Array(written))
+    }
+}
+
+/// A text cut after every `len` characters, each piece as its canonical runs: an engine's own cuts must not show.
+fn pieces(spans: &[TextSpan], len: usize) -> Vec<Value> {
+    let mut pieces = Vec::new();
+    let mut runs: Vec<(String, Value)> = Vec::new();
+    let mut filled = 0;
+    for span in spans {
+        let attributes: BTreeMap<_, _> = span.attributes.iter().filter(|(_, value)| !value.is_null()).collect();
+        let attributes = json!(attributes);
+        for char in span.text.chars() {
+            match runs.last_mut() {
+                Some((text, same)) if *same == attributes => text.push(char),
+                _ => runs.push((char.to_string(), attributes.clone())),
+            }
+            filled += 1;
+            if filled == len {
+                pieces.push(json!(std::mem::take(&mut runs)));
+                filled = 0;
+            }
+        }
+    }
+    if filled > 0 {
+        pieces.push(json!(runs));
+    }
+    pieces
+}
+
+fn entry(path: String, value: &Value) -> DigestEntry {
+    DigestEntry { path, hash: canonical::hash(value) }
+}

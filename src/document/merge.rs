@@ -1,0 +1,457 @@
+//! Taking in peers' deltas: what is checked, what waits, what takes effect.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use super::{
+    ContentDelta, Delta, Document, DocumentError, Incoming, Record, Span, Version,
+    records::{SEQ_MAX, Slot, check_record},
+};
+use crate::{
+    engine::{self, Admission, Applied, Change, EngineError, Origin, Patch, UpdateInfo, Value, guarded},
+    id::ReplicaId,
+    limits,
+};
+
+/// Deltas that may wait for one document. Their bytes are bounded by [`limits::PENDING_BYTES`] as well.
+const HELD_MAX: usize = 64;
+/// How often the deltas that wait are looked at again within one call. Deltas sent last to first would otherwise cost
+/// the square of their number.
+const PASSES: usize = 64;
+
+/// What became of the deltas given to [`Document::apply`].
+#[derive(Debug, Default)]
+pub struct AppliedDeltas {
+    /// Those which took effect now, in that order, earlier ones that had been waiting among them.
+    pub landed: Vec<Incoming>,
+    /// How many held nothing new.
+    pub known: usize,
+    /// Those refused, by the caller's mark; nothing of them was kept.
+    pub refused: Vec<(u64, DocumentError)>,
+    /// Something waits for what has not arrived, or was dropped for want of room: ask its bringer (the caller's mark)
+    /// for a resync.
+    pub waiting_on: Option<u64>,
+    /// What changed, in order; empty unless asked for.
+    pub patches: Vec<Patch>,
+}
+
+/// A delta that passed every check which does not need the engine to have run.
+struct Admitted {
+    incoming: Incoming,
+    info: UpdateInfo,
+    /// Its content is not here yet.
+    content_new: bool,
+}
+
+/// What the deltas admitted so far will have changed, as the next one finds it.
+#[derive(Default)]
+struct Ahead {
+    version: Version,
+    admission: Admission,
+    records: usize,
+    bytes: usize,
+}
+
+enum Verdict {
+    Admit(UpdateInfo, bool),
+    Hold,
+}
+
+/// The visible values of slots before a batch, for patches.
+pub(super) type Before = BTreeMap<Slot, (Option<Value>, ReplicaId)>;
+
+impl Document {
+    /// Merges deltas. Each takes effect as a whole, after those it builds on; one that arrives too early waits, and
+    /// all that can take effect together reach the engine as one batch.
+    ///
+    /// # Errors
+    /// `Poisoned`: the engine failed half-way, and the document must be rebuilt. What is wrong with single deltas is
+    /// in [`AppliedDeltas::refused`].
+    pub fn apply(
+        &mut self,
+        incoming: Vec<Incoming>,
+        wall_ms: u64,
+        watch: bool,
+    ) -> Result<AppliedDeltas, DocumentError> {
+        self.check_sound()?;
+        let mut outcome = AppliedDeltas::default();
+        let mut queue: Vec<Incoming> = self.held.drain(..).collect();
+        for incoming in incoming {
+            match check_delta(&incoming.delta, incoming.author) {
+                Ok(()) => queue.push(incoming),
+                Err(error) => outcome.refused.push((incoming.source, error)),
+            }
+        }
+        for _ in 0..PASSES {
+            let (batch, waiting) = self.admit_all(queue, &mut outcome);
+            queue = waiting;
+            let done = outcome.landed.len() + outcome.known;
+            if !batch.is_empty() {
+                let late = self.land(batch, wall_ms, watch, &mut outcome)?;
+                queue.extend(late);
+            }
+            // Whatever took effect may be what the rest was waiting for.
+            if queue.is_empty() || outcome.landed.len() + outcome.known == done {
+                break;
+            }
+        }
+        outcome.waiting_on = queue.last().map(|incoming| incoming.source);
+        self.hold(queue);
+        Ok(outcome)
+    }
+
+    /// Splits `queue` into what can take effect now, in order, and what has to wait.
+    fn admit_all(&self, queue: Vec<Incoming>, outcome: &mut AppliedDeltas) -> (Vec<Admitted>, Vec<Incoming>) {
+        let mut ahead = Ahead::default();
+        let (mut batch, mut waiting) = (Vec::new(), Vec::new());
+        for incoming in queue {
+            match self.admit(&mut ahead, &incoming) {
+                Ok(Verdict::Admit(info, content_new)) => batch.push(Admitted { incoming, info, content_new }),
+                Ok(Verdict::Hold) => waiting.push(incoming),
+                Err(error) => outcome.refused.push((incoming.source, error)),
+            }
+        }
+        (batch, waiting)
+    }
+
+    fn admit(&self, ahead: &mut Ahead, incoming: &Incoming) -> Result<Verdict, DocumentError> {
+        let delta = &incoming.delta;
+        let known = self.version_with(ahead);
+        if !delta.records.iter().all(|run| run.span.since <= known.records(run.span.writer)) {
+            return Ok(Verdict::Hold);
+        }
+        let mut info = UpdateInfo::default();
+        let content_new = delta.content.as_ref().is_some_and(|content| known.lacks(content));
+        if let Some(content) = delta.content.as_ref().filter(|_| content_new) {
+            if !content.spans.iter().all(|span| span.since <= known.content(span.writer)) {
+                return Ok(Verdict::Hold);
+            }
+            // Its own records count: they take effect in the same step.
+            let records = |writer: ReplicaId| {
+                let own = delta.records.iter().find(|run| run.span.writer == writer).map_or(0, |run| run.span.upto);
+                own.max(known.records(writer))
+            };
+            if !content.after.iter().all(|(writer, seq)| *seq <= records(*writer)) {
+                return Ok(Verdict::Hold);
+            }
+            info = self.inspect_all(content)?;
+        }
+        let (records, bytes) = self.check_room(ahead, delta)?;
+        self.check_writers(ahead, delta)?;
+        if content_new {
+            match ahead.admission.admit(self.engine.as_ref(), &info, incoming.author) {
+                Ok(()) => {}
+                Err(EngineError::Gap { .. }) => return Ok(Verdict::Hold),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        ahead.records += records;
+        ahead.bytes += bytes;
+        raise(&mut ahead.version, delta);
+        Ok(Verdict::Admit(info, content_new))
+    }
+
+    fn version_with<'a>(&'a self, ahead: &'a Ahead) -> Known<'a> {
+        Known { here: &self.version, ahead: &ahead.version }
+    }
+
+    /// Inspects a delta's updates and joins what they contain, so that the delta is admitted as a whole or not at all.
+    fn inspect_all(&self, content: &ContentDelta) -> Result<UpdateInfo, DocumentError> {
+        let mut joined = UpdateInfo::default();
+        for update in &content.updates {
+            let info = engine::inspect(self.engine.kind(), update)?;
+            joined.inserts.extend(info.inserts);
+            joined.deletes.extend(info.deletes);
+            joined.needs.extend(info.needs);
+            joined.deps.extend(info.deps.into_iter().filter(|dep| !joined.changes.contains(dep)));
+            joined.changes.extend(info.changes);
+            joined.ops = joined.ops.saturating_add(info.ops);
+            joined.depth = joined.depth.max(info.depth);
+        }
+        Ok(joined)
+    }
+
+    /// How much `delta` may add to the records, when there is room for it.
+    fn check_room(&self, ahead: &Ahead, delta: &Delta) -> Result<(usize, usize), DocumentError> {
+        let mut added = (0, 0);
+        for run in &delta.records {
+            for record in &run.records {
+                let slot = Slot { kind: record.kind, key: record.key.clone() };
+                added.0 += usize::from(!self.lattice.holds(run.span.writer, &slot));
+                added.1 += record.body.len() + record.context.len() * 16 + record.key.len();
+            }
+        }
+        let (count, bytes) =
+            (self.lattice.len() + ahead.records + added.0, self.lattice.bytes() + ahead.bytes + added.1);
+        check_limit("records of the document", count, limits::DOCUMENT_RECORDS)?;
+        check_limit("bytes of the document's records", bytes, limits::DOCUMENT_BYTES)?;
+        Ok(added)
+    }
+
+    fn check_writers(&self, ahead: &Ahead, delta: &Delta) -> Result<(), DocumentError> {
+        let known = self.version_with(ahead);
+        let content = delta.content.iter().flat_map(|content| &content.spans);
+        let new = content.filter(|span| known.content(span.writer) == 0).count();
+        check_limit(
+            "writers of the document's content",
+            self.version.content.len() + ahead.version.content.len() + new,
+            limits::DOCUMENT_WRITERS,
+        )?;
+        let new = delta.records.iter().filter(|run| known.records(run.span.writer) == 0).count();
+        check_limit(
+            "writers of the document's records",
+            self.version.records.len() + ahead.version.records.len() + new,
+            limits::DOCUMENT_WRITERS,
+        )
+    }
+
+    /// Lets a batch take effect. Returns those of it that must wait after all, because the engine lacks something that
+    /// only it can know of.
+    fn land(
+        &mut self,
+        batch: Vec<Admitted>,
+        wall_ms: u64,
+        watch: bool,
+        outcome: &mut AppliedDeltas,
+    ) -> Result<Vec<Incoming>, DocumentError> {
+        let updates: Vec<_> = batch
+            .iter()
+            .filter(|admitted| admitted.content_new)
+            .filter_map(|admitted| admitted.incoming.delta.content.as_ref())
+            .flat_map(|content| content.updates.iter().cloned())
+            .collect();
+        let mut applied = Applied::default();
+        if !updates.is_empty() {
+            let engine = &mut self.engine;
+            let result = guarded(|| {
+                let applied = engine.apply(&updates, watch)?;
+                if applied.pending {
+                    // We hold what is pending ourselves, bounded and with its span; the engine need not as well.
+                    engine.drop_pending()?;
+                }
+                Ok(applied)
+            });
+            applied = result.map_err(|error| self.poison(&batch, &error))?;
+        }
+        let writer = sole_writer(&batch);
+        let patch = |(path, change)| Patch { path, change, writer, origin: Origin::Remote };
+        outcome.patches.extend(applied.patches.into_iter().map(patch));
+        let mut before = Before::new();
+        let mut late = Vec::new();
+        for admitted in batch {
+            if !self.is_integrated(&admitted, applied.pending) {
+                late.push(admitted.incoming);
+                continue;
+            }
+            let incoming = admitted.incoming;
+            let changed = self.take_effect(&incoming.delta, wall_ms, watch.then_some(&mut before))?;
+            if changed {
+                outcome.landed.push(incoming);
+            } else {
+                outcome.known += 1;
+            }
+        }
+        outcome.patches.extend(self.record_patches(before, Origin::Remote));
+        Ok(late)
+    }
+
+    /// True when the engine has all of the delta's content, and what it builds on took effect before it.
+    fn is_integrated(&self, admitted: &Admitted, pending: bool) -> bool {
+        let delta = &admitted.incoming.delta;
+        let spans = || delta.content.iter().flat_map(|content| &content.spans);
+        let has = |span: &Span| self.version.content.get(span.writer);
+        // What it repeats may be in a delta of the same batch that has to wait after all.
+        let content_follows = if admitted.content_new {
+            spans().all(|span| span.since <= has(span))
+        } else {
+            spans().all(|span| span.upto <= has(span))
+        };
+        let follows = content_follows
+            && delta.records.iter().all(|run| run.span.since <= self.version.records.get(run.span.writer));
+        let info = &admitted.info;
+        follows
+            && (!pending
+                || info.inserts.iter().chain(&info.deletes).all(|range| range.to <= self.engine.known(range.writer))
+                    && info.changes.iter().all(|change| self.engine.has_change(change)))
+    }
+
+    /// Raises versions and joins records; the content is in the engine already. Returns whether anything was new.
+    fn take_effect(
+        &mut self,
+        delta: &Delta,
+        wall_ms: u64,
+        mut before: Option<&mut Before>,
+    ) -> Result<bool, DocumentError> {
+        let mut changed = raise(&mut self.version, delta);
+        for span in delta.content.iter().flat_map(|content| &content.spans) {
+            let content = self.version.content.get(span.writer);
+            for slot in self.lattice.releasable(span.writer, content) {
+                self.remember(&mut before, &slot, span.writer);
+                self.lattice.release(span.writer, &slot, content);
+            }
+        }
+        for run in &delta.records {
+            let writer = run.span.writer;
+            let content = self.version.content.get(writer);
+            for record in &run.records {
+                let slot = Slot { kind: record.kind, key: record.key.clone() };
+                self.remember(&mut before, &slot, writer);
+                changed |= self.lattice.put(writer, record, content)?;
+                self.clock.witness(record.hlc, wall_ms);
+            }
+        }
+        Ok(changed)
+    }
+
+    fn remember(&self, before: &mut Option<&mut Before>, slot: &Slot, writer: ReplicaId) {
+        if let Some(before) = before
+            && !before.contains_key(slot)
+        {
+            before.insert(slot.clone(), (self.lattice.current(slot), writer));
+        }
+    }
+
+    /// The patches for slots whose value is no longer what it was.
+    pub(super) fn record_patches(&self, before: Before, origin: Origin) -> Vec<Patch> {
+        let patch = |(slot, (old, writer)): (Slot, (Option<Value>, ReplicaId))| {
+            let new = self.lattice.current(&slot);
+            let writer = self.lattice.current_writer(&slot).unwrap_or(writer);
+            (old != new).then(|| Patch {
+                path: slot.path(),
+                change: Change::Put { old, new },
+                writer: Some(writer),
+                origin,
+            })
+        };
+        before.into_iter().filter_map(patch).collect()
+    }
+
+    fn poison(&mut self, batch: &[Admitted], error: &EngineError) -> DocumentError {
+        let sources =
+            batch.iter().filter(|admitted| admitted.content_new).map(|admitted| admitted.incoming.source).collect();
+        let reason = error.to_string();
+        self.poisoned = Some(reason.clone());
+        DocumentError::Poisoned { sources, reason }
+    }
+
+    /// Keeps what has to wait, within bounds: a resync brings what is dropped here.
+    fn hold(&mut self, waiting: Vec<Incoming>) {
+        let mut bytes = 0;
+        let mut kept: VecDeque<Incoming> = VecDeque::new();
+        for incoming in waiting.into_iter().rev() {
+            let twin = kept.iter().any(|known| known.encoded == incoming.encoded);
+            let size = incoming.encoded.len();
+            if !twin && kept.len() < HELD_MAX && bytes + size <= limits::PENDING_BYTES {
+                bytes += size;
+                kept.push_front(incoming);
+            }
+        }
+        self.held = kept;
+    }
+}
+
+/// What is known, counting what deltas before this one in the batch bring.
+struct Known<'a> {
+    here: &'a Version,
+    ahead: &'a Version,
+}
+
+impl Known<'_> {
+    fn content(&self, writer: ReplicaId) -> u64 {
+        self.here.content.get(writer).max(self.ahead.content.get(writer))
+    }
+
+    fn records(&self, writer: ReplicaId) -> u64 {
+        self.here.records.get(writer).max(self.ahead.records.get(writer))
+    }
+
+    /// True when some of the content is new.
+    fn lacks(&self, content: &ContentDelta) -> bool {
+        content.spans.iter().any(|span| span.upto > self.content(span.writer))
+    }
+}
+
+/// Returns whether anything rose.
+fn raise(version: &mut Version, delta: &Delta) -> bool {
+    let mut rose = false;
+    for span in delta.content.iter().flat_map(|content| &content.spans) {
+        rose |= span.upto > version.content.get(span.writer);
+        version.content.raise(span.writer, span.upto);
+    }
+    for run in &delta.records {
+        rose |= run.span.upto > version.records.get(run.span.writer);
+        version.records.raise(run.span.writer, run.span.upto);
+    }
+    rose
+}
+
+/// The writer of all content in a batch, when there is just one.
+fn sole_writer(batch: &[Admitted]) -> Option<ReplicaId> {
+    let new = batch.iter().filter(|admitted| admitted.content_new);
+    let contents = new.filter_map(|admitted| admitted.incoming.delta.content.as_ref());
+    let mut writers = contents.flat_map(|content| content.spans.iter().map(|span| span.writer));
+    let first = writers.next()?;
+    writers.all(|writer| writer == first).then_some(first)
+}
+
+fn check_limit(what: &str, size: usize, max: usize) -> Result<(), DocumentError> {
+    if size > max {
+        return Err(DocumentError::TooLarge { what: what.to_owned(), size, max });
+    }
+    Ok(())
+}
+
+/// Checks all of a delta that can be checked without the document.
+fn check_delta(delta: &Delta, author: Option<ReplicaId>) -> Result<(), DocumentError> {
+    if let Some(content) = &delta.content {
+        if content.spans.is_empty() {
+            return Err(malformed("its content is nobody's".to_owned()));
+        }
+        check_spans(content.spans.iter(), author)?;
+        if !content.after.is_sorted_by(|a, b| a.0 < b.0) {
+            return Err(malformed("its conditions are not sorted by writer".to_owned()));
+        }
+        for (writer, _) in &content.after {
+            check_author(*writer, author)?;
+        }
+    }
+    check_spans(delta.records.iter().map(|run| &run.span), author)?;
+    for run in &delta.records {
+        let numbers = |record: &Record| record.seq > run.span.since && record.seq <= run.span.upto;
+        if let Some(outside) = run.records.iter().find(|record| !numbers(record)) {
+            let (seq, span) = (outside.seq, run.span);
+            return Err(malformed(format!("record {seq} is outside {}..={}", span.since + 1, span.upto)));
+        }
+        if !run.records.is_sorted_by(|a, b| a.seq <= b.seq) {
+            return Err(malformed("its records are not sorted by number".to_owned()));
+        }
+        run.records.iter().try_for_each(check_record)?;
+    }
+    Ok(())
+}
+
+fn check_spans<'a>(spans: impl Iterator<Item = &'a Span>, author: Option<ReplicaId>) -> Result<(), DocumentError> {
+    let mut last = None;
+    for span in spans {
+        check_author(span.writer, author)?;
+        if span.since >= span.upto || span.upto > SEQ_MAX {
+            let Span { writer, since, upto } = span;
+            return Err(malformed(format!("span {since}..{upto} of {writer} is empty or beyond {SEQ_MAX}")));
+        }
+        if last >= Some(span.writer) {
+            return Err(malformed("its spans are not sorted by writer".to_owned()));
+        }
+        last = Some(span.writer);
+    }
+    Ok(())
+}
+
+fn check_author(writer: ReplicaId, author: Option<ReplicaId>) -> Result<(), DocumentError> {
+    match author {
+        Some(author) if author != writer => Err(DocumentError::ForeignWriter { writer, author }),
+        _ => Ok(()),
+    }
+}
+
+fn malformed(reason: String) -> DocumentError {
+    DocumentError::Malformed { reason }
+}

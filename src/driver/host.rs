@@ -1,0 +1,248 @@
+//! A node in a process: behind a lock, with its connections, its store and its timer.
+//!
+//! Whoever has something for the node (a connection's task, the store's thread, the application) locks it, hands it
+//! over and carries out what comes back while still holding the lock, so outputs keep their order. Nothing done under
+//! the lock waits: sends go to unbounded queues that the node itself bounds, heavy work goes to other threads.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use tokio::{
+    runtime::Handle,
+    sync::{Notify, mpsc},
+    time::sleep_until,
+};
+
+use super::{clock::Clock, connection::Command};
+use crate::{
+    id::LinkId,
+    node::{Event, Input, Node, Output, TargetId},
+    store::StoreThread,
+    time::{Moment, Monotonic},
+};
+
+/// What a host leaves to the agent or relay around it.
+pub(crate) trait Outside: Send + Sync + 'static {
+    /// Connect to a target; answer with [`Host::handle`].
+    fn dial(&self, host: &Arc<Host>, target: TargetId);
+    /// The node tells the application something. Called under the lock: must not wait.
+    fn event(&self, event: Event);
+}
+
+struct Inner {
+    node: Node,
+    links: BTreeMap<LinkId, mpsc::UnboundedSender<Command>>,
+}
+
+/// A node and what surrounds it.
+pub(crate) struct Host {
+    inner: Mutex<Inner>,
+    /// Signalled when a document comes back from work.
+    returned: Condvar,
+    store: Arc<StoreThread>,
+    /// Put in front of store task numbers, so that several hosts share one store.
+    shard: u64,
+    outside: Box<dyn Outside>,
+    clock: Clock,
+    runtime: Handle,
+    timer: Notify,
+    stopped: AtomicBool,
+    me: Weak<Host>,
+}
+
+/// Bits of a store task's number that hold the node's own number; the rest is the shard.
+const TASK_BITS: u32 = 56;
+
+/// The shard a store task's number belongs to.
+pub(crate) fn shard_of(task: u64) -> usize {
+    usize::try_from(task >> TASK_BITS).unwrap_or(usize::MAX)
+}
+
+impl Host {
+    /// Starts a node. Must be called inside a tokio runtime.
+    pub(crate) fn start(
+        node: Node,
+        store: Arc<StoreThread>,
+        shard: usize,
+        outside: Box<dyn Outside>,
+        clock: Clock,
+    ) -> Arc<Self> {
+        let host = Arc::new_cyclic(|me| Self {
+            inner: Mutex::new(Inner { node, links: BTreeMap::new() }),
+            returned: Condvar::new(),
+            store,
+            shard: (shard as u64) << TASK_BITS,
+            outside,
+            clock,
+            runtime: Handle::current(),
+            timer: Notify::new(),
+            stopped: AtomicBool::new(false),
+            me: me.clone(),
+        });
+        tokio::spawn(keep_time(Arc::downgrade(&host), clock));
+        host
+    }
+
+    pub(crate) fn clock(&self) -> Clock {
+        self.clock
+    }
+
+    pub(crate) fn runtime(&self) -> &Handle {
+        &self.runtime
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        // The node is a plain state machine: a panic elsewhere under the lock left it between two steps at worst.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Gives the node an input.
+    pub(crate) fn handle(&self, input: Input) {
+        self.with(|node, now| node.handle(input, now));
+    }
+
+    /// A store task of this host is done.
+    pub(crate) fn stored(&self, id: u64, result: Result<crate::store::StoreDone, crate::store::StoreError>) {
+        let id = id & ((1 << TASK_BITS) - 1);
+        self.handle(Input::Stored { id, result });
+    }
+
+    /// Runs `act` on the node and carries out what comes of it.
+    pub(crate) fn with<R>(&self, act: impl FnOnce(&mut Node, Moment) -> R) -> R {
+        let mut inner = self.lock();
+        let before = inner.node.next_wake();
+        let result = act(&mut inner.node, self.clock.now());
+        self.carry_out(&mut inner);
+        let wake = inner.node.next_wake();
+        drop(inner);
+        if wake.is_some_and(|wake| before.is_none_or(|before| wake < before)) {
+            self.timer.notify_one();
+        }
+        result
+    }
+
+    /// Like [`Host::with`], again and again until `act` has a result, waiting in between for documents to come back.
+    /// Blocks the calling thread for as long as the document is being worked on.
+    pub(crate) fn wait_for<R>(&self, mut act: impl FnMut(&mut Node, Moment) -> Option<R>) -> R {
+        let mut inner = self.lock();
+        loop {
+            let result = act(&mut inner.node, self.clock.now());
+            self.carry_out(&mut inner);
+            if let Some(result) = result {
+                drop(inner);
+                self.timer.notify_one();
+                return result;
+            }
+            inner = self.returned.wait(inner).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Adds a connection whose handshake is under way.
+    pub(crate) fn add_link(&self, link: LinkId, commands: mpsc::UnboundedSender<Command>) {
+        self.lock().links.insert(link, commands);
+    }
+
+    /// A connection has ended.
+    pub(crate) fn drop_link(&self, link: LinkId, reason: String) {
+        self.lock().links.remove(&link);
+        self.handle(Input::LinkDown { link, reason });
+    }
+
+    fn carry_out(&self, inner: &mut Inner) {
+        while let Some(output) = inner.node.poll_output() {
+            match output {
+                Output::Send { links, encoded } => {
+                    for link in links {
+                        if let Some(commands) = inner.links.get(&link) {
+                            // A closed queue: its connection is ending, and the node hears of that next.
+                            let _ = commands.send(Command::Send(encoded.clone()));
+                        }
+                    }
+                }
+                Output::Close { link, reason } => {
+                    if let Some(commands) = inner.links.get(&link) {
+                        let _ = commands.send(Command::Close(reason));
+                    }
+                }
+                Output::Dial { target } => {
+                    if let (Some(me), false) = (self.me.upgrade(), self.is_stopped()) {
+                        self.outside.dial(&me, target);
+                    }
+                }
+                Output::Store { id, task } => self.store.submit(self.shard | id, task),
+                Output::Work(mut work) => {
+                    let Some(me) = self.me.upgrade() else { continue };
+                    self.runtime.spawn_blocking(move || {
+                        work.run();
+                        me.handle(Input::Worked(work));
+                        me.returned.notify_all();
+                    });
+                }
+                Output::Event(event) => {
+                    if matches!(event, Event::Opened { .. } | Event::OpenFailed { .. }) {
+                        self.returned.notify_all();
+                    }
+                    self.outside.event(event);
+                }
+            }
+        }
+    }
+
+    /// No more dials; the timer ends with the host.
+    pub(crate) fn stop(&self) {
+        self.stopped.store(true, Ordering::Relaxed);
+        self.timer.notify_one();
+    }
+
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.stopped.load(Ordering::Relaxed)
+    }
+
+    /// Connections, also those whose handshake is under way.
+    pub(crate) fn link_count(&self) -> usize {
+        self.lock().links.len()
+    }
+
+    /// Ends every connection.
+    pub(crate) fn close_links(&self, reason: &str) {
+        for commands in self.lock().links.values() {
+            let _ = commands.send(Command::Close(reason.to_owned()));
+        }
+    }
+}
+
+impl fmt::Debug for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Host").field("shard", &self.shard).finish_non_exhaustive()
+    }
+}
+
+/// Ticks a node whenever it asks for it, for as long as its host lives.
+async fn keep_time(host: Weak<Host>, clock: Clock) {
+    loop {
+        let Some(strong) = host.upgrade() else { return };
+        if strong.is_stopped() {
+            return;
+        }
+        let wake: Option<Monotonic> = strong.lock().node.next_wake();
+        if wake.is_some_and(|wake| wake <= clock.mono()) {
+            strong.handle(Input::Tick);
+            continue;
+        }
+        let deadline = wake.map(|wake| clock.instant(wake));
+        // Woken once in a while even without a reason, to notice that the host is gone.
+        let idle = tokio::time::Instant::now() + std::time::Duration::from_secs(1);
+        let until = deadline.map_or(idle, |deadline| deadline.min(idle));
+        let timer = async { strong.timer.notified().await };
+        tokio::select! {
+            () = timer => {}
+            () = sleep_until(until) => {}
+        }
+    }
+}

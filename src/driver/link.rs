@@ -1,0 +1,113 @@
+//! From a transport to the nodes behind it: one call runs a connection from handshake to end.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, AtomicU64, Ordering},
+};
+
+use tokio::sync::mpsc;
+
+use super::{Connection, Host, Notice, Traffic};
+use crate::{
+    id::{DocumentId, LinkId},
+    node::{Input, TargetId},
+    sync::{Address, Message, Session},
+    transport::Transport,
+};
+
+static NEXT_LINK: AtomicU64 = AtomicU64::new(1);
+
+/// Runs one connection on the nodes it concerns; returns why it ended. `target` is the one it was dialled for.
+pub(crate) async fn run_link<T: Transport>(
+    hosts: &[Arc<Host>],
+    transport: T,
+    target: Option<TargetId>,
+    traffic: Arc<Traffic>,
+) -> String {
+    let link = LinkId(NEXT_LINK.fetch_add(1, Ordering::Relaxed));
+    let (commands, queue) = mpsc::unbounded_channel();
+    for host in hosts {
+        host.add_link(link, commands.clone());
+    }
+    drop(commands);
+    let clock = hosts[0].clock();
+    let hello = hosts[0].with(|node, _| node.hello(target.is_some()));
+    let session = Session::new(hello, clock.mono());
+    let ready = AtomicBool::new(false);
+    let guard = EndGuard { hosts, link, target, ready: &ready, reason: "cancelled".to_owned() };
+    let connection = Connection::new(transport, session, queue, clock, traffic);
+    let reason = connection
+        .run(|notice| match notice {
+            Notice::Ready(hello) => {
+                ready.store(true, Ordering::Relaxed);
+                for host in hosts {
+                    host.handle(Input::LinkUp { link, hello: hello.clone(), target });
+                }
+            }
+            Notice::Drained(bytes) => {
+                // With several nodes behind one connection each hears of all bytes: none waits for another's.
+                for host in hosts {
+                    host.handle(Input::Drained { link, bytes });
+                }
+            }
+            Notice::Message(message) => {
+                let host = host_of(hosts, &message);
+                host.handle(Input::Message { link, message });
+            }
+        })
+        .await;
+    guard.end(reason)
+}
+
+/// Tells the nodes that the connection has ended, also when its task is dropped.
+struct EndGuard<'a> {
+    hosts: &'a [Arc<Host>],
+    link: LinkId,
+    target: Option<TargetId>,
+    ready: &'a AtomicBool,
+    reason: String,
+}
+
+impl EndGuard<'_> {
+    fn end(mut self, reason: String) -> String {
+        self.reason.clone_from(&reason);
+        reason
+    }
+}
+
+impl Drop for EndGuard<'_> {
+    fn drop(&mut self) {
+        for host in self.hosts {
+            host.drop_link(self.link, self.reason.clone());
+            if let (Some(target), false) = (self.target, self.ready.load(Ordering::Relaxed)) {
+                host.handle(Input::DialFailed { target });
+            }
+        }
+    }
+}
+
+fn host_of<'a>(hosts: &'a [Arc<Host>], message: &Message) -> &'a Arc<Host> {
+    let document = match message {
+        Message::Join { document, .. }
+        | Message::Leave { document }
+        | Message::Frontier { document, .. }
+        | Message::Delta { document, .. }
+        | Message::Ack { document, .. }
+        | Message::Presence { document, .. }
+        | Message::DigestRequest { document, .. }
+        | Message::Digest { document, .. }
+        | Message::App { to: Address::Document(document), .. }
+        | Message::Error { document: Some(document), .. } => Some(document),
+        Message::App { .. } | Message::Error { .. } | Message::Goodbye { .. } => None,
+    };
+    &hosts[document.map_or(0, |document| shard_for(document, hosts.len()))]
+}
+
+/// The node that holds a document: FNV-1a of its name.
+fn shard_for(document: &DocumentId, shards: usize) -> usize {
+    let hash = document
+        .as_str()
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+    usize::try_from(hash % shards.max(1) as u64).unwrap_or(0)
+}

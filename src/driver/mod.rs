@@ -1,0 +1,16 @@
+//! What agents and relays share: a node under tokio. Layer 5.
+//!
+//! `host` keeps the node and carries out its outputs, `connection` runs one session on one transport, `clock` is
+//! where time comes from.
+
+mod clock;
+mod connection;
+mod host;
+mod identity;
+mod link;
+
+pub(crate) use clock::{Clock, wall_ms};
+pub(crate) use connection::{Connection, Notice, Traffic};
+pub(crate) use host::{Host, Outside, shard_of};
+pub(crate) use identity::identity_from;
+pub(crate) use link::run_link;

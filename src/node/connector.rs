@@ -1,0 +1,228 @@
+//! When to dial whom: jittered backoff and a circuit breaker per target. Pure; layer 4.
+//!
+//! After `breaker_failures` failed dials in a row the circuit opens for `breaker_open`; then one dial probes
+//! (half-open) and either closes it or opens it again. Losing a connection that had worked is no failure: the first
+//! dial after it comes within `first_retry`. Waits use full jitter, so a swarm that lost its relay does not come back
+//! in step (Brooker, "Exponential Backoff And Jitter", 2015).
+
+use std::{collections::BTreeMap, time::Duration};
+
+use serde::Serialize;
+
+use crate::time::{Dice, Monotonic};
+
+/// One address a node keeps a connection to, numbered by its driver.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TargetId(pub u32);
+
+/// How a node retries. The defaults are those of requirement C4 and D2.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Backoff {
+    /// Upper bound of the wait before the first dial after a working connection was lost.
+    pub first_retry: Duration,
+    /// Upper bound of the wait after the first failed dial; doubles with each further one.
+    pub base: Duration,
+    /// Largest upper bound.
+    pub cap: Duration,
+    /// Failed dials in a row that open the circuit.
+    pub breaker_failures: u32,
+    /// How long the circuit stays open.
+    pub breaker_open: Duration,
+}
+
+impl Default for Backoff {
+    fn default() -> Self {
+        Self {
+            first_retry: Duration::from_millis(200),
+            base: Duration::from_secs(1),
+            cap: Duration::from_secs(10),
+            breaker_failures: 5,
+            breaker_open: Duration::from_secs(60),
+        }
+    }
+}
+
+/// What a target is doing, for status and metrics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TargetState {
+    /// A dial is under way.
+    Dialing,
+    /// Connected.
+    Up,
+    /// The next dial waits for its backoff.
+    Waiting,
+    /// Too many failures: the circuit is open.
+    Open,
+    /// Taken off the network by the application.
+    Paused,
+}
+
+#[derive(Debug)]
+enum Phase {
+    Dialing,
+    Up,
+    Waiting { until: Monotonic, open: bool },
+    Paused,
+}
+
+#[derive(Debug)]
+struct Target {
+    phase: Phase,
+    failures: u32,
+}
+
+/// Decides when to dial.
+#[derive(Debug)]
+pub(super) struct Connector {
+    backoff: Backoff,
+    targets: BTreeMap<TargetId, Target>,
+}
+
+impl Connector {
+    pub(super) fn new(backoff: Backoff) -> Self {
+        Self { backoff, targets: BTreeMap::new() }
+    }
+
+    pub(super) fn add(&mut self, target: TargetId, now: Monotonic) {
+        let phase = Phase::Waiting { until: now, open: false };
+        let target = self.targets.entry(target).or_insert(Target { phase: Phase::Paused, failures: 0 });
+        if matches!(target.phase, Phase::Paused) {
+            *target = Target { phase, failures: 0 };
+        }
+    }
+
+    pub(super) fn remove(&mut self, target: TargetId) {
+        self.targets.remove(&target);
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.targets.is_empty()
+    }
+
+    /// No dials to a target until it is added again.
+    pub(super) fn pause(&mut self, target: TargetId) {
+        if let Some(target) = self.targets.get_mut(&target) {
+            target.phase = Phase::Paused;
+        }
+    }
+
+    /// Targets to dial now.
+    pub(super) fn due(&mut self, now: Monotonic) -> Vec<TargetId> {
+        let mut due = Vec::new();
+        for (id, target) in &mut self.targets {
+            if matches!(target.phase, Phase::Waiting { until, .. } if until <= now) {
+                target.phase = Phase::Dialing;
+                due.push(*id);
+            }
+        }
+        due
+    }
+
+    pub(super) fn next_wake(&self) -> Option<Monotonic> {
+        self.targets
+            .values()
+            .filter_map(|target| match target.phase {
+                Phase::Waiting { until, .. } => Some(until),
+                _ => None,
+            })
+            .min()
+    }
+
+    pub(super) fn connected(&mut self, id: TargetId) {
+        if let Some(target) = self.targets.get_mut(&id) {
+            target.phase = Phase::Up;
+            target.failures = 0;
+        }
+    }
+
+    /// A working connection was lost. `retry_after` is the peer's own wish, when it said goodbye.
+    pub(super) fn lost(&mut self, id: TargetId, retry_after: Option<Duration>, now: Monotonic, dice: &mut Dice) {
+        let first = self.backoff.first_retry;
+        if let Some(target) = self.targets.get_mut(&id).filter(|target| !matches!(target.phase, Phase::Paused)) {
+            let wait = retry_after.unwrap_or(Duration::ZERO).min(self.backoff.breaker_open) + dice.jitter(first);
+            target.phase = Phase::Waiting { until: now + wait, open: false };
+        }
+    }
+
+    /// A dial failed.
+    pub(super) fn failed(&mut self, id: TargetId, now: Monotonic, dice: &mut Dice) {
+        let Some(target) = self.targets.get_mut(&id) else { return };
+        if matches!(target.phase, Phase::Paused) {
+            return;
+        }
+        target.failures = target.failures.saturating_add(1);
+        let open = target.failures >= self.backoff.breaker_failures;
+        let wait = if open {
+            self.backoff.breaker_open
+        } else {
+            let doubled = self.backoff.base.saturating_mul(1 << (target.failures - 1).min(16));
+            dice.jitter(doubled.min(self.backoff.cap))
+        };
+        target.phase = Phase::Waiting { until: now + wait, open };
+    }
+
+    pub(super) fn states(&self) -> impl Iterator<Item = (TargetId, TargetState, u32)> + '_ {
+        self.targets.iter().map(|(id, target)| {
+            let state = match target.phase {
+                Phase::Dialing => TargetState::Dialing,
+                Phase::Up => TargetState::Up,
+                Phase::Paused => TargetState::Paused,
+                Phase::Waiting { open: true, .. } => TargetState::Open,
+                Phase::Waiting { open: false, .. } => TargetState::Waiting,
+            };
+            (*id, state, target.failures)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RELAY: TargetId = TargetId(0);
+
+    fn dialing() -> (Connector, Dice) {
+        let mut connector = Connector::new(Backoff::default());
+        connector.add(RELAY, Monotonic(0));
+        assert_eq!(connector.due(Monotonic(0)), [RELAY]);
+        (connector, Dice::new(1))
+    }
+
+    #[test]
+    fn the_circuit_opens_after_five_failures_and_probes_after_a_minute() {
+        let (mut connector, mut dice) = dialing();
+        let mut now = Monotonic(0);
+        for failure in 1..=5 {
+            connector.failed(RELAY, now, &mut dice);
+            let open = connector.states().any(|(_, state, _)| state == TargetState::Open);
+            assert_eq!(open, failure == 5, "after {failure} failures");
+            let wake = connector.next_wake().expect("a retry is planned");
+            if failure == 5 {
+                assert_eq!(wake.since(now), Duration::from_secs(60));
+            }
+            now = wake;
+            assert_eq!(connector.due(now), [RELAY]);
+        }
+        connector.failed(RELAY, now, &mut dice);
+        assert_eq!(connector.next_wake().map(|wake| wake.since(now)), Some(Duration::from_secs(60)));
+        assert_eq!(connector.due(now + Duration::from_secs(60)), [RELAY]);
+        connector.connected(RELAY);
+        assert!(connector.states().all(|(_, state, failures)| state == TargetState::Up && failures == 0));
+    }
+
+    #[test]
+    fn waits_grow_to_the_cap_and_a_lost_connection_is_redialled_soon() {
+        let (mut connector, mut dice) = dialing();
+        for failure in 0..4_u32 {
+            connector.failed(RELAY, Monotonic(0), &mut dice);
+            let wait = connector.next_wake().expect("a retry is planned").since(Monotonic(0));
+            assert!(wait <= Duration::from_secs(1 << failure).min(Duration::from_secs(10)), "{wait:?}");
+            connector.due(Monotonic(u64::MAX));
+        }
+        connector.connected(RELAY);
+        connector.lost(RELAY, None, Monotonic(0), &mut dice);
+        assert!(connector.next_wake().expect("a retry is planned") <= Monotonic(200_000));
+    }
+}

@@ -1,0 +1,178 @@
+//! What passes through a node and is not kept: presence and application messages.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::{Node, event::Event, hub::Hub, room::Room};
+use crate::{
+    id::{AgentId, LinkId},
+    limits,
+    sync::{Address, Encoded, Lane, Message, PresenceEntry, Role},
+};
+
+impl Room {
+    /// Sets the node's own ephemeral state; `None` takes it away.
+    pub(super) fn set_presence(&mut self, state: Option<(Bytes, Duration)>, hub: &mut Hub) {
+        let withdrawn = state.is_none() && self.own_presence.is_some();
+        self.own_presence = state;
+        let entry = match self.present(hub) {
+            Some(entry) => entry,
+            None if withdrawn => self.entry(None, Duration::ZERO, hub),
+            None => return,
+        };
+        self.spread(entry, hub);
+    }
+
+    /// Renews the node's own entry well before its time is up.
+    pub(super) fn renew_presence(&mut self, hub: &mut Hub) {
+        let Some(at) = self.renew_presence_at else { return };
+        if at > hub.now.mono {
+            return hub.arm(&self.id, at);
+        }
+        self.renew_presence_at = None;
+        if let Some(entry) = self.present(hub) {
+            self.spread(entry, hub);
+        }
+    }
+
+    /// The node's own entry, to be sent now; plans its renewal.
+    pub(super) fn present(&mut self, hub: &mut Hub) -> Option<PresenceEntry> {
+        let (state, ttl) = self.own_presence.clone()?;
+        let at = hub.now.mono + ttl / 3;
+        self.renew_presence_at = Some(at);
+        hub.arm(&self.id, at);
+        Some(self.entry(Some(state), ttl, hub))
+    }
+
+    fn entry(&self, state: Option<Bytes>, ttl: Duration, hub: &mut Hub) -> PresenceEntry {
+        PresenceEntry {
+            replica: hub.me(),
+            agent: hub.config.identity.agent.clone(),
+            clock: hub.hlc.stamp(hub.now.wall_ms).0,
+            state,
+            ttl_ms: u32::try_from(ttl.as_millis()).unwrap_or(u32::MAX),
+        }
+    }
+
+    fn spread(&mut self, entry: PresenceEntry, hub: &mut Hub) {
+        let news = self.presence.merge(vec![entry], None, hub.now.mono);
+        self.announce(news, None, hub);
+    }
+
+    /// Entries have come from a peer, which may speak for itself only unless it is trusted to forward.
+    pub(super) fn presence_from(&mut self, link: LinkId, entries: Vec<PresenceEntry>, hub: &mut Hub) {
+        let Some(peer) = hub.links.get(&link) else { return };
+        if !self.members.contains_key(&link) {
+            // It was on its way when one side left, or was overtaken by the more urgent leave.
+            return;
+        }
+        let author = peer.author();
+        if let Some(foreign) = entries.iter().find(|entry| author.is_some_and(|author| author != entry.replica)) {
+            let reason = format!("presence of {}, which is not this connection's", foreign.replica);
+            return hub.strike(link, Some(&self.id), reason);
+        }
+        let me = hub.me();
+        let entries = entries.into_iter().filter(|entry| entry.replica != me).collect();
+        let news = self.presence.merge(entries, Some(link), hub.now.mono);
+        if let Some(at) = self.presence.next_expiry() {
+            hub.arm(&self.id, at);
+        }
+        self.announce(news, Some(link), hub);
+    }
+
+    /// Tells everyone but the bringer.
+    pub(super) fn announce(&mut self, entries: Vec<PresenceEntry>, except: Option<LinkId>, hub: &mut Hub) {
+        if entries.is_empty() {
+            return;
+        }
+        if let Some(at) = self.presence.next_expiry() {
+            hub.arm(&self.id, at);
+        }
+        let me = hub.me();
+        let receivers: Vec<LinkId> = self
+            .members
+            .keys()
+            .filter(|link| Some(**link) != except)
+            .filter(|link| {
+                let own_only = hub.links.get(link).and_then(|link| link.accepts(me));
+                entries.iter().all(|entry| own_only.is_none_or(|author| author == entry.replica))
+            })
+            .copied()
+            .collect();
+        let message = Message::Presence { document: self.id.clone(), entries: entries.clone() };
+        if let Ok(encoded) = Encoded::new(&message, Lane::Normal) {
+            hub.send(receivers, encoded);
+        }
+        hub.event(Event::Presence { document: self.id.clone(), entries });
+    }
+}
+
+impl Node {
+    /// Sends an application message. At most once, to those connected now.
+    ///
+    /// # Errors
+    /// The size and the limit when `body` is too large.
+    pub fn send_message(&mut self, to: Address, lane: Lane, body: Bytes) -> Result<(), super::NodeError> {
+        if body.len() > limits::APP_MESSAGE_BYTES {
+            return Err(super::NodeError::TooLarge {
+                what: "message",
+                size: body.len(),
+                max: limits::APP_MESSAGE_BYTES,
+            });
+        }
+        let from = self.hub.config.identity.agent.clone();
+        self.route(None, from, to, lane, body);
+        Ok(())
+    }
+
+    /// An application message has come from a peer.
+    pub(super) fn message_from(&mut self, link: LinkId, from: AgentId, to: Address, lane: Lane, body: Bytes) {
+        let Some(peer) = self.hub.links.get(&link) else { return };
+        if peer.author().is_some() && peer.hello.identity.agent != from {
+            let reason = format!("a message in the name of `{from}`, which is not this connection's");
+            return self.hub.strike(link, None, reason);
+        }
+        self.route(Some(link), from, to, lane, body);
+    }
+
+    /// Delivers here what is meant for here; a relay passes the rest on, one hop, so that nothing circulates.
+    fn route(&mut self, via: Option<LinkId>, from: AgentId, to: Address, lane: Lane, body: Bytes) {
+        let me = &self.hub.config.identity.agent;
+        let is_relay = self.hub.config.role == Role::Relay;
+        let here = match &to {
+            Address::Agent(agent) => agent == me,
+            Address::Document(document) => self.rooms.get(document).is_some_and(|room| room.handles > 0),
+            Address::All => !is_relay,
+        };
+        if here && via.is_some() {
+            self.hub.event(Event::Message { from: from.clone(), to: to.clone(), body: body.clone() });
+        }
+        if via.is_some() && !is_relay {
+            return;
+        }
+        let receivers: Vec<LinkId> = match &to {
+            Address::Agent(agent) => {
+                let direct: Vec<_> = self.links_of(agent).collect();
+                if direct.is_empty() && via.is_none() { self.relays().collect() } else { direct }
+            }
+            Address::Document(document) => match self.rooms.get(document) {
+                Some(room) => room.members.keys().copied().collect(),
+                None => Vec::new(),
+            },
+            Address::All => self.hub.links.keys().copied().collect(),
+        };
+        let receivers = receivers.into_iter().filter(|link| Some(*link) != via).collect();
+        if let Ok(encoded) = Encoded::new(&Message::App { from, to, lane, body }, lane) {
+            self.hub.send(receivers, encoded);
+        }
+    }
+
+    fn links_of(&self, agent: &AgentId) -> impl Iterator<Item = LinkId> {
+        self.hub.links.iter().filter(move |(_, link)| link.hello.identity.agent == *agent).map(|(id, _)| *id)
+    }
+
+    fn relays(&self) -> impl Iterator<Item = LinkId> {
+        self.hub.links.iter().filter(|(_, link)| link.hello.role == Role::Relay).map(|(id, _)| *id)
+    }
+}

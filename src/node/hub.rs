@@ -1,0 +1,187 @@
+//! What all rooms of a node share: its links, its queue of outputs, its timers.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    time::Duration,
+};
+
+use super::{
+    Output,
+    config::Config,
+    connector::TargetId,
+    event::{Counters, Event},
+    work::Work,
+};
+use crate::{
+    id::{DocumentId, LinkId, ReplicaId},
+    limits,
+    store::StoreTask,
+    sync::{Capabilities, Encoded, ErrorCode, Hello, Lane, Message, Role},
+    time::{HlcClock, Moment, Monotonic},
+};
+
+/// A ready connection.
+#[derive(Debug)]
+pub(super) struct Link {
+    pub(super) hello: Hello,
+    pub(super) target: Option<TargetId>,
+    pub(super) trusted: bool,
+    /// Bytes handed over and not yet reported as drained.
+    pub(super) outstanding: u64,
+    pub(super) strikes: u32,
+    pub(super) documents: BTreeSet<DocumentId>,
+    /// The peer said goodbye and when to come back.
+    pub(super) retry_after: Option<Duration>,
+}
+
+impl Link {
+    /// Whose writes this connection may bring; `None`: anybody's.
+    pub(super) fn author(&self) -> Option<ReplicaId> {
+        (!self.trusted).then_some(self.hello.identity.replica)
+    }
+
+    /// Whose writes the peer accepts from `me`; `None`: anybody's.
+    pub(super) fn accepts(&self, me: ReplicaId) -> Option<ReplicaId> {
+        (!self.hello.capabilities.has(Capabilities::FORWARDING)).then_some(me)
+    }
+
+    /// The peer's acknowledgements mean that a relay has the writes on its disk.
+    pub(super) fn is_durable(&self) -> bool {
+        self.hello.role == Role::Relay && self.hello.capabilities.has(Capabilities::DURABLE)
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Hub {
+    pub(super) config: Config,
+    pub(super) now: Moment,
+    pub(super) hlc: HlcClock,
+    pub(super) links: BTreeMap<LinkId, Link>,
+    pub(super) out: VecDeque<Output>,
+    pub(super) counters: Counters,
+    /// Somebody keeps durable copies for us: our writes are unsynced until it acknowledges them.
+    pub(super) has_targets: bool,
+    timers: BTreeSet<(Monotonic, DocumentId)>,
+    armed: BTreeMap<DocumentId, Monotonic>,
+    tasks: BTreeMap<u64, DocumentId>,
+    next_task: u64,
+}
+
+impl Hub {
+    pub(super) fn new(config: Config, now: Moment) -> Self {
+        Self {
+            config,
+            now,
+            hlc: HlcClock::default(),
+            links: BTreeMap::new(),
+            out: VecDeque::new(),
+            counters: Counters::default(),
+            has_targets: false,
+            timers: BTreeSet::new(),
+            armed: BTreeMap::new(),
+            tasks: BTreeMap::new(),
+            next_task: 1,
+        }
+    }
+
+    pub(super) fn me(&self) -> ReplicaId {
+        self.config.identity.replica
+    }
+
+    pub(super) fn event(&mut self, event: Event) {
+        self.out.push_back(Output::Event(event));
+    }
+
+    pub(super) fn work(&mut self, work: Work) {
+        self.out.push_back(Output::Work(Box::new(work)));
+    }
+
+    /// Queues shared bytes for several connections.
+    pub(super) fn send(&mut self, links: Vec<LinkId>, encoded: Encoded) {
+        let bytes = encoded.len() as u64;
+        for link in &links {
+            if let Some(link) = self.links.get_mut(link) {
+                link.outstanding += bytes;
+            }
+        }
+        if !links.is_empty() {
+            self.counters.bytes_out += bytes * links.len() as u64;
+            self.out.push_back(Output::Send { links, encoded });
+        }
+    }
+
+    /// Encodes and queues a message for one connection.
+    pub(super) fn tell(&mut self, link: LinkId, message: &Message, lane: Lane) {
+        match Encoded::new(message, lane) {
+            Ok(encoded) => self.send(vec![link], encoded),
+            Err(error) => {
+                let reason = format!("a message could not be encoded: {error}");
+                self.out.push_back(Output::Close { link, reason });
+            }
+        }
+    }
+
+    pub(super) fn refuse(&mut self, link: LinkId, document: Option<&DocumentId>, code: ErrorCode, reason: String) {
+        self.tell(link, &Message::Error { document: document.cloned(), code, reason }, Lane::Critical);
+    }
+
+    /// Refuses what breaks a rule: the peer is told why, and after a few times its connection is closed.
+    pub(super) fn strike(&mut self, link: LinkId, document: Option<&DocumentId>, reason: String) {
+        self.counters.refused += 1;
+        self.refuse(link, document, ErrorCode::Refused, reason.clone());
+        self.event(Event::Offence { link, document: document.cloned(), reason: reason.clone() });
+        if let Some(known) = self.links.get_mut(&link) {
+            known.strikes += 1;
+            if known.strikes >= limits::LINK_STRIKES {
+                self.out.push_back(Output::Close { link, reason });
+            }
+        }
+    }
+
+    pub(super) fn store(&mut self, document: &DocumentId, task: StoreTask) -> u64 {
+        let id = self.next_task;
+        self.next_task += 1;
+        self.tasks.insert(id, document.clone());
+        self.out.push_back(Output::Store { id, task });
+        id
+    }
+
+    /// The document a finished store task was about; `None` when it is not ours or done already.
+    pub(super) fn finish_task(&mut self, id: u64) -> Option<DocumentId> {
+        self.tasks.remove(&id)
+    }
+
+    /// Wakes a room at `at`, or earlier if it is to be woken earlier already.
+    pub(super) fn arm(&mut self, document: &DocumentId, at: Monotonic) {
+        match self.armed.get_mut(document) {
+            Some(armed) if *armed <= at => {}
+            Some(armed) => {
+                self.timers.remove(&(*armed, document.clone()));
+                *armed = at;
+                self.timers.insert((at, document.clone()));
+            }
+            None => {
+                self.armed.insert(document.clone(), at);
+                self.timers.insert((at, document.clone()));
+            }
+        }
+    }
+
+    pub(super) fn next_wake(&self) -> Option<Monotonic> {
+        self.timers.first().map(|(at, _)| *at)
+    }
+
+    /// Rooms whose time has come.
+    pub(super) fn due(&mut self) -> Vec<DocumentId> {
+        let mut due = Vec::new();
+        while let Some((at, document)) = self.timers.first().cloned() {
+            if at > self.now.mono {
+                break;
+            }
+            self.timers.pop_first();
+            self.armed.remove(&document);
+            due.push(document);
+        }
+        due
+    }
+}

@@ -1,0 +1,512 @@
+//! A room: one document, those who take part in it, what waits for it. Life cycle and arrivals; see `flow` for what
+//! leaves and `log` for what is kept.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::Duration,
+};
+
+use bytes::Bytes;
+
+use super::{
+    event::{DocumentStatus, Event},
+    flow::{Batch, Member, SharedSnapshot},
+    hub::Hub,
+    log::Log,
+    presence::Presence,
+    work::{Job, Outcome, Work},
+};
+use crate::{
+    document::{AppliedDeltas, DigestEntry, Document, DocumentError, Frontier, Incoming, Subscription, Version},
+    engine::EngineKind,
+    id::{DocumentId, LinkId, ReplicaId},
+    limits,
+    store::{StoreDone, StoreError, StoreTask, StoredDocument},
+    sync::{ErrorCode, Lane, Message},
+    time::Monotonic,
+};
+
+/// Where the document is.
+#[derive(Debug)]
+pub(super) enum State {
+    /// The store is being read (that task), or its answer is being decoded.
+    Loading { task: Option<u64> },
+    /// Here.
+    Ready(Box<Document>),
+    /// Out with a [`Work`].
+    Away,
+    /// It cannot be read.
+    Failed { reason: String },
+}
+
+#[derive(Debug)]
+pub(super) struct Room {
+    pub(super) id: DocumentId,
+    pub(super) engine: EngineKind,
+    pub(super) state: State,
+    /// Tells the outcome of earlier work from that of the present document.
+    pub(super) generation: u64,
+    /// Times the application has opened it and not closed it.
+    pub(super) handles: u32,
+    pub(super) watch: bool,
+    /// Which records this replica asks for.
+    pub(super) subscription: Subscription,
+    pub(super) members: BTreeMap<LinkId, Member>,
+    pub(super) batch: Batch,
+    pub(super) log: Log,
+    pub(super) presence: Presence,
+    pub(super) own_presence: Option<(Bytes, Duration)>,
+    pub(super) renew_presence_at: Option<Monotonic>,
+    /// What a durable peer has told us of our own writes.
+    pub(super) acked: Version,
+    pub(super) shared: Option<SharedSnapshot>,
+    /// Estimate of the encoded size.
+    pub(super) weight: u64,
+    inbox: VecDeque<Incoming>,
+    inbox_bytes: usize,
+    /// This many arrivals are applied one by one, to single out the one an engine failed on.
+    careful: usize,
+    resync_at: Option<(Monotonic, LinkId)>,
+    idle_since: Option<Monotonic>,
+}
+
+impl Room {
+    pub(super) fn open(id: DocumentId, engine: EngineKind, hub: &mut Hub) -> Self {
+        let task = hub.store(&id, StoreTask::Load { document: id.clone() });
+        Self {
+            id,
+            engine,
+            state: State::Loading { task: Some(task) },
+            generation: 0,
+            handles: 0,
+            watch: false,
+            subscription: Subscription::default(),
+            members: BTreeMap::new(),
+            batch: Batch::default(),
+            log: Log::default(),
+            presence: Presence::default(),
+            own_presence: None,
+            renew_presence_at: None,
+            acked: Version::default(),
+            shared: None,
+            weight: 0,
+            inbox: VecDeque::new(),
+            inbox_bytes: 0,
+            careful: 0,
+            resync_at: None,
+            idle_since: None,
+        }
+    }
+
+    pub(super) fn document(&self) -> Option<&Document> {
+        match &self.state {
+            State::Ready(document) => Some(document),
+            _ => None,
+        }
+    }
+
+    /// Sends the document out with a job. The room must be ready.
+    pub(super) fn send_away(&mut self, job: Job, hub: &mut Hub) {
+        if let State::Ready(document) = std::mem::replace(&mut self.state, State::Away) {
+            let document_id = self.id.clone();
+            let generation = self.generation;
+            hub.work(Work { document: document_id, generation, subject: Some(document), job, outcome: None });
+        }
+    }
+
+    /// The store has answered the load.
+    pub(super) fn loaded(&mut self, id: u64, result: Result<StoreDone, StoreError>, hub: &mut Hub) {
+        if !matches!(self.state, State::Loading { task: Some(task) } if task == id) {
+            return;
+        }
+        let stored = match result {
+            Ok(StoreDone::Loaded(stored)) => stored.unwrap_or_default(),
+            Ok(_) => return,
+            Err(error) => return self.fail(error.to_string(), hub),
+        };
+        if let Some(kept) = decode_header(&stored.header)
+            && kept != self.engine
+        {
+            if self.handles == 0 {
+                let reason = format!("`{}` is kept with {kept}, not {}", self.id, self.engine);
+                for link in self.members.keys() {
+                    hub.refuse(*link, Some(&self.id), ErrorCode::EngineMismatch, reason.clone());
+                }
+                self.members.clear();
+            }
+            self.engine = kept;
+        }
+        self.log.adopt(&stored);
+        self.weight = stored_bytes(&stored) as u64;
+        self.state = State::Loading { task: None };
+        let heavy = self.weight > hub.config.tuning.inline_bytes as u64;
+        let job = Job::Load { kind: self.engine, replica: hub.me(), stored };
+        let mut work =
+            Work { document: self.id.clone(), generation: self.generation, subject: None, job, outcome: None };
+        if heavy {
+            hub.work(work);
+        } else {
+            work.run();
+            self.work_done(work, hub);
+        }
+    }
+
+    fn fail(&mut self, reason: String, hub: &mut Hub) {
+        for link in self.members.keys() {
+            hub.refuse(*link, Some(&self.id), ErrorCode::Unavailable, reason.clone());
+        }
+        hub.event(Event::OpenFailed { document: self.id.clone(), reason: reason.clone() });
+        self.inbox.clear();
+        self.inbox_bytes = 0;
+        self.state = State::Failed { reason };
+    }
+
+    /// A job has come back.
+    pub(super) fn work_done(&mut self, work: Work, hub: &mut Hub) {
+        if work.generation != self.generation {
+            return;
+        }
+        if let Some(document) = work.subject {
+            self.state = State::Ready(document);
+        }
+        match work.outcome {
+            Some(Outcome::Loaded(Ok(()))) => {
+                if let Some(document) = self.document() {
+                    self.log.durable = document.version().clone();
+                }
+                hub.event(Event::Opened { document: self.id.clone() });
+                self.greet(hub);
+                self.ack_known(hub);
+            }
+            Some(Outcome::Loaded(Err(error))) => return self.fail(error.to_string(), hub),
+            Some(Outcome::Applied { result, suspects }) => self.applied(result, suspects, hub),
+            Some(Outcome::CatchUp { link, since, delta }) => self.caught_up(link, &since, delta, hub),
+            Some(Outcome::Snapshot { upto, bytes }) => self.snapshot_made(upto, bytes, hub),
+            Some(Outcome::Digest { link, path, entries }) => self.digested(link, path, entries, hub),
+            None => {}
+        }
+        self.settle(hub);
+    }
+
+    /// Tells all members that the document is here: what arrived before is answered now.
+    fn greet(&mut self, hub: &mut Hub) {
+        let State::Ready(document) = &self.state else { return };
+        let frontier = document.frontier();
+        for (link, member) in &mut self.members {
+            if member.greeted {
+                continue;
+            }
+            member.greeted = true;
+            let message = Message::Frontier { document: self.id.clone(), frontier: frontier.clone() };
+            hub.tell(*link, &message, Lane::Critical);
+        }
+    }
+
+    /// A delta has come from a peer.
+    pub(super) fn receive(&mut self, link: LinkId, encoded: Bytes, hub: &mut Hub) {
+        hub.counters.deltas_in += 1;
+        let Some(peer) = hub.links.get(&link) else { return };
+        let author = peer.author();
+        if !self.members.contains_key(&link) {
+            // It was on its way when one side left: nobody's fault, and who joins anew exchanges frontiers first.
+            return;
+        }
+        if self.inbox_bytes + encoded.len() > limits::ROOM_INBOX_BYTES && !self.inbox.is_empty() {
+            // Nothing is lost: the frontier exchange after the backlog brings it again.
+            self.ask_again(link, hub);
+            return;
+        }
+        let incoming = match Incoming::decode(encoded, link.0, author) {
+            Ok(incoming) => incoming,
+            Err(error) => return hub.strike(link, Some(&self.id), format!("not a delta: {error}")),
+        };
+        if let Some(member) = self.members.get_mut(&link) {
+            member.owe_ack(&incoming.delta);
+        }
+        self.inbox_bytes += incoming.encoded.len();
+        self.inbox.push_back(incoming);
+        self.settle(hub);
+    }
+
+    /// Applies what waits, as far as the document is here.
+    pub(super) fn settle(&mut self, hub: &mut Hub) {
+        while !self.inbox.is_empty() && matches!(self.state, State::Ready(_)) {
+            let count = if self.careful > 0 { 1 } else { self.inbox.len() };
+            self.careful = self.careful.saturating_sub(1);
+            let incoming: Vec<_> = self.inbox.drain(..count).collect();
+            let bytes: usize = incoming.iter().map(|one| one.encoded.len()).sum();
+            self.inbox_bytes -= bytes;
+            let job = Job::Apply { incoming, wall_ms: hub.now.wall_ms, watch: self.watch };
+            if bytes > hub.config.tuning.inline_bytes {
+                return self.send_away(job, hub);
+            }
+            let State::Ready(document) = std::mem::replace(&mut self.state, State::Away) else { return };
+            let mut work = Work {
+                document: self.id.clone(),
+                generation: self.generation,
+                subject: Some(document),
+                job,
+                outcome: None,
+            };
+            work.run();
+            if let Some(document) = work.subject {
+                self.state = State::Ready(document);
+            }
+            if let Some(Outcome::Applied { result, suspects }) = work.outcome {
+                self.applied(result, suspects, hub);
+            }
+        }
+        if matches!(self.state, State::Ready(_)) {
+            self.serve_behind(hub);
+        }
+        self.flush_due(hub);
+        self.append(hub);
+        self.rest(hub);
+    }
+
+    fn applied(&mut self, result: Result<AppliedDeltas, DocumentError>, suspects: Vec<Incoming>, hub: &mut Hub) {
+        let applied = match result {
+            Ok(applied) => applied,
+            Err(error) => return self.quarantine(&error, suspects, hub),
+        };
+        for (source, error) in applied.refused {
+            hub.strike(LinkId(source), Some(&self.id), error.to_string());
+        }
+        if !applied.patches.is_empty() {
+            hub.event(Event::Changed { document: self.id.clone(), patches: applied.patches });
+        }
+        match applied.waiting_on {
+            Some(source) if self.resync_at.is_none() => {
+                let at = hub.now.mono + hub.config.tuning.resync_after;
+                self.resync_at = Some((at, LinkId(source)));
+                hub.arm(&self.id, at);
+            }
+            Some(_) => {}
+            None => self.resync_at = None,
+        }
+        for landed in applied.landed {
+            self.weight += landed.encoded.len() as u64;
+            self.log.queue(landed.encoded.clone());
+            self.enqueue(landed);
+        }
+        self.ack_known(hub);
+    }
+
+    /// The engine failed: rebuild from the store, then apply the suspects one at a time to find the offender.
+    fn quarantine(&mut self, error: &DocumentError, suspects: Vec<Incoming>, hub: &mut Hub) {
+        hub.counters.quarantines += 1;
+        hub.event(Event::Quarantined { document: self.id.clone(), reason: error.to_string() });
+        self.generation += 1;
+        if let [offender] = &suspects[..] {
+            hub.strike(LinkId(offender.source), Some(&self.id), error.to_string());
+        } else {
+            self.careful = suspects.len();
+            for suspect in suspects.into_iter().rev() {
+                self.inbox_bytes += suspect.encoded.len();
+                self.inbox.push_front(suspect);
+            }
+        }
+        self.flush(hub);
+        self.shared = None;
+        self.append(hub);
+        let task = hub.store(&self.id, StoreTask::Load { document: self.id.clone() });
+        self.state = State::Loading { task: Some(task) };
+        // What the failed batch would have brought is asked for again.
+        for member in self.members.values_mut() {
+            member.greeted = false;
+        }
+    }
+
+    /// Asks a peer for what is missing, by telling it what is here.
+    pub(super) fn ask_again(&mut self, link: LinkId, hub: &mut Hub) {
+        if let State::Ready(document) = &self.state {
+            hub.counters.resyncs += 1;
+            let message = Message::Frontier { document: self.id.clone(), frontier: document.frontier() };
+            hub.tell(link, &message, Lane::Critical);
+        } else {
+            let at = hub.now.mono + hub.config.tuning.resync_after;
+            self.resync_at = Some((at, link));
+            hub.arm(&self.id, at);
+        }
+    }
+
+    /// A peer takes part, or says anew what it has.
+    pub(super) fn join(&mut self, link: LinkId, frontier: Frontier, subscription: Subscription, hub: &mut Hub) {
+        if let State::Failed { reason } = &self.state {
+            return hub.refuse(link, Some(&self.id), ErrorCode::Unavailable, reason.clone());
+        }
+        let peer = hub.links.get_mut(&link).map(|peer| {
+            peer.documents.insert(self.id.clone());
+            peer.hello.identity.replica
+        });
+        let Some(peer) = peer else { return };
+        self.idle_since = None;
+        let known = self.members.contains_key(&link);
+        let member = self.members.entry(link).or_default();
+        member.subscription = subscription;
+        member.owed.insert(peer);
+        member.behind(frontier);
+        if !known {
+            let entries: Vec<_> = self.presence.entries().cloned().collect();
+            if !entries.is_empty() {
+                hub.tell(link, &Message::Presence { document: self.id.clone(), entries }, Lane::Normal);
+            }
+        }
+        if matches!(self.state, State::Ready(_)) {
+            self.greet(hub);
+            self.ack_known(hub);
+            self.serve_behind(hub);
+        }
+    }
+
+    /// Takes part in a peer's room: tells it what is here.
+    pub(super) fn approach(&mut self, link: LinkId, subscription: Subscription, hub: &mut Hub) {
+        let State::Ready(document) = &self.state else { return };
+        let Some(peer) = hub.links.get_mut(&link) else { return };
+        peer.documents.insert(self.id.clone());
+        self.members.entry(link).or_default().greeted = true;
+        let join = Message::Join {
+            document: self.id.clone(),
+            engine: self.engine,
+            frontier: document.frontier(),
+            subscription,
+        };
+        hub.tell(link, &join, Lane::Critical);
+        if let Some(entry) = self.present(hub) {
+            hub.tell(link, &Message::Presence { document: self.id.clone(), entries: vec![entry] }, Lane::Normal);
+        }
+    }
+
+    /// A peer asks for a digest. It reads the whole document, so a large one is read outside.
+    pub(super) fn answer_digest(&mut self, link: LinkId, path: String, hub: &mut Hub) {
+        let State::Ready(document) = &self.state else {
+            return hub.refuse(link, Some(&self.id), ErrorCode::Unavailable, "busy, try again".to_owned());
+        };
+        if self.weight > hub.config.tuning.inline_bytes as u64 {
+            return self.send_away(Job::Digest { link, path }, hub);
+        }
+        let entries = document.digest(&path);
+        self.digested(link, path, entries, hub);
+    }
+
+    fn digested(
+        &mut self,
+        link: LinkId,
+        path: String,
+        entries: Result<Vec<DigestEntry>, DocumentError>,
+        hub: &mut Hub,
+    ) {
+        match entries {
+            Ok(entries) => {
+                hub.tell(link, &Message::Digest { document: self.id.clone(), path, entries }, Lane::Normal);
+            }
+            Err(error) => hub.refuse(link, Some(&self.id), ErrorCode::Refused, error.to_string()),
+        }
+    }
+
+    pub(super) fn leave(&mut self, link: LinkId, hub: &mut Hub) {
+        if let Some(peer) = hub.links.get_mut(&link) {
+            peer.documents.remove(&self.id);
+        }
+        self.members.remove(&link);
+        let gone = self.presence.drop_link(link, hub.now.mono);
+        self.announce(gone, None, hub);
+        self.rest(hub);
+    }
+
+    /// Starts the wait for eviction when nobody needs the room.
+    pub(super) fn rest(&mut self, hub: &mut Hub) {
+        if self.handles > 0 || !self.members.is_empty() {
+            self.idle_since = None;
+        } else if self.idle_since.is_none() {
+            self.idle_since = Some(hub.now.mono);
+            hub.arm(&self.id, hub.now.mono + hub.config.tuning.evict_after);
+        }
+    }
+
+    /// True when the room can be dropped: idle long enough, and all of it is durable.
+    pub(super) fn is_spent(&self, hub: &Hub) -> bool {
+        let idle = self.idle_since.is_some_and(|since| since + hub.config.tuning.evict_after <= hub.now.mono);
+        let at_rest = matches!(self.state, State::Ready(_) | State::Failed { .. });
+        idle && at_rest && self.log.is_settled() && self.inbox.is_empty()
+    }
+
+    /// A timer has fired.
+    pub(super) fn tick(&mut self, hub: &mut Hub) {
+        if let Some((at, link)) = self.resync_at {
+            if at <= hub.now.mono {
+                self.resync_at = None;
+                self.ask_again(link, hub);
+                if self.document().is_some_and(Document::is_waiting) {
+                    // The answer may be lost to a full inbox: while something is missing, the question stands.
+                    let again = hub.now.mono + hub.config.tuning.resync_after * 10;
+                    self.resync_at = Some((again, link));
+                    hub.arm(&self.id, again);
+                }
+            } else {
+                hub.arm(&self.id, at);
+            }
+        }
+        let expired = self.presence.expire(hub.now.mono);
+        self.announce(expired, None, hub);
+        self.renew_presence(hub);
+        self.flush_due(hub);
+        self.retry_append(hub);
+        self.settle(hub);
+        if let Some(since) = self.idle_since {
+            hub.arm(&self.id, (since + hub.config.tuning.evict_after).max(hub.now.mono + Duration::from_millis(50)));
+        }
+    }
+
+    /// Our commits a durable peer (or, without any, our own store) has not confirmed.
+    pub(super) fn unsynced(&self, me: ReplicaId, has_targets: bool) -> u64 {
+        let Some(document) = self.document() else { return 0 };
+        let durable = if has_targets { &self.acked } else { &self.log.durable };
+        let version = document.version();
+        let lacking = |have: u64, safe: u64| have.saturating_sub(safe);
+        lacking(version.content.get(me), durable.content.get(me))
+            + lacking(version.records.get(me), durable.records.get(me))
+    }
+
+    pub(super) fn status(&self, hub: &Hub) -> DocumentStatus {
+        let unsynced = self.unsynced(hub.me(), hub.has_targets);
+        DocumentStatus {
+            document: self.id.clone(),
+            engine: self.engine,
+            ready: matches!(self.state, State::Ready(_)),
+            links: self.members.len(),
+            behind: self.members.values().filter(|member| !member.is_live()).count(),
+            unsynced,
+            stalled: (unsynced > 0).then(|| self.why_unsynced(hub)),
+            log_entries: self.log.entries,
+            weight: self.weight,
+            presence: self.presence.entries().count(),
+        }
+    }
+
+    fn why_unsynced(&self, hub: &Hub) -> String {
+        if !hub.has_targets {
+            return match &self.log.last_error {
+                Some(error) => format!("the store failed: {error}"),
+                None => "the store has not confirmed the latest writes yet".to_owned(),
+            };
+        }
+        let durable = |link: &&LinkId| hub.links.get(link).is_some_and(super::hub::Link::is_durable);
+        if let Some(reason) = self.members.values().find_map(|member| member.refused.as_ref()) {
+            return format!("the relay refused them: {reason}");
+        }
+        match self.members.keys().find(durable) {
+            None if hub.links.is_empty() => "no connection to a relay".to_owned(),
+            None => "no relay has joined the document".to_owned(),
+            Some(_) => "the relay has not confirmed the latest writes yet".to_owned(),
+        }
+    }
+}
+
+fn decode_header(header: &Bytes) -> Option<EngineKind> {
+    postcard::from_bytes(header).ok()
+}
+
+fn stored_bytes(stored: &StoredDocument) -> usize {
+    stored.snapshot.as_ref().map_or(0, Bytes::len) + stored.entries.iter().map(Bytes::len).sum::<usize>()
+}

@@ -1,0 +1,94 @@
+//! Metrics in the OpenMetrics text format, read from the nodes at each scrape.
+
+use std::{fmt, sync::atomic::Ordering};
+
+use prometheus_client::{
+    collector::Collector,
+    encoding::{DescriptorEncoder, EncodeMetric as _, text},
+    metrics::{counter::ConstCounter, gauge::ConstGauge},
+    registry::Registry,
+};
+
+use super::Shared;
+use crate::node::{Counters, DocumentStatus};
+
+/// The numbers of one scrape.
+#[derive(Debug)]
+struct Scrape {
+    counters: Counters,
+    documents: Vec<DocumentStatus>,
+    connections: u64,
+    bytes_in: u64,
+    bytes_out: u64,
+    store_queued: u64,
+    uptime_seconds: u64,
+}
+
+pub(super) fn encode(shared: &Shared) -> Result<String, fmt::Error> {
+    let mut counters = Counters::default();
+    let mut documents = Vec::new();
+    for host in &shared.hosts {
+        let (some, more) = host.with(|node, _| (node.counters(), node.documents().collect::<Vec<_>>()));
+        counters.add(some);
+        documents.extend(more);
+    }
+    let scrape = Scrape {
+        counters,
+        documents,
+        connections: shared.connections.load(Ordering::Relaxed),
+        bytes_in: shared.traffic.bytes_in.load(Ordering::Relaxed),
+        bytes_out: shared.traffic.bytes_out.load(Ordering::Relaxed),
+        store_queued: shared.store.queued_bytes() as u64,
+        uptime_seconds: shared.clock.mono().0 / 1_000_000,
+    };
+    let mut registry = Registry::default();
+    registry.register_collector(Box::new(scrape));
+    let mut out = String::new();
+    text::encode(&mut out, &registry)?;
+    Ok(out)
+}
+
+impl Collector for Scrape {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let counted = &self.counters;
+        let counters = [
+            ("aepoch_deltas_received", "deltas received from peers", counted.deltas_in),
+            ("aepoch_deltas_sent", "deltas sent, counted once per receiver", counted.deltas_out),
+            ("aepoch_batches", "batches sent, one encoding each", counted.batches),
+            ("aepoch_changes", "changes in those batches", counted.changes),
+            ("aepoch_conflations", "slow readers' queues replaced by one delta", counted.conflations),
+            ("aepoch_catch_ups", "deltas computed for joiners and drained readers", counted.catch_ups),
+            ("aepoch_snapshots", "snapshots encoded for joiners", counted.snapshots),
+            ("aepoch_snapshots_shared", "joiners served from a shared snapshot", counted.snapshots_shared),
+            ("aepoch_resyncs", "resyncs asked for", counted.resyncs),
+            ("aepoch_refused", "peers' inputs refused", counted.refused),
+            ("aepoch_quarantines", "documents rebuilt after an engine failure", counted.quarantines),
+            ("aepoch_appends", "log entries given to the store", counted.appends),
+            ("aepoch_acks", "acknowledgements sent", counted.acks),
+            ("aepoch_received_bytes", "bytes received over all connections", self.bytes_in),
+            ("aepoch_sent_bytes", "bytes sent over all connections", self.bytes_out),
+        ];
+        for (name, help, value) in counters {
+            let metric = ConstCounter::new(value);
+            let descriptor = encoder.encode_descriptor(name, help, None, metric.metric_type())?;
+            metric.encode(descriptor)?;
+        }
+        let sum = |of: fn(&DocumentStatus) -> u64| self.documents.iter().map(of).sum::<u64>();
+        let gauges = [
+            ("aepoch_connections", "connections being served", self.connections),
+            ("aepoch_documents", "documents in memory", self.documents.len() as u64),
+            ("aepoch_document_bytes", "encoded size of the documents in memory", sum(|status| status.weight)),
+            ("aepoch_document_links", "connections joined to documents", sum(|status| status.links as u64)),
+            ("aepoch_links_behind", "joined connections waiting to drain", sum(|status| status.behind as u64)),
+            ("aepoch_presence_entries", "ephemeral states present", sum(|status| status.presence as u64)),
+            ("aepoch_store_queued_bytes", "bytes waiting for the store", self.store_queued),
+            ("aepoch_uptime_seconds", "seconds since the start", self.uptime_seconds),
+        ];
+        for (name, help, value) in gauges {
+            let metric = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
+            let descriptor = encoder.encode_descriptor(name, help, None, metric.metric_type())?;
+            metric.encode(descriptor)?;
+        }
+        Ok(())
+    }
+}

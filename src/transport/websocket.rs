@@ -1,0 +1,133 @@
+//! Packets as binary WebSocket messages (RFC 6455), subprotocol `aepoch/1` at `/v1/sync`.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
+use futures_util::{Sink, SinkExt as _, Stream, StreamExt as _};
+use tokio::net::TcpStream;
+use tokio_tungstenite::{
+    MaybeTlsStream, WebSocketStream,
+    tungstenite::{
+        Message,
+        client::IntoClientRequest as _,
+        handshake::server::{Request, Response},
+        http::HeaderValue,
+        protocol::{CloseFrame, WebSocketConfig},
+    },
+};
+
+use super::TransportError;
+use crate::limits;
+
+/// The subprotocol both ends agree on.
+pub(crate) const SUBPROTOCOL: &str = "aepoch/1";
+
+/// Buffers sized for many idle connections: reads of 4 KiB, writes passed on at once, messages of one packet.
+pub fn websocket_config() -> WebSocketConfig {
+    let packet = limits::CHUNK_BYTES * 4;
+    WebSocketConfig::default()
+        .read_buffer_size(4 * 1024)
+        .write_buffer_size(0)
+        .max_write_buffer_size(4 * packet)
+        .max_message_size(Some(packet))
+        .max_frame_size(Some(packet))
+}
+
+/// A WebSocket this process opened.
+#[derive(Debug)]
+pub struct WebSocketTransport {
+    socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
+}
+
+/// Connects to a relay. `address` is `ws://host:port`, with or without a path (`/v1/sync` when absent).
+///
+/// # Errors
+/// `Address` when it cannot be parsed, `Connect` when nobody answers; the latter may pass.
+pub async fn connect_websocket(address: &str) -> Result<WebSocketTransport, TransportError> {
+    let refuse = |reason: String| TransportError::Address { address: address.to_owned(), reason };
+    let rest = address.strip_prefix("ws://").ok_or_else(|| refuse("it must start with ws://".to_owned()))?;
+    let url = match rest.find('/') {
+        Some(slash) if slash + 1 < rest.len() => address.to_owned(),
+        Some(_) => format!("{address}v1/sync"),
+        None => format!("{address}/v1/sync"),
+    };
+    let mut request = url.into_client_request().map_err(|error| refuse(error.to_string()))?;
+    request.headers_mut().insert("Sec-WebSocket-Protocol", HeaderValue::from_static(SUBPROTOCOL));
+    let connect = tokio_tungstenite::connect_async_with_config(request, Some(websocket_config()), true);
+    let (socket, _) = connect
+        .await
+        .map_err(|error| TransportError::Connect { address: address.to_owned(), reason: error.to_string() })?;
+    Ok(WebSocketTransport { socket })
+}
+
+/// Accepts a WebSocket on a connection another agent opened.
+///
+/// # Errors
+/// `Connect` when the other side does not speak WebSocket.
+pub async fn accept_websocket(stream: TcpStream) -> Result<WebSocketTransport, TransportError> {
+    let refuse = |reason: String| TransportError::Connect { address: "an incoming connection".to_owned(), reason };
+    stream.set_nodelay(true).map_err(|error| refuse(error.to_string()))?;
+    #[allow(clippy::result_large_err, reason = "the library fixes the type of the refusal")]
+    let answer = |_: &Request, mut response: Response| {
+        response.headers_mut().insert("Sec-WebSocket-Protocol", HeaderValue::from_static(SUBPROTOCOL));
+        Ok(response)
+    };
+    let stream = MaybeTlsStream::Plain(stream);
+    let socket = tokio_tungstenite::accept_hdr_async_with_config(stream, answer, Some(websocket_config()))
+        .await
+        .map_err(|error| refuse(error.to_string()))?;
+    Ok(WebSocketTransport { socket })
+}
+
+impl Stream for WebSocketTransport {
+    type Item = Result<Bytes, TransportError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        loop {
+            return Poll::Ready(match ready!(self.socket.poll_next_unpin(cx)) {
+                Some(Ok(Message::Binary(packet))) => Some(Ok(packet)),
+                Some(Ok(Message::Close(frame))) => frame.filter(is_refusal).map(|frame| {
+                    Err(TransportError::Lost { reason: format!("{}: {}", u16::from(frame.code), frame.reason) })
+                }),
+                Some(Ok(Message::Text(_))) => {
+                    Some(Err(TransportError::Unexpected { what: "a text message".to_owned() }))
+                }
+                Some(Ok(_)) => continue,
+                Some(Err(error)) => Some(Err(lost(&error))),
+                None => None,
+            });
+        }
+    }
+}
+
+/// A close frame that says more than "done".
+fn is_refusal(frame: &CloseFrame) -> bool {
+    u16::from(frame.code) != 1000
+}
+
+impl Sink<Bytes> for WebSocketTransport {
+    type Error = TransportError;
+
+    fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), TransportError>> {
+        self.socket.poll_ready_unpin(cx).map_err(|error| lost(&error))
+    }
+
+    fn start_send(mut self: Pin<&mut Self>, packet: Bytes) -> Result<(), TransportError> {
+        self.socket.start_send_unpin(Message::Binary(packet)).map_err(|error| lost(&error))
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), TransportError>> {
+        self.socket.poll_flush_unpin(cx).map_err(|error| lost(&error))
+    }
+
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), TransportError>> {
+        self.socket.poll_close_unpin(cx).map_err(|error| lost(&error))
+    }
+}
+
+fn lost(error: &tokio_tungstenite::tungstenite::Error) -> TransportError {
+    TransportError::Lost { reason: error.to_string() }
+}

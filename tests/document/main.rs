@@ -1,0 +1,18 @@
+//! Documents, from outside: what replicas show, hold back, refuse and agree on. Every test runs on every engine of
+//! the build.
+#![cfg(any(feature = "yrs", feature = "automerge"))]
+#![allow(clippy::unwrap_used, reason = "a helper that cannot go on fails the test that called it")]
+
+mod bounded;
+mod convergence;
+mod counters;
+mod digests;
+mod handles;
+mod membership;
+mod order;
+mod peer;
+mod reading;
+mod refusal;
+mod registers;
+mod storage;
+mod visibility;

@@ -1,0 +1,123 @@
+//! Order of arrival: gaps wait, duplicates do nothing, what waits is bounded, a resync mends all.
+
+use aepoch::limits;
+use bytes::Bytes;
+
+use crate::peer::{Peer, kinds};
+
+/// `count` transactions with content and records in each.
+fn history(peer: &Peer, count: u64) -> Vec<Bytes> {
+    let write = |number: u64| {
+        peer.write(|tx| {
+            tx.list("log").push(&number)?;
+            tx.register("last").set(&number)
+        })
+    };
+    (0..count).map(write).collect()
+}
+
+#[test]
+fn deltas_of_one_writer_take_effect_in_order() {
+    for kind in kinds() {
+        let [a, b] = Peer::several(kind);
+        let deltas = history(&a, 4);
+        let applied = b.receive(&[deltas[2].clone(), deltas[1].clone()]);
+        assert!(applied.waiting_on.is_some() && applied.landed.is_empty());
+        assert!(b.document.borrow().version().is_empty());
+        let applied = b.receive(&[deltas[3].clone(), deltas[0].clone()]);
+        let landed: Vec<_> = applied.landed.iter().map(|incoming| incoming.encoded.clone()).collect();
+        assert_eq!(landed, deltas);
+        assert!(applied.waiting_on.is_none() && !b.document.borrow().is_waiting());
+        assert_eq!(a.render(), b.render());
+    }
+}
+
+#[test]
+fn a_whole_history_sent_last_to_first_is_healed_by_one_resync() {
+    for kind in kinds() {
+        let [a, b] = Peer::several(kind);
+        let mut deltas = history(&a, 300);
+        deltas.reverse();
+        let applied = b.receive(&deltas);
+        assert!(applied.waiting_on.is_some(), "more passes than bounded");
+        a.sync_to(&b);
+        assert_eq!(a.render(), b.render());
+        assert!(!b.document.borrow().is_waiting());
+    }
+}
+
+#[test]
+fn duplicates_hold_nothing_new() {
+    for kind in kinds() {
+        let [a, b] = Peer::several(kind);
+        let deltas = history(&a, 3);
+        b.receive(&deltas);
+        let before = b.snapshot();
+        let applied = b.receive(&deltas);
+        assert_eq!((applied.known, applied.landed.len()), (3, 0));
+        assert!(applied.patches.is_empty());
+        let applied = b.receive(&[a.snapshot()]);
+        assert_eq!((applied.known, applied.landed.len()), (1, 0));
+        assert_eq!(b.snapshot(), before);
+    }
+}
+
+#[test]
+fn what_waits_is_bounded_in_number_and_bytes() {
+    for kind in kinds() {
+        let [a, b] = Peer::several(kind);
+        let first = a.write(|tx| tx.register("at").set(&0));
+        let large = "x".repeat(limits::PENDING_BYTES / 3);
+        let deltas: Vec<_> = (0..100).map(|_| a.write(|tx| tx.register("at").set(&large))).collect();
+        for delta in &deltas {
+            assert!(b.receive(std::slice::from_ref(delta)).waiting_on.is_some());
+        }
+        // The newest two were kept, for want of room, and cannot follow the first.
+        let applied = b.receive(&[first]);
+        assert_eq!(applied.landed.len(), 1);
+        assert!(applied.waiting_on.is_some());
+        a.sync_to(&b);
+        assert!(!b.document.borrow().is_waiting());
+        assert_eq!(a.render(), b.render());
+    }
+}
+
+#[test]
+fn nothing_is_sent_to_a_peer_that_lacks_nothing() {
+    for kind in kinds() {
+        let [a, b] = Peer::several(kind);
+        history(&a, 3);
+        history(&b, 2);
+        a.sync_to(&b);
+        b.sync_to(&a);
+        assert!(a.lacking(&b).is_empty());
+        assert!(b.lacking(&a).is_empty());
+        // Nor to one that is ahead, also when it has deleted what both had.
+        a.map("files").put("a", &1).unwrap();
+        a.map("files").put("a", &2).unwrap();
+        a.sync_to(&b);
+        b.map("files").put("a", &3).unwrap();
+        assert!(a.lacking(&b).is_empty());
+    }
+}
+
+#[test]
+fn a_delta_holds_only_what_is_lacking() {
+    for kind in kinds() {
+        let [a, b] = Peer::several(kind);
+        let text = "x".repeat(10_000);
+        a.commit(|tx| {
+            tx.text("notes").push(&text)?;
+            tx.register("song").set(&text)
+        });
+        a.sync_to(&b);
+        a.commit(|tx| {
+            tx.text("notes").push("y")?;
+            tx.register("other").set(&1)
+        });
+        let delta = a.lacking(&b).encode().unwrap();
+        assert!(delta.len() < 500, "{} bytes", delta.len());
+        b.receive(&[delta]);
+        assert_eq!(a.render(), b.render());
+    }
+}

@@ -1,0 +1,12 @@
+//! Agents and relays over real sockets: what a user of the library relies on.
+//!
+//! Nothing here measures time. Waiting is for conditions, with a bound far above what they take.
+
+mod hostile;
+mod mesh;
+mod offline;
+mod presence;
+mod rest;
+mod share;
+mod storage;
+mod world;

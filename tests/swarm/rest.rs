@@ -1,0 +1,56 @@
+//! What a relay serves over HTTP.
+
+use serde_json::Value;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
+
+use crate::world::{World, eventually, flushed};
+
+async fn get(world: &World, path: &str) -> (u16, String) {
+    let mut stream = TcpStream::connect(world.relay.address()).await.unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nHost: relay\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    let status = answer.split(' ').nth(1).unwrap().parse().unwrap();
+    let (_, body) = answer.split_once("\r\n\r\n").unwrap();
+    (status, body.to_owned())
+}
+
+fn json(body: &str) -> Value {
+    let start = body.find(['{', '[']).unwrap();
+    let end = body.rfind(['}', ']']).unwrap();
+    serde_json::from_str(&body[start..=end]).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn health_documents_and_metrics_are_served() {
+    let world = World::new().await;
+    let a = world.agent("a").await;
+    let document = a.document("stage").await.unwrap();
+    document.register("r").set(&41).unwrap();
+    document.map("m").put("k", &"v").unwrap();
+    flushed(&document).await;
+    let (status, body) = get(&world, "/health").await;
+    assert_eq!((status, json(&body)["status"].as_str()), (200, Some("ok")));
+    let (_, body) = get(&world, "/v1/documents").await;
+    let names: Vec<String> =
+        json(&body).as_array().unwrap().iter().map(|listed| listed["document"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(names, ["test/_swarm", "test/stage"]);
+    let (status, body) = get(&world, "/v1/documents/test/stage").await;
+    assert_eq!(status, 200, "{body}");
+    let shown = json(&body);
+    assert_eq!(shown["value"]["register"]["r"], 41, "{shown}");
+    assert_eq!(shown["value"]["map"]["m"]["k"], "v", "{shown}");
+    assert_eq!(get(&world, "/v1/documents/test/nothing").await.0, 404);
+    assert_eq!(get(&world, "/v1/documents/Bad").await.0, 400);
+    assert_eq!(get(&world, "/nowhere").await.0, 404);
+    let (_, metrics) = get(&world, "/metrics").await;
+    for line in ["aepoch_connections 1", "aepoch_documents 2", "aepoch_deltas_received_total", "# EOF"] {
+        assert!(metrics.contains(line), "no `{line}` in\n{metrics}");
+    }
+    a.close().await.unwrap();
+    eventually("the connection is counted out", || world.relay.connections() == 0).await;
+}

@@ -1,0 +1,70 @@
+//! What survives a restart of an agent.
+
+use aepoch::Agent;
+
+use crate::world::{ENGINES, World, converged, eventually, flushed};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn work_done_offline_survives_a_restart_and_is_sent_later() {
+    for engine in ENGINES {
+        let world = World::new().await;
+        let path = world.path("agent.redb");
+        let first = Agent::builder("w").swarm("test").engine(engine).store(&path).open().await.unwrap();
+        let identity = first.identity().clone();
+        let document = first.document("stage").await.unwrap();
+        document.map("m").put("k", &"offline").unwrap();
+        document.register("r").set(&7).unwrap();
+        flushed(&document).await;
+        drop(document);
+        first.close().await.unwrap();
+        drop(first);
+        let again = world.builder("w").engine(engine).store(&path).open().await.unwrap();
+        assert_eq!(again.identity(), &identity, "a restart is not a new writer");
+        let document = again.document("stage").await.unwrap();
+        assert_eq!(document.register::<u32>("r").get().unwrap(), Some(7));
+        document.register("r").set(&8).unwrap();
+        flushed(&document).await;
+        let other = world.agent_with("other", engine).await;
+        let replica = other.document("stage").await.unwrap();
+        converged(&[&document, &replica]).await;
+        assert_eq!(replica.map::<String>("m").get("k").unwrap().as_deref(), Some("offline"));
+        let writers = replica.version().unwrap().records.len();
+        assert_eq!(writers, 1, "versions do not grow with sessions");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_document_keeps_the_engine_it_was_made_with() {
+    let world = World::new().await;
+    let path = world.path("agent.redb");
+    let first = Agent::builder("w").store(&path).engine(ENGINES[1]).open().await.unwrap();
+    let document = first.document("stage").await.unwrap();
+    document.register("r").set(&1).unwrap();
+    flushed(&document).await;
+    drop(document);
+    first.close().await.unwrap();
+    drop(first);
+    let again = Agent::builder("w").store(&path).engine(ENGINES[0]).open().await.unwrap();
+    let error = again.document("stage").await.unwrap_err().to_string();
+    assert!(error.contains("automerge") && error.contains("yrs"), "{error}");
+    let kept = again.document_with("stage", ENGINES[1]).await.unwrap();
+    assert_eq!(kept.register::<u32>("r").get().unwrap(), Some(1));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bad_names_and_oversize_values_name_the_value_and_the_limit() {
+    let agent = Agent::builder("w").open().await.unwrap();
+    assert!(agent.document("Not Allowed").await.unwrap_err().to_string().contains('N'));
+    let document = agent.document("stage").await.unwrap();
+    let error = document.register("r").set(&"x".repeat(200_000)).unwrap_err().to_string();
+    assert!(error.contains("200") && error.contains("131072"), "{error}");
+    let error = document.map("m").put("k", &"x".repeat(200_000)).unwrap_err().to_string();
+    assert!(error.contains("131072"), "{error}");
+    document.list("l").push(&1).unwrap();
+    let error = document.list::<u32>("l").remove(0..9).unwrap_err().to_string();
+    assert!(error.contains('9') && error.contains('1'), "{error}");
+    document.register("r").set(&"text").unwrap();
+    let error = document.register::<u64>("r").get().unwrap_err().to_string();
+    assert!(error.contains('r') && error.contains("string"), "{error}");
+    eventually("nothing else is there", || document.register::<String>("r").get().unwrap().is_some()).await;
+}
