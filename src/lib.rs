@@ -12,6 +12,8 @@ pub mod limits;
 pub mod node;
 #[cfg(feature = "relay")]
 pub mod relay;
+#[cfg(feature = "sim")]
+pub mod sim;
 pub mod store;
 pub mod sync;
 pub mod time;

@@ -43,6 +43,8 @@ pub const PENDING_BYTES: usize = 256 * 1024;
 
 /// Bytes of one frame on the wire. A critical frame waits for at most one of these.
 pub const CHUNK_BYTES: usize = 16 * 1024;
+/// Bytes of one packet: a few frames. With what LZ4 can inflate it bounds what one packet can cost.
+pub const PACKET_BYTES: usize = 4 * CHUNK_BYTES;
 /// Bytes of one message, reassembled and inflated, on every lane but the lowest.
 pub const MESSAGE_BYTES: usize = 8 * 1024 * 1024;
 /// Bytes of one message on the lowest lane: a whole document.
@@ -63,6 +65,10 @@ pub const PRESENCE_ENTRIES: usize = 10_000;
 pub const PRESENCE_TTL_MAX: Duration = Duration::from_secs(300);
 /// Documents one connection may join.
 pub const LINK_DOCUMENTS: usize = 1_024;
+/// Bytes of a path on the wire (a prefix, a line of a digest): a section, a container name and a key.
+pub const PATH_BYTES: usize = 2 * KEY_BYTES;
+/// Bytes of the sentence in a refusal or a goodbye.
+pub const REASON_BYTES: usize = 4 * 1024;
 /// Prefixes in one subscription.
 pub const SUBSCRIPTION_PREFIXES: usize = 64;
 /// Refused inputs after which a connection is closed.

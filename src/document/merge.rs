@@ -163,6 +163,7 @@ impl Document {
             let info = engine::inspect(self.engine.kind(), update)?;
             joined.inserts.extend(info.inserts);
             joined.deletes.extend(info.deletes);
+            joined.needs.extend(info.needs);
             joined.deps.extend(info.deps.into_iter().filter(|dep| !joined.changes.contains(dep)));
             joined.changes.extend(info.changes);
             joined.ops = joined.ops.saturating_add(info.ops);
@@ -257,20 +258,21 @@ impl Document {
 
     /// True when the engine has all of the delta's content, and what it builds on took effect before it.
     fn is_integrated(&self, admitted: &Admitted, pending: bool) -> bool {
-        if !admitted.content_new && admitted.incoming.delta.records.is_empty() {
-            return true;
-        }
         let delta = &admitted.incoming.delta;
-        let follows = delta.records.iter().all(|run| run.span.since <= self.version.records.get(run.span.writer))
-            && delta
-                .content
-                .iter()
-                .flat_map(|content| &content.spans)
-                .all(|span| !admitted.content_new || span.since <= self.version.content.get(span.writer));
+        let spans = || delta.content.iter().flat_map(|content| &content.spans);
+        let has = |span: &Span| self.version.content.get(span.writer);
+        // What it repeats may be in a delta of the same batch that has to wait after all.
+        let content_follows = if admitted.content_new {
+            spans().all(|span| span.since <= has(span))
+        } else {
+            spans().all(|span| span.upto <= has(span))
+        };
+        let follows = content_follows
+            && delta.records.iter().all(|run| run.span.since <= self.version.records.get(run.span.writer));
         let info = &admitted.info;
         follows
             && (!pending
-                || info.inserts.iter().all(|range| range.to <= self.engine.known(range.writer))
+                || info.inserts.iter().chain(&info.deletes).all(|range| range.to <= self.engine.known(range.writer))
                     && info.changes.iter().all(|change| self.engine.has_change(change)))
     }
 

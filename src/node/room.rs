@@ -176,6 +176,7 @@ impl Room {
                 }
                 hub.event(Event::Opened { document: self.id.clone() });
                 self.greet(hub);
+                self.ack_known(hub);
             }
             Some(Outcome::Loaded(Err(error))) => return self.fail(error.to_string(), hub),
             Some(Outcome::Applied { result, suspects }) => self.applied(result, suspects, hub),
@@ -207,8 +208,8 @@ impl Room {
         let Some(peer) = hub.links.get(&link) else { return };
         let author = peer.author();
         if !self.members.contains_key(&link) {
-            let reason = format!("delta for `{}`, which this connection has not joined", self.id);
-            return hub.strike(link, Some(&self.id), reason);
+            // It was on its way when one side left: nobody's fault, and who joins anew exchanges frontiers first.
+            return;
         }
         if self.inbox_bytes + encoded.len() > limits::ROOM_INBOX_BYTES && !self.inbox.is_empty() {
             // Nothing is lost: the frontier exchange after the backlog brings it again.
@@ -408,7 +409,7 @@ impl Room {
             peer.documents.remove(&self.id);
         }
         self.members.remove(&link);
-        let gone = self.presence.drop_link(link);
+        let gone = self.presence.drop_link(link, hub.now.mono);
         self.announce(gone, None, hub);
         self.rest(hub);
     }
@@ -436,6 +437,12 @@ impl Room {
             if at <= hub.now.mono {
                 self.resync_at = None;
                 self.ask_again(link, hub);
+                if self.document().is_some_and(Document::is_waiting) {
+                    // The answer may be lost to a full inbox: while something is missing, the question stands.
+                    let again = hub.now.mono + hub.config.tuning.resync_after * 10;
+                    self.resync_at = Some((again, link));
+                    hub.arm(&self.id, again);
+                }
             } else {
                 hub.arm(&self.id, at);
             }

@@ -1,40 +1,44 @@
-//! A message encoded once for all its readers.
+//! A message encoded once for all its readers, and read back. Layer 3, pure.
 
 use bytes::Bytes;
 
 use super::{
     compression::{deflate, inflate},
-    error::SessionError,
-    frame::{self, Kind},
+    error::{MessageError, SessionError},
+    frame::{self, HEADER_BYTES, Kind},
     message::{Lane, Message},
 };
 use crate::limits;
 
 /// A message ready for the wire. Clones share its bytes.
+///
+/// Both forms are kept, the compressed one beside the plain one, so that a reader without LZ4 costs no more than one
+/// with it. A session drops the form it does not need as soon as it knows its peer.
 #[derive(Debug, Clone)]
 pub struct Encoded {
     lane: Lane,
-    frame: Bytes,
-    compressed: bool,
+    plain: Bytes,
+    compressed: Option<Bytes>,
 }
 
 impl Encoded {
     /// Encodes `message` for `lane`; compresses it when that gains.
     ///
     /// # Errors
-    /// `TooLarge`, `Protocol` when the message breaks its own bounds.
-    pub fn new(message: &Message, lane: Lane) -> Result<Self, SessionError> {
+    /// [`MessageError`]: the message, or a part of it, is over its limit. Retrying does not help.
+    pub fn new(message: &Message, lane: Lane) -> Result<Self, MessageError> {
         message.check()?;
-        let payload =
-            postcard::to_allocvec(message).map_err(|error| SessionError::protocol(format!("not encoded: {error}")))?;
+        let mut gapped = Vec::with_capacity(HEADER_BYTES + message.size_hint());
+        gapped.resize(HEADER_BYTES, 0);
+        let gapped = postcard::to_extend(message, gapped)
+            .map_err(|error| MessageError::Malformed { reason: format!("cannot be written: {error}") })?;
+        let payload = &gapped[HEADER_BYTES..];
         let max = message_max(lane);
         if payload.len() > max {
-            return Err(SessionError::TooLarge { what: "a message", size: payload.len(), max });
+            return Err(MessageError::TooLarge { what: "a message", size: payload.len(), max });
         }
-        Ok(match deflate(&payload) {
-            Some(deflated) => Self { lane, frame: frame::encode(Kind::Compressed, &deflated), compressed: true },
-            None => Self { lane, frame: frame::encode(Kind::Message, &payload), compressed: false },
-        })
+        let compressed = deflate(payload).map(|deflated| frame::encode(Kind::Compressed, &deflated));
+        Ok(Self { lane, plain: frame::encode_behind_gap(Kind::Message, gapped), compressed })
     }
 
     /// The lane it was encoded for.
@@ -42,23 +46,33 @@ impl Encoded {
         self.lane
     }
 
-    /// Bytes on the wire.
+    /// Bytes on the wire, chunk headers aside, to a peer that understands LZ4. Sessions count in this measure whatever
+    /// their peer understands; see [`Session::take_drained`](super::Session::take_drained).
     #[allow(clippy::len_without_is_empty, reason = "a frame is never empty")]
     pub fn len(&self) -> usize {
-        self.frame.len()
+        self.compressed.as_ref().unwrap_or(&self.plain).len()
     }
 
     /// The frame for a peer that does, or does not, understand LZ4.
-    pub(super) fn frame(&self, lz4: bool) -> Result<Bytes, SessionError> {
-        if lz4 || !self.compressed {
-            return Ok(self.frame.clone());
+    pub(super) fn frame(self, lz4: bool) -> Bytes {
+        match self.compressed {
+            Some(compressed) if lz4 => compressed,
+            _ => self.plain,
         }
-        let (_, deflated) = frame::payload_of(&self.frame)?;
-        Ok(frame::encode(Kind::Message, &inflate(deflated, message_max(self.lane))?))
     }
 }
 
 /// The largest message of a lane.
 pub(super) fn message_max(lane: Lane) -> usize {
     if lane == Lane::Low { limits::BULK_BYTES } else { limits::MESSAGE_BYTES }
+}
+
+/// The message in a whole frame, or in one that came in chunks.
+pub(super) fn decode(kind: Kind, payload: &Bytes, bytes_max: usize) -> Result<Message, SessionError> {
+    let message = if kind == Kind::Compressed {
+        Message::decode(&inflate(payload, bytes_max)?)
+    } else {
+        Message::decode(payload)
+    };
+    Ok(message?)
 }

@@ -1,10 +1,53 @@
-//! Why a session ended.
+//! Why a session ended, and why a message was refused. Layer 3, pure.
 
 use std::time::Duration;
 
 use crate::error::Fault;
 
-/// Why a session ended, or a message could not be encoded.
+/// Why a message cannot be encoded or decoded.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum MessageError {
+    /// The message, or a part of it, is larger than its limit.
+    #[error("{what} of {size} is over the limit of {max}")]
+    TooLarge {
+        /// What.
+        what: &'static str,
+        /// Its size, in bytes unless `what` says otherwise.
+        size: usize,
+        /// The limit.
+        max: usize,
+    },
+    /// The bytes are not a message.
+    #[error("a message {reason}")]
+    Malformed {
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+impl MessageError {
+    /// Who has to change something: whoever made the message. A session that received it blames its peer.
+    pub const fn fault(&self) -> Fault {
+        Fault::Caller
+    }
+
+    /// True when the same message may be accepted later: never.
+    pub const fn is_retryable(&self) -> bool {
+        false
+    }
+}
+
+impl From<MessageError> for SessionError {
+    fn from(error: MessageError) -> Self {
+        match error {
+            MessageError::TooLarge { what, size, max } => Self::TooLarge { what, size, max },
+            MessageError::Malformed { .. } => Self::protocol(error.to_string()),
+        }
+    }
+}
+
+/// Why a session ended.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SessionError {
@@ -23,16 +66,16 @@ pub enum SessionError {
         theirs: (u16, u16),
     },
     /// Something is larger than its limit.
-    #[error("{what} of {size} bytes is over the limit of {max}")]
+    #[error("{what} of {size} is over the limit of {max}")]
     TooLarge {
         /// What.
         what: &'static str,
-        /// Its size.
+        /// Its size, in bytes unless `what` says otherwise.
         size: usize,
         /// The limit.
         max: usize,
     },
-    /// The peer was silent for too long.
+    /// The peer was silent, or a message stood still, for too long.
     #[error("nothing heard for {waited:?} during {during}")]
     Timeout {
         /// What the session was doing.
@@ -60,7 +103,7 @@ impl SessionError {
         matches!(self, Self::Timeout { .. })
     }
 
-    /// The WebSocket close code. 44xx is final, 45xx means "come back later".
+    /// The WebSocket close code. 44xx is final, 45xx means "come back later"; `docs/wire.md` lists them.
     pub const fn close_code(&self) -> u16 {
         match self {
             Self::Protocol { .. } => 4400,

@@ -1,9 +1,11 @@
-//! What nodes say to each other. Encoded with postcard; `docs/wire.md` gives the bytes, `tests/vectors` pins them.
+//! What nodes say to each other. Layer 3, pure.
+//!
+//! Encoded with postcard; `docs/wire.md` gives the bytes, `tests/vectors` pins them.
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::error::SessionError;
+use super::{bounded, error::MessageError};
 use crate::{
     document::{DigestEntry, Frontier, Subscription, Version},
     engine::EngineKind,
@@ -145,8 +147,10 @@ pub enum Message {
         /// The engine its content is held with.
         engine: EngineKind,
         /// What the sender has.
+        #[serde(deserialize_with = "bounded::frontier")]
         frontier: Frontier,
         /// What it wants.
+        #[serde(deserialize_with = "bounded::subscription")]
         subscription: Subscription,
     },
     /// Takes no further part.
@@ -159,6 +163,7 @@ pub enum Message {
         /// The document.
         document: DocumentId,
         /// What the sender has.
+        #[serde(deserialize_with = "bounded::frontier")]
         frontier: Frontier,
     },
     /// Changes.
@@ -173,6 +178,7 @@ pub enum Message {
         /// The document.
         document: DocumentId,
         /// Entries for the receiver's writers only.
+        #[serde(deserialize_with = "bounded::version")]
         durable: Version,
     },
     /// Ephemeral states.
@@ -180,6 +186,7 @@ pub enum Message {
         /// The document.
         document: DocumentId,
         /// Changed entries.
+        #[serde(deserialize_with = "bounded::list::<_, _, { limits::PRESENCE_ENTRIES }>")]
         entries: Vec<PresenceEntry>,
     },
     /// An application's message. Delivered at most once, to those connected now.
@@ -207,6 +214,7 @@ pub enum Message {
         /// The path asked for.
         path: String,
         /// Its parts, sorted by path.
+        #[serde(deserialize_with = "bounded::list::<_, _, { limits::DOCUMENT_RECORDS }>")]
         entries: Vec<DigestEntry>,
     },
     /// Something was refused.
@@ -228,35 +236,101 @@ pub enum Message {
 }
 
 impl Message {
-    /// Checks every bound that the message alone can show.
-    pub(super) fn check(&self) -> Result<(), SessionError> {
-        let bound = |what, size: usize, max: usize| {
-            if size > max { Err(SessionError::TooLarge { what, size, max }) } else { Ok(()) }
+    /// Its place in the enum, which is its first byte.
+    const DELTA: u32 = 3;
+
+    /// Reads a message; its bounds hold. A large delta is a part of `payload`, not a copy; what is small is copied, so
+    /// that it does not keep a whole packet alive.
+    pub(super) fn decode(payload: &Bytes) -> Result<Self, MessageError> {
+        if payload.len() > limits::CHUNK_BYTES
+            && let Ok(((Self::DELTA, document, delta), [])) =
+                postcard::take_from_bytes::<(u32, DocumentId, &[u8])>(payload)
+        {
+            return Ok(Self::Delta { document, delta: payload.slice_ref(delta) });
+        }
+        let message = match postcard::take_from_bytes::<Self>(payload) {
+            Ok((message, [])) => message,
+            Ok((_, rest)) => {
+                return Err(MessageError::Malformed { reason: format!("is followed by {} bytes", rest.len()) });
+            }
+            Err(error) => return Err(MessageError::Malformed { reason: format!("cannot be read: {error}") }),
         };
+        message.check()?;
+        Ok(message)
+    }
+
+    /// About how many bytes it takes, so that large messages are written without growing.
+    pub(super) fn size_hint(&self) -> usize {
+        const REST: usize = 128;
+        match self {
+            Self::Delta { document, delta } => REST + document.as_str().len() + delta.len(),
+            Self::App { body, .. } => REST + body.len(),
+            _ => REST,
+        }
+    }
+
+    /// Checks every bound that the message alone can show.
+    ///
+    /// # Errors
+    /// `TooLarge` names the part, its size and the limit.
+    pub fn check(&self) -> Result<(), MessageError> {
         match self {
             Self::Join { subscription, frontier, .. } => {
-                bound("a subscription (prefixes)", subscription.prefixes.len(), limits::SUBSCRIPTION_PREFIXES)?;
-                let longest = subscription.prefixes.iter().map(String::len).max().unwrap_or(0);
-                bound("a prefix", longest, limits::KEY_BYTES)?;
-                check_frontier(frontier, bound)
+                let prefixes = &subscription.prefixes;
+                bound("a subscription (prefixes)", prefixes.len(), limits::SUBSCRIPTION_PREFIXES)?;
+                prefixes.iter().try_for_each(|prefix| bound("a prefix", prefix.len(), limits::PATH_BYTES))?;
+                check_version("a frontier (writers)", &frontier.version)
             }
-            Self::Frontier { frontier, .. } => check_frontier(frontier, bound),
+            Self::Frontier { frontier, .. } => check_version("a frontier (writers)", &frontier.version),
+            Self::Ack { durable, .. } => check_version("an acknowledgement (writers)", durable),
             Self::Presence { entries, .. } => {
                 bound("a presence message (entries)", entries.len(), limits::PRESENCE_ENTRIES)?;
-                let largest = entries.iter().filter_map(|entry| entry.state.as_ref()).map(Bytes::len).max();
-                bound("a presence entry", largest.unwrap_or(0), limits::PRESENCE_BYTES)
+                entries.iter().try_for_each(PresenceEntry::check)
             }
             Self::App { body, .. } => bound("an application message", body.len(), limits::APP_MESSAGE_BYTES),
-            Self::DigestRequest { path, .. } => bound("a path", path.len(), 2 * limits::KEY_BYTES),
-            _ => Ok(()),
+            Self::DigestRequest { path, .. } => bound("a path", path.len(), limits::PATH_BYTES),
+            Self::Digest { path, entries, .. } => {
+                bound("a path", path.len(), limits::PATH_BYTES)?;
+                bound("a digest (entries)", entries.len(), limits::DOCUMENT_RECORDS)?;
+                entries.iter().try_for_each(|entry| bound("a path", entry.path.len(), limits::PATH_BYTES))
+            }
+            Self::Error { reason, .. } | Self::Goodbye { reason, .. } => {
+                bound("a reason", reason.len(), limits::REASON_BYTES)
+            }
+            Self::Leave { .. } | Self::Delta { .. } => Ok(()),
         }
     }
 }
 
-fn check_frontier(
-    frontier: &Frontier,
-    bound: impl Fn(&'static str, usize, usize) -> Result<(), SessionError>,
-) -> Result<(), SessionError> {
-    let writers = frontier.version.content.len().max(frontier.version.records.len());
-    bound("a frontier (writers)", writers, limits::DOCUMENT_WRITERS)
+impl PresenceEntry {
+    fn check(&self) -> Result<(), MessageError> {
+        bound("a presence entry", self.state.as_ref().map_or(0, Bytes::len), limits::PRESENCE_BYTES)?;
+        let max = usize::try_from(limits::PRESENCE_TTL_MAX.as_millis()).unwrap_or(usize::MAX);
+        bound("the time-to-live of presence (ms)", usize::try_from(self.ttl_ms).unwrap_or(usize::MAX), max)
+    }
+}
+
+fn check_version(what: &'static str, version: &Version) -> Result<(), MessageError> {
+    bound(what, version.content.len().max(version.records.len()), limits::DOCUMENT_WRITERS)
+}
+
+fn bound(what: &'static str, size: usize, max: usize) -> Result<(), MessageError> {
+    if size > max { Err(MessageError::TooLarge { what, size, max }) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_large_delta_is_a_part_of_what_it_came_in_and_a_small_one_is_not() {
+        for (len, shared) in [(100, false), (100_000, true)] {
+            let message = Message::Delta { document: DocumentId::new("a").unwrap(), delta: vec![1; len].into() };
+            let payload = Bytes::from(postcard::to_allocvec(&message).unwrap());
+            let decoded = Message::decode(&payload).unwrap();
+            assert_eq!(decoded, message);
+            let Message::Delta { delta, .. } = decoded else { panic!("{decoded:?} is no delta") };
+            assert_eq!(payload.as_ptr_range().contains(&delta.as_ptr()), shared);
+        }
+    }
 }

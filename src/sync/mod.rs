@@ -3,15 +3,17 @@
 //! A [`Session`] is one connection: it turns packets into messages and messages into packets. It decides what goes
 //! first (lanes), cuts what is large, compresses what gains by it, and answers pings. It knows nothing of rooms.
 
+mod bounded;
 mod compression;
 mod encoded;
 mod error;
 mod frame;
 mod message;
+mod reassembly;
 mod scheduler;
 mod session;
 
 pub use encoded::Encoded;
-pub use error::SessionError;
+pub use error::{MessageError, SessionError};
 pub use message::{Address, Capabilities, ErrorCode, Hello, Lane, Message, PresenceEntry, Role, VERSIONS};
 pub use session::{Negotiated, Received, Session};

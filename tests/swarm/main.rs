@@ -2,7 +2,7 @@
 //!
 //! Nothing here measures time. Waiting is for conditions, with a bound far above what they take.
 
-//mod hostile;
+mod hostile;
 mod mesh;
 mod offline;
 mod presence;

@@ -106,6 +106,9 @@ pub(in crate::engine) fn read(update: &[u8]) -> Result<(Vec<Chunk<'_>>, u64), En
         }
         let checksum: [u8; 4] = reader.array()?;
         let kind = reader.byte()?;
+        if kind != DOCUMENT && kind != CHANGE {
+            return refused(format!("chunk of type {kind}: only documents and plain changes are accepted"));
+        }
         let hashed = reader.position() - 1;
         let len = reader.unsigned()?;
         let body = reader.take(len)?;
@@ -119,8 +122,7 @@ pub(in crate::engine) fn read(update: &[u8]) -> Result<(Vec<Chunk<'_>>, u64), En
             CHANGE if bytes.len() > limits::UPDATE_BYTES => {
                 return refused(format!("change of {} bytes, limit {}", bytes.len(), limits::UPDATE_BYTES));
             }
-            CHANGE => Chunk::Change(change::read(bytes, body, hash, &mut budget)?),
-            _ => return refused(format!("chunk of type {kind}: only documents and plain changes are accepted")),
+            _ => Chunk::Change(change::read(bytes, body, hash, &mut budget)?),
         });
     }
     Ok((chunks, budget.spent()))

@@ -113,7 +113,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 enum Run<T> {
     Nulls,
     Repeat(T),
@@ -121,18 +121,23 @@ enum Run<T> {
 }
 
 /// A run-length column: repeats, literals and nulls. An absent column is all nulls.
+///
+/// Runs must be as long as they can be, for the reason given at the head of this file.
 #[derive(Debug, Clone)]
 pub(super) struct Runs<'a, T> {
     reader: Reader<'a>,
     read: fn(&mut Reader<'a>) -> Result<T, EngineError>,
     present: bool,
     left: u64,
-    run: Run<T>,
+    run: Option<Run<T>>,
+    last: Option<T>,
+    holds_value: bool,
 }
 
-impl<'a, T: Copy> Runs<'a, T> {
+impl<'a, T: Copy + PartialEq> Runs<'a, T> {
     pub(super) const fn new(bytes: &'a [u8], read: fn(&mut Reader<'a>) -> Result<T, EngineError>) -> Self {
-        Self { reader: Reader::new(bytes), read, present: !bytes.is_empty(), left: 0, run: Run::Nulls }
+        let (reader, present) = (Reader::new(bytes), !bytes.is_empty());
+        Self { reader, read, present, left: 0, run: None, last: None, holds_value: false }
     }
 
     pub(super) fn next(&mut self) -> Result<Option<T>, EngineError> {
@@ -144,10 +149,21 @@ impl<'a, T: Copy> Runs<'a, T> {
         }
         self.left -= 1;
         match self.run {
-            Run::Nulls => Ok(None),
-            Run::Repeat(value) => Ok(Some(value)),
-            Run::Literal => (self.read)(&mut self.reader).map(Some),
+            None | Some(Run::Nulls) => Ok(None),
+            Some(Run::Repeat(value)) => Ok(Some(value)),
+            Some(Run::Literal) => self.value().map(Some),
         }
+    }
+
+    /// Reads a value that must differ from the one before it.
+    fn value(&mut self) -> Result<T, EngineError> {
+        let value = (self.read)(&mut self.reader)?;
+        if self.last == Some(value) {
+            return refused("a run is shorter than it could be");
+        }
+        self.last = Some(value);
+        self.holds_value = true;
+        Ok(value)
     }
 
     fn start(&mut self) -> Result<(), EngineError> {
@@ -155,20 +171,27 @@ impl<'a, T: Copy> Runs<'a, T> {
             return refused("a column ends before its last row");
         }
         let count = self.reader.signed()?;
-        (self.left, self.run) = match count {
+        let before = self.run;
+        let (left, run) = match count {
             0 => (self.reader.unsigned()?, Run::Nulls),
-            1.. => (count.unsigned_abs(), Run::Repeat((self.read)(&mut self.reader)?)),
+            1.. => (count.unsigned_abs(), Run::Repeat(self.value()?)),
             _ => (count.unsigned_abs(), Run::Literal),
         };
-        if self.left == 0 {
-            return refused("a run of no rows");
+        let continues = matches!((before, run), (Some(Run::Nulls), Run::Nulls) | (Some(Run::Literal), Run::Literal));
+        if left == 0 || continues || count == 1 {
+            return refused("a run is shorter than it could be");
         }
+        if run == Run::Nulls {
+            self.last = None;
+        }
+        (self.left, self.run) = (left, Some(run));
         Ok(())
     }
 
-    /// True when no row is left. An absent column is never short of rows, nor has any left.
+    /// True when no row is left. An absent column is never short of rows, nor has any left; one of nulls only should
+    /// have been absent.
     pub(super) const fn is_done(&self) -> bool {
-        self.left == 0 && self.reader.is_empty()
+        self.left == 0 && self.reader.is_empty() && (self.holds_value || !self.present)
     }
 }
 
@@ -264,6 +287,31 @@ mod tests {
         assert_eq!(signed(&[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x00]).unwrap(), i64::MAX);
         assert_eq!(signed(&[0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x40]).unwrap(), -(1 << 62));
         assert!(signed(&[0xff, 0x7f]).is_err());
+    }
+
+    #[test]
+    fn runs_that_could_be_longer_are_refused() {
+        let read = |bytes: &'static [u8]| {
+            let mut runs = Runs::new(bytes, Reader::unsigned);
+            while !runs.is_done() {
+                runs.next()?;
+            }
+            Ok::<_, EngineError>(())
+        };
+        assert!(read(&[2, 7, 0x7f, 8, 0, 3, 2, 8]).is_ok());
+        for bytes in [
+            &[1, 7][..],
+            &[2, 7, 2, 7],
+            &[2, 7, 0x7f, 7],
+            &[0x7f, 7, 2, 7],
+            &[0x7e, 7, 7],
+            &[0x7f, 7, 0x7f, 8],
+            &[0, 1, 0, 1],
+            &[0, 0],
+            &[0, 5],
+        ] {
+            assert!(read(bytes).is_err(), "{bytes:?}");
+        }
     }
 
     #[test]
