@@ -161,6 +161,7 @@ impl Document {
             let info = engine::inspect(self.engine.kind(), update)?;
             joined.inserts.extend(info.inserts);
             joined.deletes.extend(info.deletes);
+            joined.needs.extend(info.needs);
             joined.deps.extend(info.deps.into_iter().filter(|dep| !joined.changes.contains(dep)));
             joined.changes.extend(info.changes);
             joined.ops = joined.ops.saturating_add(info.ops);
@@ -242,10 +243,8 @@ impl Document {
                 continue;
             }
             let incoming = admitted.incoming;
-            let anonymous =
-                admitted.content_new && incoming.delta.content.iter().any(|content| content.spans.is_empty());
             let changed = self.take_effect(&incoming.delta, wall_ms, watch.then_some(&mut before))?;
-            if changed || (anonymous && applied.changed) {
+            if changed {
                 outcome.landed.push(incoming);
             } else {
                 outcome.known += 1;
@@ -365,10 +364,9 @@ impl Known<'_> {
         self.here.records.get(writer).max(self.ahead.records.get(writer))
     }
 
-    /// True when some of the content is new. Content without spans has no writer of ours (a plain Yjs client wrote it,
-    /// for one), so only the engine can tell.
+    /// True when some of the content is new.
     fn lacks(&self, content: &ContentDelta) -> bool {
-        content.spans.is_empty() || content.spans.iter().any(|span| span.upto > self.content(span.writer))
+        content.spans.iter().any(|span| span.upto > self.content(span.writer))
     }
 }
 
@@ -390,12 +388,9 @@ fn raise(version: &mut Version, delta: &Delta) -> bool {
 fn sole_writer(batch: &[Admitted]) -> Option<ReplicaId> {
     let new = batch.iter().filter(|admitted| admitted.content_new);
     let contents = new.filter_map(|admitted| admitted.incoming.delta.content.as_ref());
-    let mut writers = contents.flat_map(|content| match content.spans.as_slice() {
-        [] => vec![None],
-        spans => spans.iter().map(|span| Some(span.writer)).collect(),
-    });
-    let first = writers.next()??;
-    writers.all(|writer| writer == Some(first)).then_some(first)
+    let mut writers = contents.flat_map(|content| content.spans.iter().map(|span| span.writer));
+    let first = writers.next()?;
+    writers.all(|writer| writer == first).then_some(first)
 }
 
 fn check_limit(what: &str, size: usize, max: usize) -> Result<(), DocumentError> {
@@ -408,6 +403,9 @@ fn check_limit(what: &str, size: usize, max: usize) -> Result<(), DocumentError>
 /// Checks all of a delta that can be checked without the document.
 fn check_delta(delta: &Delta, author: Option<ReplicaId>) -> Result<(), DocumentError> {
     if let Some(content) = &delta.content {
+        if content.spans.is_empty() {
+            return Err(malformed("its content is nobody's".to_owned()));
+        }
         check_spans(content.spans.iter(), author)?;
         if !content.after.is_sorted_by(|a, b| a.0 < b.0) {
             return Err(malformed("its conditions are not sorted by writer".to_owned()));

@@ -77,6 +77,7 @@ impl Document {
             let entry = document.held.front().map_or(last, |incoming| incoming.source);
             return Err(DocumentError::Incomplete { entry: usize::try_from(entry).unwrap_or(usize::MAX) });
         }
+        document.engine.adopt();
         Ok(document)
     }
 

@@ -114,10 +114,8 @@ impl Room {
         }
         hub.counters.batches += 1;
         hub.counters.changes += changes.len() as u64;
-        let only_source = changes
-            .iter()
-            .all(|change| change.source == changes[0].source)
-            .then_some(LinkId(changes[0].source));
+        let only_source =
+            changes.iter().all(|change| change.source == changes[0].source).then_some(LinkId(changes[0].source));
         let (mut all, mut own, mut filtered) = (Vec::new(), Vec::new(), Vec::new());
         for (link, member) in &self.members {
             if only_source == Some(*link) || matches!(member.flow, Flow::Behind { .. }) {
@@ -214,9 +212,7 @@ impl Room {
             .members
             .iter()
             .filter(|(link, member)| {
-                !member.is_live()
-                    && !member.serving
-                    && hub.links.get(link).is_some_and(|link| link.outstanding <= low)
+                !member.is_live() && !member.serving && hub.links.get(link).is_some_and(|link| link.outstanding <= low)
             })
             .map(|(link, _)| *link)
             .collect();
@@ -306,8 +302,7 @@ impl Room {
         let parts = Parts::new(&self.id, delta, hub.config.tuning.bulk_bytes);
         if whole && self.accepted_author(link, hub).is_none() {
             let encoded = parts.records.iter().chain(&parts.content).cloned().collect();
-            self.shared =
-                Some(SharedSnapshot { frontier: frontier.clone(), parts: encoded, made_at: hub.now.mono });
+            self.shared = Some(SharedSnapshot { frontier: frontier.clone(), parts: encoded, made_at: hub.now.mono });
         }
         self.send_parts(&parts, &[(link, false)], hub);
     }
@@ -353,9 +348,8 @@ impl Parts {
             let lane = if delta.len() > bulk_bytes { Lane::Low } else { urgent };
             Encoded::new(&Message::Delta { document: document.clone(), delta }, lane).ok()
         };
-        let records = (!records.is_empty())
-            .then(|| message(Delta { content: None, records }, Lane::Critical))
-            .flatten();
+        let records =
+            (!records.is_empty()).then(|| message(Delta { content: None, records }, Lane::Critical)).flatten();
         let content =
             content.and_then(|content| message(Delta { content: Some(content), records: Vec::new() }, Lane::High));
         Self { records, content }

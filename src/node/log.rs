@@ -172,8 +172,11 @@ impl Room {
                 }
             }
             if let Some(version) = &version {
+                // Its own writes may yet come by another way than from itself.
+                let own = hub.links.get(link).map(|link| link.hello.identity.replica);
                 member.owed.retain(|writer| {
-                    durable.content.get(*writer) < version.content.get(*writer)
+                    own == Some(*writer)
+                        || durable.content.get(*writer) < version.content.get(*writer)
                         || durable.records.get(*writer) < version.records.get(*writer)
                 });
             }

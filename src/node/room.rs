@@ -176,6 +176,7 @@ impl Room {
                 }
                 hub.event(Event::Opened { document: self.id.clone() });
                 self.greet(hub);
+                self.ack_known(hub);
             }
             Some(Outcome::Loaded(Err(error))) => return self.fail(error.to_string(), hub),
             Some(Outcome::Applied { result, suspects }) => self.applied(result, suspects, hub),

@@ -106,7 +106,8 @@ impl World {
             })
             .collect();
         hosts[0].disk.lies = plan.sabotage == Some(Sabotage::AckBeforeSync);
-        hosts[0].trusts = climate.mesh && dice.chance(50);
+        // A mesh asks for it: what comes over two paths builds on what only one of them may bring.
+        hosts[0].trusts = climate.mesh;
         for index in 1..hosts.len() {
             hosts[index].trusts = climate.mesh;
             hosts[index].targets.push(0);

@@ -27,7 +27,7 @@ fn deltas_of_one_writer_take_effect_in_order() {
         let applied = b.receive(&[deltas[3].clone(), deltas[0].clone()]);
         let landed: Vec<_> = applied.landed.iter().map(|incoming| incoming.encoded.clone()).collect();
         assert_eq!(landed, deltas);
-        assert!(!applied.waiting_on.is_some() && !b.document.borrow().is_waiting());
+        assert!(applied.waiting_on.is_none() && !b.document.borrow().is_waiting());
         assert_eq!(a.render(), b.render());
     }
 }
@@ -92,6 +92,12 @@ fn nothing_is_sent_to_a_peer_that_lacks_nothing() {
         b.sync_to(&a);
         assert!(a.lacking(&b).is_empty());
         assert!(b.lacking(&a).is_empty());
+        // Nor to one that is ahead, also when it has deleted what both had.
+        a.map("files").put("a", &1).unwrap();
+        a.map("files").put("a", &2).unwrap();
+        a.sync_to(&b);
+        b.map("files").put("a", &3).unwrap();
+        assert!(a.lacking(&b).is_empty());
     }
 }
 

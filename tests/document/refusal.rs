@@ -149,6 +149,7 @@ fn impossible_spans_are_refused() {
         run(0, 2, vec![one(2), one(1)]),
         Delta { content: None, records: [run(0, 1, vec![]).records, run(1, 2, vec![]).records].concat() },
         content(vec![span, span], Vec::new()),
+        content(Vec::new(), Vec::new()),
         content(vec![span], vec![(writer, 1), (writer, 1)]),
     ];
     for delta in wrong {

@@ -46,11 +46,11 @@ pub(in crate::engine) struct Scan {
 /// # Errors
 /// `Refused` with the value and the limit.
 pub(super) fn inspect(update: &[u8]) -> Result<UpdateInfo, EngineError> {
-    let scan = scan(update)?;
-    if scan.has_types {
+    let Scan { info, needs, has_types, .. } = scan(update)?;
+    if has_types {
         admit(&mut Nesting::default(), update)?;
     }
-    Ok(scan.info)
+    Ok(UpdateInfo { needs: needs.into_iter().collect(), ..info })
 }
 
 /// Reads `update` and learns what the engine needs to know before it applies it. Nesting is left to [`admit`].
