@@ -107,9 +107,12 @@ impl Room {
 
     /// Sends the batch: encoded once per kind of receiver, its bytes shared.
     pub(super) fn flush(&mut self, hub: &mut Hub) {
+        if self.batch.changes.is_empty() {
+            return;
+        }
         let changes = std::mem::take(&mut self.batch.changes);
         self.batch.next_at = hub.now.mono + hub.config.tuning.tick;
-        if self.members.is_empty() || changes.is_empty() {
+        if self.members.is_empty() {
             return;
         }
         hub.counters.batches += 1;
@@ -207,6 +210,11 @@ impl Room {
 
     /// Sends what they lack to members that have drained.
     pub(super) fn serve_behind(&mut self, hub: &mut Hub) {
+        // Who gets records as they happen is served from all records here, so those of the batch must be sent before.
+        let gets_records = |member: &Member| matches!(member.flow, Flow::Records { .. });
+        if matches!(self.state, State::Ready(_)) && self.members.values().any(gets_records) {
+            self.flush(hub);
+        }
         let low = hub.config.tuning.queue_low;
         let drained: Vec<LinkId> = self
             .members
