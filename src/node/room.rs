@@ -176,7 +176,6 @@ impl Room {
                 }
                 hub.event(Event::Opened { document: self.id.clone() });
                 self.greet(hub);
-                self.ack_known(hub);
             }
             Some(Outcome::Loaded(Err(error))) => return self.fail(error.to_string(), hub),
             Some(Outcome::Applied { result, suspects }) => self.applied(result, suspects, hub),
@@ -185,6 +184,8 @@ impl Room {
             Some(Outcome::Digest { link, path, entries }) => self.digested(link, path, entries, hub),
             None => {}
         }
+        // Who joined while the document was away has not heard what is durable.
+        self.ack_known(hub);
         self.settle(hub);
     }
 
