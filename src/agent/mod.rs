@@ -392,10 +392,8 @@ impl Agent {
     /// # Errors
     /// `Transport` when the address cannot be used.
     pub async fn listen(&self, address: &str) -> Result<SocketAddr, AgentError> {
-        let refuse = |error: std::io::Error| TransportError::Address {
-            address: address.to_owned(),
-            reason: error.to_string(),
-        };
+        let refuse =
+            |error: std::io::Error| TransportError::Address { address: address.to_owned(), reason: error.to_string() };
         let listener = tokio::net::TcpListener::bind(address).await.map_err(refuse)?;
         let bound = listener.local_addr().map_err(refuse)?;
         let (host, traffic) = (Arc::downgrade(&self.inner.host), self.inner.traffic.clone());

@@ -171,9 +171,12 @@ pub(super) async fn catch_up(agent: &Agent, document: &AgentDocument, timeout: D
         let status = agent.status();
         let mut difference = None;
         if status.online {
-            difference = tokio::time::timeout(timeout, document.verify()).await.unwrap_or(Ok(None))?;
-            if difference.is_none() {
-                return Ok(());
+            match document.verify().await {
+                Ok(None) => return Ok(()),
+                Ok(path) => difference = path,
+                // Lost with the connection, which is dialled again.
+                Err(AgentError::NoAnswer { .. }) => {}
+                Err(error) => return Err(error.into()),
             }
             let now = document.version()?;
             moved += u32::from(now != version);

@@ -30,11 +30,13 @@ pub(super) enum DocCommand {
   aepoch doc show --store planner-1.redb --document stage")]
     Show(DocumentArgs),
     /// List past changes with their writers, where the engine keeps them.
-    #[command(after_help = "automerge keeps every change; yrs keeps none, so of a yrs document the number of commits by writer is shown.
+    #[command(
+        after_help = "automerge keeps every change; yrs keeps none, so of a yrs document the number of commits by writer is shown.
 
 Examples:
   aepoch doc history --document stage
-  aepoch doc history --store planner-1.redb --document stage --json")]
+  aepoch doc history --store planner-1.redb --document stage --json"
+    )]
     History(DocumentArgs),
     /// Print a document's digest, or compare two replicas and name the first difference.
     Digest(DigestArgs),
@@ -42,11 +44,13 @@ Examples:
 
 /// Print a digest, or compare.
 #[derive(Debug, Args)]
-#[command(after_help = "Replicas that hold the same have the same digest, whatever their engine. Exit code 1 when two differ.
+#[command(
+    after_help = "Replicas that hold the same have the same digest, whatever their engine. Exit code 1 when two differ.
 
 Examples:
   aepoch doc digest --document stage
-  aepoch doc digest --document stage planner-1.redb ws://127.0.0.1:4433")]
+  aepoch doc digest --document stage planner-1.redb ws://127.0.0.1:4433"
+)]
 pub(super) struct DigestArgs {
     /// Two places to compare: a relay's address or a store file each.
     #[arg(num_args = 2, value_names = ["ONE", "OTHER"])]

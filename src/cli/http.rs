@@ -36,9 +36,7 @@ pub(super) async fn get(relay: &str, path: &str, timeout: Duration) -> Result<Op
 
 /// The `host:port` of an address such as `ws://127.0.0.1:4433/v1/sync`.
 pub(super) fn host_of(relay: &str) -> Result<&str, Failure> {
-    let rest = relay
-        .strip_prefix("ws://")
-        .ok_or_else(|| Failure::usage(format!("`{relay}` must start with ws://")))?;
+    let rest = relay.strip_prefix("ws://").ok_or_else(|| Failure::usage(format!("`{relay}` must start with ws://")))?;
     Ok(rest.split('/').next().unwrap_or(rest))
 }
 

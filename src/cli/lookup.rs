@@ -18,12 +18,12 @@ pub(super) fn find<'v>(root: &'v Value, path: &str) -> Result<&'v Value, String>
 
 fn descend<'v>(value: &'v Value, rest: &str) -> Option<&'v Value> {
     match value {
-        Value::Object(entries) => candidates(entries, rest).into_iter().find_map(|(key, value)| {
-            match rest[key.len()..].strip_prefix('/') {
+        Value::Object(entries) => {
+            candidates(entries, rest).into_iter().find_map(|(key, value)| match rest[key.len()..].strip_prefix('/') {
                 None => Some(value),
                 Some(within) => descend(value, within),
-            }
-        }),
+            })
+        }
         Value::Array(values) => {
             let (index, within) = rest.split_once('/').map_or((rest, None), |(index, within)| (index, Some(within)));
             let value = values.get(index.parse::<usize>().ok()?)?;
@@ -36,11 +36,8 @@ fn descend<'v>(value: &'v Value, rest: &str) -> Option<&'v Value> {
 /// The entries whose key begins `rest`, longest key first.
 fn candidates<'v>(entries: &'v serde_json::Map<String, Value>, rest: &str) -> Vec<(&'v str, &'v Value)> {
     let begins = |key: &str| rest.strip_prefix(key).is_some_and(|after| after.is_empty() || after.starts_with('/'));
-    let mut found: Vec<_> = entries
-        .iter()
-        .filter(|(key, _)| begins(key))
-        .map(|(key, value)| (key.as_str(), value))
-        .collect();
+    let mut found: Vec<_> =
+        entries.iter().filter(|(key, _)| begins(key)).map(|(key, value)| (key.as_str(), value)).collect();
     found.sort_by_key(|(key, _)| std::cmp::Reverse(key.len()));
     found
 }
@@ -68,7 +65,8 @@ fn explain(root: &Value, path: &str) -> String {
 
 /// The path of the first difference between two rendered documents.
 pub(super) fn first_difference(one: &Value, other: &Value) -> Option<String> {
-    let below = |key: &str, deeper: Option<String>| deeper.map(|rest| format!("{key}/{rest}").trim_end_matches('/').to_owned());
+    let below =
+        |key: &str, deeper: Option<String>| deeper.map(|rest| format!("{key}/{rest}").trim_end_matches('/').to_owned());
     match (one, other) {
         (Value::Object(left), Value::Object(right)) => {
             let mut keys: Vec<&String> = left.keys().chain(right.keys()).collect();
@@ -82,10 +80,12 @@ pub(super) fn first_difference(one: &Value, other: &Value) -> Option<String> {
         (Value::Array(left), Value::Array(right)) => {
             let pairs = left.iter().zip(right).enumerate();
             let inner = pairs.map(|(at, (left, right))| (at, first_difference(left, right)));
-            let changed = inner.filter(|(_, deeper)| deeper.is_some()).map(|(at, deeper)| below(&at.to_string(), deeper));
-            changed.flatten().next().or_else(|| {
-                (left.len() != right.len()).then(|| left.len().min(right.len()).to_string())
-            })
+            let changed =
+                inner.filter(|(_, deeper)| deeper.is_some()).map(|(at, deeper)| below(&at.to_string(), deeper));
+            changed
+                .flatten()
+                .next()
+                .or_else(|| (left.len() != right.len()).then(|| left.len().min(right.len()).to_string()))
         }
         (left, right) => (left != right).then(String::new),
     }

@@ -66,8 +66,7 @@ pub(super) fn run(args: &ServeArgs, output: &Output) -> Result<ExitCode, Failure
 async fn serve(args: &ServeArgs, output: &Output) -> Result<ExitCode, Failure> {
     // Before the address is printed: whoever reads it may stop the relay at once.
     let told_to_stop = stop_signal()?;
-    let mut builder =
-        Relay::builder().name(&args.name).listen(&args.listen).trust_forwarding(args.trust_forwarding);
+    let mut builder = Relay::builder().name(&args.name).listen(&args.listen).trust_forwarding(args.trust_forwarding);
     if !args.memory {
         builder = builder.store(&args.store);
     }

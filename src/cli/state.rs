@@ -130,10 +130,7 @@ async fn set(args: &SetArgs, output: &Output) -> Result<(), Failure> {
     let now = lookup::find(&now, &args.path).ok().cloned().unwrap_or_default();
     drop(document);
     agent.close().await?;
-    output.answer(
-        format_args!("{} {GOOD}is{GOOD:#} {now}", args.path),
-        &json!({ "path": args.path, "value": now }),
-    )
+    output.answer(format_args!("{} {GOOD}is{GOOD:#} {now}", args.path), &json!({ "path": args.path, "value": now }))
 }
 
 /// What a `state set` writes, and where.

@@ -24,16 +24,21 @@ impl Document {
     ) -> Result<Delta, DocumentError> {
         self.check_sound()?;
         let spans = spans(&self.version.content, &frontier.version.content, author);
-        let update = self.engine.delta_since(&frontier.engine, author)?;
-        let content = (!spans.is_empty() || !update.is_empty()).then(|| self.content_delta(spans, update));
+        // All content counts as somebody's commits, so the version alone tells whether any is lacking. The engine's
+        // frontier could not: where deletions differ, yrs cannot tell who lacks them.
+        let content = if spans.is_empty() {
+            None
+        } else {
+            let update = self.engine.delta_since(&frontier.engine, author)?;
+            Some(self.content_delta(spans, update))
+        };
         Ok(Delta { content, records: self.records_since(&frontier.version.records, author, subscription) })
     }
 
     pub(super) fn everything(&self) -> Delta {
         let nothing = Seen::default();
         let spans = spans(&self.version.content, &nothing, None);
-        let content = (!spans.is_empty() || !self.engine.containers().is_empty())
-            .then(|| self.content_delta(spans, self.engine.snapshot()));
+        let content = (!spans.is_empty()).then(|| self.content_delta(spans, self.engine.snapshot()));
         Delta { content, records: self.records_since(&nothing, None, &Subscription::default()) }
     }
 

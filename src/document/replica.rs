@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
-use super::{Delta, DocumentError, Equivocation, Frontier, Incoming, Version, merge::Held, records::Lattice};
+use super::{Delta, DocumentError, Equivocation, Frontier, Incoming, Version, records::Lattice};
 use crate::{
     engine::{self, Engine, EngineKind},
     id::{DocumentId, ReplicaId},
@@ -24,7 +24,7 @@ pub struct Document {
     pub(super) version: Version,
     pub(super) clock: HlcClock,
     /// Deltas that arrived before what they build on.
-    pub(super) held: VecDeque<Held>,
+    pub(super) held: VecDeque<Incoming>,
     /// Set once the engine has failed half-way: nothing may be written or read on from here.
     pub(super) poisoned: Option<String>,
 }
@@ -73,7 +73,8 @@ impl Document {
         if let Some((_, error)) = applied.refused.into_iter().next() {
             return Err(error);
         }
-        if let Some(entry) = applied.waiting_on {
+        if let Some(last) = applied.waiting_on {
+            let entry = document.held.front().map_or(last, |incoming| incoming.source);
             return Err(DocumentError::Incomplete { entry: usize::try_from(entry).unwrap_or(usize::MAX) });
         }
         document.engine.adopt();

@@ -14,9 +14,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{error::Fault, id::ReplicaId};
 
+mod admission;
 #[cfg(feature = "automerge")]
 mod automerge;
-mod admission;
 mod guard;
 mod inspect;
 mod patch;

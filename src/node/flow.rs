@@ -55,7 +55,9 @@ impl Member {
         matches!(self.flow, Flow::Live)
     }
 
+    /// It gets nothing until it has drained, then one delta. One that is being computed is of no use any more.
     pub(super) fn behind(&mut self, since: Frontier) {
+        self.serving = false;
         self.flow = Flow::Behind { since };
     }
 
@@ -112,10 +114,8 @@ impl Room {
         }
         hub.counters.batches += 1;
         hub.counters.changes += changes.len() as u64;
-        let only_source = changes
-            .iter()
-            .all(|change| change.source == changes[0].source)
-            .then_some(LinkId(changes[0].source));
+        let only_source =
+            changes.iter().all(|change| change.source == changes[0].source).then_some(LinkId(changes[0].source));
         let (mut all, mut own, mut filtered) = (Vec::new(), Vec::new(), Vec::new());
         for (link, member) in &self.members {
             if only_source == Some(*link) || matches!(member.flow, Flow::Behind { .. }) {
@@ -212,9 +212,7 @@ impl Room {
             .members
             .iter()
             .filter(|(link, member)| {
-                !member.is_live()
-                    && !member.serving
-                    && hub.links.get(link).is_some_and(|link| link.outstanding <= low)
+                !member.is_live() && !member.serving && hub.links.get(link).is_some_and(|link| link.outstanding <= low)
             })
             .map(|(link, _)| *link)
             .collect();
@@ -257,9 +255,9 @@ impl Room {
             }
             hub.counters.snapshots += 1;
         }
+        member.serving = true;
         let job = Job::CatchUp { link, since, author, subscription };
         if self.weight > hub.config.tuning.inline_bytes as u64 {
-            member.serving = true;
             return self.send_away(job, hub);
         }
         let State::Ready(document) = std::mem::replace(&mut self.state, State::Away) else { return };
@@ -284,7 +282,10 @@ impl Room {
     ) {
         let State::Ready(document) = &self.state else { return };
         let Some(member) = self.members.get_mut(&link) else { return };
-        member.serving = false;
+        if !std::mem::take(&mut member.serving) {
+            // It has said anew what it has, and is served from that.
+            return;
+        }
         let delta = match delta {
             Ok(delta) => delta,
             Err(error) => {
@@ -301,8 +302,7 @@ impl Room {
         let parts = Parts::new(&self.id, delta, hub.config.tuning.bulk_bytes);
         if whole && self.accepted_author(link, hub).is_none() {
             let encoded = parts.records.iter().chain(&parts.content).cloned().collect();
-            self.shared =
-                Some(SharedSnapshot { frontier: frontier.clone(), parts: encoded, made_at: hub.now.mono });
+            self.shared = Some(SharedSnapshot { frontier: frontier.clone(), parts: encoded, made_at: hub.now.mono });
         }
         self.send_parts(&parts, &[(link, false)], hub);
     }
@@ -348,9 +348,8 @@ impl Parts {
             let lane = if delta.len() > bulk_bytes { Lane::Low } else { urgent };
             Encoded::new(&Message::Delta { document: document.clone(), delta }, lane).ok()
         };
-        let records = (!records.is_empty())
-            .then(|| message(Delta { content: None, records }, Lane::Critical))
-            .flatten();
+        let records =
+            (!records.is_empty()).then(|| message(Delta { content: None, records }, Lane::Critical)).flatten();
         let content =
             content.and_then(|content| message(Delta { content: Some(content), records: Vec::new() }, Lane::High));
         Self { records, content }

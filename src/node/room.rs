@@ -438,6 +438,12 @@ impl Room {
             if at <= hub.now.mono {
                 self.resync_at = None;
                 self.ask_again(link, hub);
+                if self.document().is_some_and(Document::is_waiting) {
+                    // The answer may be lost to a full inbox: while something is missing, the question stands.
+                    let again = hub.now.mono + hub.config.tuning.resync_after * 10;
+                    self.resync_at = Some((again, link));
+                    hub.arm(&self.id, again);
+                }
             } else {
                 hub.arm(&self.id, at);
             }

@@ -118,3 +118,25 @@ pub(super) fn subscription<'de, D: Deserializer<'de>>(deserializer: D) -> Result
     let Form { prefixes } = Form::deserialize(deserializer)?;
     Ok(Subscription { prefixes })
 }
+
+#[cfg(test)]
+mod tests {
+    use serde::de::value::{Error, MapDeserializer, SeqDeserializer};
+
+    use super::*;
+
+    #[test]
+    fn an_endless_list_ends_at_its_limit() {
+        let endless = SeqDeserializer::<_, Error>::new(std::iter::repeat(1_u8));
+        let refused = list::<_, u8, 64>(endless).unwrap_err();
+        assert_eq!(refused.to_string(), "a list is over the limit of 64");
+        let full = SeqDeserializer::<_, Error>::new(std::iter::repeat_n(1_u8, 64));
+        assert_eq!(list::<_, u8, 64>(full).unwrap().len(), 64);
+    }
+
+    #[test]
+    fn an_endless_version_vector_ends_at_its_limit_even_when_it_repeats_itself() {
+        let endless = MapDeserializer::<_, Error>::new(std::iter::repeat((7_u64, 1_u64)));
+        assert!(seen(endless).unwrap_err().to_string().contains("over the limit of 4096 writers"));
+    }
+}

@@ -317,3 +317,20 @@ fn check_version(what: &'static str, version: &Version) -> Result<(), MessageErr
 fn bound(what: &'static str, size: usize, max: usize) -> Result<(), MessageError> {
     if size > max { Err(MessageError::TooLarge { what, size, max }) } else { Ok(()) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_large_delta_is_a_part_of_what_it_came_in_and_a_small_one_is_not() {
+        for (len, shared) in [(100, false), (100_000, true)] {
+            let message = Message::Delta { document: DocumentId::new("a").unwrap(), delta: vec![1; len].into() };
+            let payload = Bytes::from(postcard::to_allocvec(&message).unwrap());
+            let decoded = Message::decode(&payload).unwrap();
+            assert_eq!(decoded, message);
+            let Message::Delta { delta, .. } = decoded else { panic!("{decoded:?} is no delta") };
+            assert_eq!(payload.as_ptr_range().contains(&delta.as_ptr()), shared);
+        }
+    }
+}

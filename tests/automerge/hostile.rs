@@ -6,7 +6,7 @@ use aepoch::{
     limits,
 };
 use automerge::{
-    ActorId, ObjId, ObjType, ROOT, ReadDoc, ScalarValue,
+    ActorId, ObjType, ROOT, ReadDoc, ScalarValue,
     marks::{ExpandMark, Mark},
     transaction::Transactable,
 };
@@ -461,7 +461,6 @@ fn a_mark_that_ends_before_it_begins_is_refused_because_it_could_not_be_loaded()
         }
     }
     assert!(turned.is_some_and(|reason| reason.contains("invalid mark operation order")));
-    let _: ObjId = text;
 }
 
 #[test]

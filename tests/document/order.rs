@@ -22,12 +22,12 @@ fn deltas_of_one_writer_take_effect_in_order() {
         let [a, b] = Peer::several(kind);
         let deltas = history(&a, 4);
         let applied = b.receive(&[deltas[2].clone(), deltas[1].clone()]);
-        assert!(applied.waiting && applied.landed.is_empty());
+        assert!(applied.waiting_on.is_some() && applied.landed.is_empty());
         assert!(b.document.borrow().version().is_empty());
         let applied = b.receive(&[deltas[3].clone(), deltas[0].clone()]);
         let landed: Vec<_> = applied.landed.iter().map(|incoming| incoming.encoded.clone()).collect();
         assert_eq!(landed, deltas);
-        assert!(!applied.waiting && !b.document.borrow().is_waiting());
+        assert!(applied.waiting_on.is_none() && !b.document.borrow().is_waiting());
         assert_eq!(a.render(), b.render());
     }
 }
@@ -39,7 +39,7 @@ fn a_whole_history_sent_last_to_first_is_healed_by_one_resync() {
         let mut deltas = history(&a, 300);
         deltas.reverse();
         let applied = b.receive(&deltas);
-        assert!(applied.waiting, "more passes than bounded");
+        assert!(applied.waiting_on.is_some(), "more passes than bounded");
         a.sync_to(&b);
         assert_eq!(a.render(), b.render());
         assert!(!b.document.borrow().is_waiting());
@@ -70,12 +70,12 @@ fn what_waits_is_bounded_in_number_and_bytes() {
         let large = "x".repeat(limits::PENDING_BYTES / 3);
         let deltas: Vec<_> = (0..100).map(|_| a.write(|tx| tx.register("at").set(&large))).collect();
         for delta in &deltas {
-            assert!(b.receive(std::slice::from_ref(delta)).waiting);
+            assert!(b.receive(std::slice::from_ref(delta)).waiting_on.is_some());
         }
         // The newest two were kept, for want of room, and cannot follow the first.
         let applied = b.receive(&[first]);
         assert_eq!(applied.landed.len(), 1);
-        assert!(applied.waiting);
+        assert!(applied.waiting_on.is_some());
         a.sync_to(&b);
         assert!(!b.document.borrow().is_waiting());
         assert_eq!(a.render(), b.render());
@@ -92,6 +92,12 @@ fn nothing_is_sent_to_a_peer_that_lacks_nothing() {
         b.sync_to(&a);
         assert!(a.lacking(&b).is_empty());
         assert!(b.lacking(&a).is_empty());
+        // Nor to one that is ahead, also when it has deleted what both had.
+        a.map("files").put("a", &1).unwrap();
+        a.map("files").put("a", &2).unwrap();
+        a.sync_to(&b);
+        b.map("files").put("a", &3).unwrap();
+        assert!(a.lacking(&b).is_empty());
     }
 }
 

@@ -1,6 +1,6 @@
 //! The laws of merging: order, grouping and repetition of updates do not matter, and frontiers tell what is there.
 
-use aepoch::engine::{Relation, inspect};
+use aepoch::engine::{EngineError, Relation, inspect};
 use bytes::Bytes;
 use proptest::prelude::*;
 use serde_json::json;
@@ -295,5 +295,24 @@ fn unreadable_frontiers_are_errors() {
             assert!(peer.engine.compare(garbage).is_err(), "{kind}: {garbage:?}");
             assert!(peer.engine.delta_since(garbage, None).is_err(), "{kind}: {garbage:?}");
         }
+    }
+}
+
+#[test]
+fn an_agent_writes_under_its_own_id_alone() {
+    for &kind in ENGINES {
+        let mut writer = Peer::new(kind, 1);
+        let update = writer.commit(&[put("m", "a", json!(1)), push("l", &[json!(2)]), write("t", None, "x")]);
+        let mut relay = Peer::new(kind, 9);
+        let outcome = receive(relay.engine.as_mut(), &update, Some(replica(2)));
+        assert!(matches!(outcome, Err(EngineError::Refused { .. })), "{kind}: {outcome:?}");
+        assert_eq!(relay.content(), Content::default(), "{kind}");
+        assert!(receive(relay.engine.as_mut(), &update, Some(replica(1))).unwrap().changed, "{kind}");
+        assert_eq!(relay.content(), writer.content(), "{kind}");
+        // Others' content may be deleted under one's own id.
+        let mut other = relay.reload(2);
+        let removal = other.commit(&[remove("m", "a"), erase("t", 0..1)]);
+        assert!(receive(relay.engine.as_mut(), &removal, Some(replica(2))).unwrap().changed, "{kind}");
+        assert_eq!(relay.content(), other.content(), "{kind}");
     }
 }

@@ -1,6 +1,8 @@
 //! What every content engine promises, checked on each engine of the build through the public API alone, and what no
 //! peer may do to one. Random scripts are small and many: the laws fail, if at all, on a handful of operations.
 
+#![allow(clippy::unwrap_used, reason = "the helpers of tests panic like tests do")]
+
 mod laws;
 mod patches;
 mod support;

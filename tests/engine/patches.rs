@@ -105,8 +105,10 @@ fn patches_name_what_changed_and_what_was_there() {
         let mut peer = Peer::new(kind, 1);
         peer.commit(&[put("m", "k", json!(1))]);
         let show = |patches: &[(Path, Change)]| -> Vec<String> {
-            let mut lines: Vec<String> =
-                patches.iter().map(|(path, change)| format!("{path} {}", serde_json::to_string(change).unwrap())).collect();
+            let mut lines: Vec<String> = patches
+                .iter()
+                .map(|(path, change)| format!("{path} {}", serde_json::to_string(change).unwrap()))
+                .collect();
             // Order matters within a container only.
             lines.sort();
             lines

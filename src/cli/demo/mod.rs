@@ -146,11 +146,8 @@ async fn perform(
     let relay = RelayProcess::start(folder, "127.0.0.1:0").await?;
     let plan = plan(args, &root, files, relay.url())?;
     std::fs::write(folder.file("plan.json"), serde_json::to_vec(&plan)?)?;
-    let shares: Vec<(String, usize)> = plan
-        .agents
-        .iter()
-        .map(|name| (name.clone(), share::share(name, &plan.agents, &plan.files).len()))
-        .collect();
+    let shares: Vec<(String, usize)> =
+        plan.agents.iter().map(|name| (name.clone(), share::share(name, &plan.agents, &plan.files).len())).collect();
     let screen = Screen::new(output, &shares)?;
     screen.tell(format_args!(
         "{} agents index {} files of {} into one {} document",
@@ -183,13 +180,11 @@ fn plan(args: &DemoArgs, root: &Path, files: Vec<String>, relay: &str) -> Result
     })
 }
 
-fn conclude(
-    verdict: &Verdict,
-    seen: &Seen,
-    found: &Found,
-    chaos: bool,
-    output: &Output,
-) -> Result<ExitCode, Failure> {
+fn conclude(verdict: &Verdict, seen: &Seen, found: &Found, chaos: bool, output: &Output) -> Result<ExitCode, Failure> {
     output.answer(verdict.explain(seen, found, chaos), verdict)?;
-    if verdict.holds() { Ok(ExitCode::SUCCESS) } else { Err(Failure::failed("the replicas do not hold what they must")) }
+    if verdict.holds() {
+        Ok(ExitCode::SUCCESS)
+    } else {
+        Err(Failure::failed("the replicas do not hold what they must"))
+    }
 }

@@ -25,7 +25,11 @@ impl Screen {
     pub(super) fn new(output: &Output, shares: &[(String, usize)]) -> Result<Self, Failure> {
         let silent = output.is_json();
         let live = !silent && std::io::stderr().is_terminal();
-        let all = if live { MultiProgress::new() } else { MultiProgress::with_draw_target(indicatif::ProgressDrawTarget::hidden()) };
+        let all = if live {
+            MultiProgress::new()
+        } else {
+            MultiProgress::with_draw_target(indicatif::ProgressDrawTarget::hidden())
+        };
         let style = |template: &str| {
             ProgressStyle::with_template(template)
                 .map(|style| style.progress_chars("━╸ "))

@@ -16,9 +16,8 @@ pub(super) fn share<'f>(agent: &str, agents: &[String], files: &'f [String]) -> 
 /// FNV-1a, then the finaliser of MurmurHash3: names that differ in their last letter score far apart.
 fn score(agent: &str, file: &str) -> u64 {
     let bytes = agent.bytes().chain([0]).chain(file.bytes());
-    let hash = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    });
+    let hash =
+        bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
     let hash = (hash ^ (hash >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);
     let hash = (hash ^ (hash >> 33)).wrapping_mul(0xc4ce_b9fe_1a85_ec53);
     hash ^ (hash >> 33)

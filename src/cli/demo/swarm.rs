@@ -193,7 +193,8 @@ impl<'a> Swarm<'a> {
             Report::Ready { resumed } => {
                 if generation > 0 {
                     let files = agent.files;
-                    self.screen.tell(format_args!("  {name} is back: {resumed} of its {files} files were in its store"));
+                    self.screen
+                        .tell(format_args!("  {name} is back: {resumed} of its {files} files were in its store"));
                 }
             }
             Report::Connected(online) => agent.online = online,

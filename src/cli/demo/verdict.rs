@@ -123,7 +123,8 @@ impl Verdict {
     /// What was just seen, and what to try next.
     pub(super) fn explain(&self, seen: &Seen, found: &Found, chaos: bool) -> String {
         let mark = |holds: bool| if holds { format!("{GOOD}✓{GOOD:#}") } else { format!("{BAD}✗{BAD:#}") };
-        let digest: String = seen.digests.values().next().map(|digest| digest.chars().take(12).collect()).unwrap_or_default();
+        let digest: String =
+            seen.digests.values().next().map(|digest| digest.chars().take(12).collect()).unwrap_or_default();
         let words = top_words(&found.index);
         let mut lines = vec![
             String::new(),
@@ -175,6 +176,7 @@ fn top_words(index: &BTreeMap<String, u64>) -> String {
     }
     let mut totals: Vec<_> = totals.into_iter().collect();
     totals.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
-    let shown: Vec<String> = totals.into_iter().take(WORDS_SHOWN).map(|(word, count)| format!("{word} {count}")).collect();
+    let shown: Vec<String> =
+        totals.into_iter().take(WORDS_SHOWN).map(|(word, count)| format!("{word} {count}")).collect();
     shown.join(", ")
 }

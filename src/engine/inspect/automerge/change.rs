@@ -53,8 +53,8 @@ pub(in crate::engine) struct ChangeFacts<'a> {
     pub(in crate::engine) others: Vec<&'a [u8]>,
     /// Deepest chain of objects made in it.
     pub(in crate::engine) depth: usize,
-    /// It contains formatting.
-    pub(in crate::engine) marks: bool,
+    /// Formatting: the object, and the counter of the beginning; the end has the next.
+    pub(in crate::engine) marks: Vec<(Id, u64)>,
     /// It is the creation of a container, to the byte.
     pub(in crate::engine) creation: Option<Creation>,
     /// Objects of other changes that it acts on, by (index into actor and others, counter).
@@ -212,7 +212,7 @@ fn read_head<'a>(bytes: &'a [u8], reader: &mut Reader<'a>, hash: [u8; 32]) -> Re
         ops: 0,
         others,
         depth: 0,
-        marks: false,
+        marks: Vec::new(),
         creation: None,
         objects: BTreeMap::new(),
         made: BTreeMap::new(),
@@ -254,7 +254,9 @@ fn read_operations<'a>(
             (true, false, Some(object)) if object == row.object => None,
             _ => return refused(format!("operation {counter}: the ends of a mark must follow each other")),
         };
-        facts.marks |= row.action == action::MARK;
+        if row.action == action::MARK && row.named {
+            facts.marks.extend(row.object.map(|object| (object, counter)));
+        }
         facts.enter(&row, counter)?;
         first = (facts.ops == 0).then_some(row);
         facts.ops += 1;
