@@ -66,6 +66,9 @@ pub struct Config {
     pub identity: Identity,
     /// What it is to its peers.
     pub role: Role,
+    /// Its store, and so its identity, outlive the process: what it writes leaves only once it is durable there. Else a
+    /// crash could make it forget commits that others have, and use their numbers again for other writes.
+    pub keeps_identity: bool,
     /// Connections that dialled us may bring content and records of other writers than themselves.
     pub trust_inbound: bool,
     /// Seed of its jitter.
