@@ -143,3 +143,10 @@ pub(super) struct Connection {
     pub(super) ends: [End; 2],
     pub(super) weather: Weather,
 }
+
+impl Connection {
+    /// Nothing gets through any more, though an end may not know it.
+    pub(super) fn is_broken(&self) -> bool {
+        self.ends.iter().any(|end| end.pipe.broken)
+    }
+}
