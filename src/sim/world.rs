@@ -108,12 +108,12 @@ impl World {
         hosts[0].disk.lies = plan.sabotage == Some(Sabotage::AckBeforeSync);
         // A mesh asks for it: what comes over two paths builds on what only one of them may bring.
         hosts[0].trusts = climate.mesh;
-        for index in 1..hosts.len() {
-            hosts[index].trusts = climate.mesh;
-            hosts[index].targets.push(0);
+        for (index, host) in hosts.iter_mut().enumerate().skip(1) {
+            host.trusts = climate.mesh;
+            host.targets.push(0);
             for other in 1..index {
                 if climate.mesh && dice.chance(50) {
-                    hosts[index].targets.push(other);
+                    host.targets.push(other);
                 }
             }
         }
