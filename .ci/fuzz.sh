@@ -16,7 +16,10 @@ memory_max=$((4 * 1024 * 1024))
 
 build_stable() {
     # Into the target folder of the library, so that its release dependencies are not compiled again.
-    cargo build --release --quiet --manifest-path fuzz/Cargo.toml --target-dir "${CARGO_TARGET_DIR:-target}" --bin smoke
+    local options=(--release --quiet --manifest-path fuzz/Cargo.toml --target-dir "${CARGO_TARGET_DIR:-target}")
+    # The targets' own tests first: a target whose seeds no longer arrive would find nothing, and look healthy.
+    cargo test "${options[@]}" --lib
+    cargo build "${options[@]}" --bin smoke
 }
 
 run_stable() { # target

@@ -33,7 +33,7 @@ pub const CLOCK_MAX: u64 = 1 << 31;
 /// Writers (client ids, actors) in one document.
 pub const DOCUMENT_WRITERS: usize = 4_096;
 /// Dependencies of one automerge change.
-pub const CHANGE_DEPS: usize = 1_024;
+pub const CHANGE_DEPS: usize = 16_384;
 /// Records in one document: keys times writers.
 pub const DOCUMENT_RECORDS: usize = 1_000_000;
 /// Entries in the context of one record: concurrent writers of one key.

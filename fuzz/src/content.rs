@@ -16,9 +16,10 @@ const BYSTANDER: ReplicaId = ReplicaId::from_bits(11);
 /// A number of updates an attacker may send in one run; more only repeats the same steps.
 const UPDATES_MAX: usize = 32;
 
-/// The kind of an outcome: its first words, without the numbers that differ from input to input.
+/// The kind of an outcome: its first words, without those that hold a number and so differ from input to input.
 fn class(outcome: &str) -> String {
-    outcome.chars().filter(|c| !c.is_ascii_digit()).take(60).collect()
+    let words = outcome.split_whitespace().filter(|word| !word.contains(|c: char| c.is_ascii_digit()));
+    words.take(10).collect::<Vec<_>>().join(" ").chars().take(80).collect()
 }
 
 /// Inspects twice and compares: the answer decides what every replica keeps, so it must not vary.
@@ -109,9 +110,11 @@ pub(crate) fn attack(kind: EngineKind, updates: &[&[u8]]) -> String {
 fn receive(engine: &mut dyn Engine, update: &Bytes) -> Result<(), EngineError> {
     let info = inspect(engine.kind(), update)?;
     Admission::default().admit(engine, &info, Some(ATTACKER))?;
-    let applied = guarded(|| engine.apply(std::slice::from_ref(update), true))?;
+    // Whatever the error, the content is then in doubt and a document would be rebuilt.
+    let in_doubt = |error: EngineError| EngineError::Poisoned { reason: error.to_string() };
+    let applied = guarded(|| engine.apply(std::slice::from_ref(update), true)).map_err(in_doubt)?;
     if applied.pending {
-        engine.drop_pending()?;
+        engine.drop_pending().map_err(in_doubt)?;
     }
     Ok(())
 }

@@ -16,8 +16,8 @@ use crate::{
     },
     driver::Host,
     id::{AgentId, DocumentId, LinkId},
-    node::{Event, NodeError},
-    sync::PresenceEntry,
+    node::{DocumentStatus, Event, NodeError},
+    sync::{ErrorCode, PresenceEntry},
 };
 
 /// How long a presence stands when its agent stops renewing it.
@@ -25,6 +25,9 @@ const PRESENCE_TTL: Duration = Duration::from_secs(30);
 
 /// How long [`AgentDocument::verify`] waits for each answer of a peer.
 const VERIFY_WAIT: Duration = Duration::from_secs(10);
+
+/// How long it waits before it asks a peer again that was busy with the document.
+const VERIFY_AGAIN: Duration = Duration::from_millis(20);
 
 /// How handles reach the document: through the node that holds it.
 ///
@@ -201,6 +204,12 @@ impl AgentDocument {
         self.open.agent.wait_until(|node| node.unsynced(&self.open.id) == 0).await
     }
 
+    /// How the document stands: what is not yet durable, and why.
+    pub fn status(&self) -> Option<DocumentStatus> {
+        let host = &self.open.agent.inner.host;
+        host.with(|node, _| node.documents().find(|status| status.document == self.open.id))
+    }
+
     /// Local commits not yet durable where they should be.
     pub fn unsynced(&self) -> u64 {
         self.open.agent.inner.host.with(|node, _| node.unsynced(&self.open.id))
@@ -272,9 +281,15 @@ impl AgentDocument {
                         {
                             return Ok(entries.clone());
                         }
-                        if matches!(&*event, Event::Refused { document: Some(of), .. } if *of == self.open.id) {
-                            // The peer has nothing at that path.
-                            return Ok(Vec::new());
+                        if let Event::Refused { document: Some(of), code, .. } = &*event
+                            && *of == self.open.id
+                        {
+                            if *code != ErrorCode::Unavailable {
+                                // The peer has nothing at that path.
+                                return Ok(Vec::new());
+                            }
+                            tokio::time::sleep(VERIFY_AGAIN).await;
+                            host.with(|node, _| node.request_digest(link, &self.open.id, path));
                         }
                     }
                     Ok(None) => return Err(AgentError::Closed),
@@ -284,7 +299,7 @@ impl AgentDocument {
         };
         tokio::time::timeout(VERIFY_WAIT, answer)
             .await
-            .unwrap_or_else(|_| Err(AgentError::NoAnswer { what: "digest", waited: VERIFY_WAIT }))
+            .unwrap_or(Err(AgentError::NoAnswer { what: "digest", waited: VERIFY_WAIT }))
     }
 
     /// Events of the agent that concern this document are among [`Agent::events`].

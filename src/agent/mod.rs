@@ -130,6 +130,7 @@ impl Outside for Surroundings {
             Event::Quarantined { document, reason } => tracing::warn!(%document, %reason, "document quarantined"),
             Event::StoreFailed { document, reason } => tracing::error!(%document, %reason, "store failed"),
             Event::Refused { document, reason, .. } => tracing::warn!(?document, %reason, "refused by a peer"),
+            Event::Offence { link, document, reason } => tracing::warn!(link = link.0, ?document, %reason, "refused a peer"),
             _ => {}
         }
         // Nobody listening is fine.
@@ -392,10 +393,8 @@ impl Agent {
     /// # Errors
     /// `Transport` when the address cannot be used.
     pub async fn listen(&self, address: &str) -> Result<SocketAddr, AgentError> {
-        let refuse = |error: std::io::Error| TransportError::Address {
-            address: address.to_owned(),
-            reason: error.to_string(),
-        };
+        let refuse =
+            |error: std::io::Error| TransportError::Address { address: address.to_owned(), reason: error.to_string() };
         let listener = tokio::net::TcpListener::bind(address).await.map_err(refuse)?;
         let bound = listener.local_addr().map_err(refuse)?;
         let (host, traffic) = (Arc::downgrade(&self.inner.host), self.inner.traffic.clone());

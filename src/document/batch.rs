@@ -1,9 +1,6 @@
 //! Several deltas as one: what a relay sends at the end of a tick.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
 
@@ -36,8 +33,11 @@ impl Delta {
                 one.records.iter().for_each(|record| newest.put(record));
             }
         }
-        let content = (!updates.is_empty() || !spans.0.is_empty())
-            .then(|| ContentDelta { spans: spans.0.into_values().collect(), after: after.into_iter().collect(), updates });
+        let content = (!updates.is_empty() || !spans.0.is_empty()).then(|| ContentDelta {
+            spans: spans.0.into_values().collect(),
+            after: after.into_iter().collect(),
+            updates,
+        });
         let of_writer = |span: Span| RecordsDelta {
             span,
             records: records.remove(&span.writer).map(Newest::into_records).unwrap_or_default(),
@@ -50,7 +50,8 @@ impl Delta {
     pub fn filtered(&self, subscription: &Subscription) -> Self {
         let mut filtered = self.clone();
         for run in &mut filtered.records {
-            run.records.retain(|record| subscription.wants(&format!("{}/{}", record.kind.section().as_str(), record.key)));
+            run.records
+                .retain(|record| subscription.wants(&format!("{}/{}", record.kind.section().as_str(), record.key)));
         }
         filtered
     }
@@ -89,9 +90,7 @@ impl<'a> Newest<'a> {
     }
 
     fn into_records(self) -> Vec<Record> {
-        let mut seen = BTreeSet::new();
-        let mut records: Vec<Record> =
-            self.by_slot.into_values().filter(|record| seen.insert(record.seq)).cloned().collect();
+        let mut records: Vec<Record> = self.by_slot.into_values().cloned().collect();
         records.sort_by_key(|record| record.seq);
         records
     }

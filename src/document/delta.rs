@@ -76,7 +76,8 @@ impl Incoming {
 /// Changes of content: engine updates and the commits they stand for.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ContentDelta {
-    /// The commits contained.
+    /// The commits contained, at least one: updates from elsewhere (a plain Yjs client, for one) count as commits of
+    /// the replica that took them in.
     pub spans: Vec<Span>,
     /// Records of these writers must be known up to these numbers before the content is shown: the other half of the
     /// promise that one transaction becomes visible at once.

@@ -34,15 +34,9 @@ pub struct AppliedDeltas {
     pub patches: Vec<Patch>,
 }
 
-/// A delta that waits for what it builds on.
-#[derive(Debug)]
-pub(super) struct Held {
-    pub(super) incoming: Incoming,
-}
-
 /// A delta that passed every check which does not need the engine to have run.
 struct Admitted {
-    held: Held,
+    incoming: Incoming,
     info: UpdateInfo,
     /// Its content is not here yet.
     content_new: bool,
@@ -80,13 +74,15 @@ impl Document {
     ) -> Result<AppliedDeltas, DocumentError> {
         self.check_sound()?;
         let mut outcome = AppliedDeltas::default();
-        let mut queue: Vec<Held> = self.held.drain(..).collect();
+        let mut queue = Vec::new();
         for incoming in incoming {
             match check_delta(&incoming.delta, incoming.author) {
-                Ok(()) => queue.push(Held { incoming }),
+                Ok(()) => queue.push(incoming),
                 Err(error) => outcome.refused.push((incoming.source, error)),
             }
         }
+        // Newcomers first: what waits does so for one of them.
+        queue.extend(self.held.drain(..));
         for _ in 0..PASSES {
             let (batch, waiting) = self.admit_all(queue, &mut outcome);
             queue = waiting;
@@ -100,27 +96,27 @@ impl Document {
                 break;
             }
         }
-        outcome.waiting_on = queue.last().map(|held| held.incoming.source);
+        outcome.waiting_on = queue.first().map(|incoming| incoming.source);
         self.hold(queue);
         Ok(outcome)
     }
 
     /// Splits `queue` into what can take effect now, in order, and what has to wait.
-    fn admit_all(&self, queue: Vec<Held>, outcome: &mut AppliedDeltas) -> (Vec<Admitted>, Vec<Held>) {
+    fn admit_all(&self, queue: Vec<Incoming>, outcome: &mut AppliedDeltas) -> (Vec<Admitted>, Vec<Incoming>) {
         let mut ahead = Ahead::default();
         let (mut batch, mut waiting) = (Vec::new(), Vec::new());
-        for held in queue {
-            match self.admit(&mut ahead, &held) {
-                Ok(Verdict::Admit(info, content_new)) => batch.push(Admitted { held, info, content_new }),
-                Ok(Verdict::Hold) => waiting.push(held),
-                Err(error) => outcome.refused.push((held.incoming.source, error)),
+        for incoming in queue {
+            match self.admit(&mut ahead, &incoming) {
+                Ok(Verdict::Admit(info, content_new)) => batch.push(Admitted { incoming, info, content_new }),
+                Ok(Verdict::Hold) => waiting.push(incoming),
+                Err(error) => outcome.refused.push((incoming.source, error)),
             }
         }
         (batch, waiting)
     }
 
-    fn admit(&self, ahead: &mut Ahead, held: &Held) -> Result<Verdict, DocumentError> {
-        let delta = &held.incoming.delta;
+    fn admit(&self, ahead: &mut Ahead, incoming: &Incoming) -> Result<Verdict, DocumentError> {
+        let delta = &incoming.delta;
         let known = self.version_with(ahead);
         if !delta.records.iter().all(|run| run.span.since <= known.records(run.span.writer)) {
             return Ok(Verdict::Hold);
@@ -144,7 +140,7 @@ impl Document {
         let (records, bytes) = self.check_room(ahead, delta)?;
         self.check_writers(ahead, delta)?;
         if content_new {
-            match ahead.admission.admit(self.engine.as_ref(), &info, held.incoming.author) {
+            match ahead.admission.admit(self.engine.as_ref(), &info, incoming.author) {
                 Ok(()) => {}
                 Err(EngineError::Gap { .. }) => return Ok(Verdict::Hold),
                 Err(error) => return Err(error.into()),
@@ -167,6 +163,7 @@ impl Document {
             let info = engine::inspect(self.engine.kind(), update)?;
             joined.inserts.extend(info.inserts);
             joined.deletes.extend(info.deletes);
+            joined.needs.extend(info.needs);
             joined.deps.extend(info.deps.into_iter().filter(|dep| !joined.changes.contains(dep)));
             joined.changes.extend(info.changes);
             joined.ops = joined.ops.saturating_add(info.ops);
@@ -217,11 +214,11 @@ impl Document {
         wall_ms: u64,
         watch: bool,
         outcome: &mut AppliedDeltas,
-    ) -> Result<Vec<Held>, DocumentError> {
+    ) -> Result<Vec<Incoming>, DocumentError> {
         let updates: Vec<_> = batch
             .iter()
             .filter(|admitted| admitted.content_new)
-            .filter_map(|admitted| admitted.held.incoming.delta.content.as_ref())
+            .filter_map(|admitted| admitted.incoming.delta.content.as_ref())
             .flat_map(|content| content.updates.iter().cloned())
             .collect();
         let mut applied = Applied::default();
@@ -244,14 +241,12 @@ impl Document {
         let mut late = Vec::new();
         for admitted in batch {
             if !self.is_integrated(&admitted, applied.pending) {
-                late.push(admitted.held);
+                late.push(admitted.incoming);
                 continue;
             }
-            let incoming = admitted.held.incoming;
-            let anonymous =
-                admitted.content_new && incoming.delta.content.iter().any(|content| content.spans.is_empty());
+            let incoming = admitted.incoming;
             let changed = self.take_effect(&incoming.delta, wall_ms, watch.then_some(&mut before))?;
-            if changed || (anonymous && applied.changed) {
+            if changed {
                 outcome.landed.push(incoming);
             } else {
                 outcome.known += 1;
@@ -263,20 +258,21 @@ impl Document {
 
     /// True when the engine has all of the delta's content, and what it builds on took effect before it.
     fn is_integrated(&self, admitted: &Admitted, pending: bool) -> bool {
-        if !admitted.content_new && admitted.held.incoming.delta.records.is_empty() {
-            return true;
-        }
-        let delta = &admitted.held.incoming.delta;
-        let follows = delta.records.iter().all(|run| run.span.since <= self.version.records.get(run.span.writer))
-            && delta
-                .content
-                .iter()
-                .flat_map(|content| &content.spans)
-                .all(|span| !admitted.content_new || span.since <= self.version.content.get(span.writer));
+        let delta = &admitted.incoming.delta;
+        let spans = || delta.content.iter().flat_map(|content| &content.spans);
+        let has = |span: &Span| self.version.content.get(span.writer);
+        // What it repeats may be in a delta of the same batch that has to wait after all.
+        let content_follows = if admitted.content_new {
+            spans().all(|span| span.since <= has(span))
+        } else {
+            spans().all(|span| span.upto <= has(span))
+        };
+        let follows = content_follows
+            && delta.records.iter().all(|run| run.span.since <= self.version.records.get(run.span.writer));
         let info = &admitted.info;
         follows
             && (!pending
-                || info.inserts.iter().all(|range| range.to <= self.engine.known(range.writer))
+                || info.inserts.iter().chain(&info.deletes).all(|range| range.to <= self.engine.known(range.writer))
                     && info.changes.iter().all(|change| self.engine.has_change(change)))
     }
 
@@ -332,26 +328,23 @@ impl Document {
     }
 
     fn poison(&mut self, batch: &[Admitted], error: &EngineError) -> DocumentError {
-        let sources = batch
-            .iter()
-            .filter(|admitted| admitted.content_new)
-            .map(|admitted| admitted.held.incoming.source)
-            .collect();
+        let sources =
+            batch.iter().filter(|admitted| admitted.content_new).map(|admitted| admitted.incoming.source).collect();
         let reason = error.to_string();
         self.poisoned = Some(reason.clone());
         DocumentError::Poisoned { sources, reason }
     }
 
-    /// Keeps what has to wait, within bounds: a resync brings what is dropped here.
-    fn hold(&mut self, waiting: Vec<Held>) {
+    /// Keeps what has to wait, latest call first, within bounds: a resync brings what is dropped here.
+    fn hold(&mut self, waiting: Vec<Incoming>) {
         let mut bytes = 0;
-        let mut kept: VecDeque<Held> = VecDeque::new();
-        for held in waiting.into_iter().rev() {
-            let twin = kept.iter().any(|known| known.incoming.encoded == held.incoming.encoded);
-            let size = held.incoming.encoded.len();
+        let mut kept: VecDeque<Incoming> = VecDeque::new();
+        for incoming in waiting {
+            let twin = kept.iter().any(|known| known.encoded == incoming.encoded);
+            let size = incoming.encoded.len();
             if !twin && kept.len() < HELD_MAX && bytes + size <= limits::PENDING_BYTES {
                 bytes += size;
-                kept.push_front(held);
+                kept.push_back(incoming);
             }
         }
         self.held = kept;
@@ -373,10 +366,9 @@ impl Known<'_> {
         self.here.records.get(writer).max(self.ahead.records.get(writer))
     }
 
-    /// True when some of the content is new. Content without spans has no writer of ours (a plain Yjs client wrote it,
-    /// for one), so only the engine can tell.
+    /// True when some of the content is new.
     fn lacks(&self, content: &ContentDelta) -> bool {
-        content.spans.is_empty() || content.spans.iter().any(|span| span.upto > self.content(span.writer))
+        content.spans.iter().any(|span| span.upto > self.content(span.writer))
     }
 }
 
@@ -397,13 +389,10 @@ fn raise(version: &mut Version, delta: &Delta) -> bool {
 /// The writer of all content in a batch, when there is just one.
 fn sole_writer(batch: &[Admitted]) -> Option<ReplicaId> {
     let new = batch.iter().filter(|admitted| admitted.content_new);
-    let contents = new.filter_map(|admitted| admitted.held.incoming.delta.content.as_ref());
-    let mut writers = contents.flat_map(|content| match content.spans.as_slice() {
-        [] => vec![None],
-        spans => spans.iter().map(|span| Some(span.writer)).collect(),
-    });
-    let first = writers.next()??;
-    writers.all(|writer| writer == Some(first)).then_some(first)
+    let contents = new.filter_map(|admitted| admitted.incoming.delta.content.as_ref());
+    let mut writers = contents.flat_map(|content| content.spans.iter().map(|span| span.writer));
+    let first = writers.next()?;
+    writers.all(|writer| writer == first).then_some(first)
 }
 
 fn check_limit(what: &str, size: usize, max: usize) -> Result<(), DocumentError> {
@@ -416,6 +405,9 @@ fn check_limit(what: &str, size: usize, max: usize) -> Result<(), DocumentError>
 /// Checks all of a delta that can be checked without the document.
 fn check_delta(delta: &Delta, author: Option<ReplicaId>) -> Result<(), DocumentError> {
     if let Some(content) = &delta.content {
+        if content.spans.is_empty() {
+            return Err(malformed("its content is nobody's".to_owned()));
+        }
         check_spans(content.spans.iter(), author)?;
         if !content.after.is_sorted_by(|a, b| a.0 < b.0) {
             return Err(malformed("its conditions are not sorted by writer".to_owned()));

@@ -48,6 +48,12 @@ impl Admission {
                 return Err(EngineError::Gap { writer: range.writer, from: range.to, known });
             }
         }
+        for (writer, need) in &info.needs {
+            let known = after.get(writer).copied().unwrap_or_else(|| known(&self.clocks, *writer));
+            if *need > known {
+                return Err(EngineError::Gap { writer: *writer, from: *need, known });
+            }
+        }
         let missing = info.deps.iter().find(|hash| !self.changes.contains(*hash) && !engine.has_change(hash));
         if let Some(hash) = missing {
             let short = u64::from_be_bytes([hash[0], hash[1], hash[2], hash[3], hash[4], hash[5], hash[6], hash[7]]);

@@ -14,9 +14,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{error::Fault, id::ReplicaId};
 
+mod admission;
 #[cfg(feature = "automerge")]
 mod automerge;
-mod admission;
 mod guard;
 mod inspect;
 mod patch;
@@ -360,6 +360,10 @@ pub trait Engine: Send + fmt::Debug {
     /// `WrongType`, `OutOfRange`, `TooLarge`: nothing was changed.
     fn transact(&mut self, ops: &[Op], watch: bool) -> Result<EngineCommit, EngineError>;
 
+    /// Takes what has been loaded so far for this replica's own work, where the bytes do not say whose it is: yrs does
+    /// not know who deleted something. Called once, after loading.
+    fn adopt(&mut self) {}
+
     /// The first clock not yet known of a writer (numbered as in [`UpdateInfo`]); zero when nothing is known.
     fn known(&self, writer: u64) -> u64;
 
@@ -382,7 +386,7 @@ pub trait Engine: Send + fmt::Debug {
     fn compare(&self, frontier: &[u8]) -> Result<Relation, EngineError>;
 
     /// What a peer with `frontier` lacks; everything for an empty frontier. With `author`, only that writer's own
-    /// insertions and the deletions of what the peer then knows. Empty when nothing is lacking.
+    /// insertions and deletions: another's deletion may be half of a replacement whose other half the peer lacks. Empty when nothing is lacking.
     ///
     /// # Errors
     /// `Corrupt` when the frontier cannot be read.

@@ -64,8 +64,8 @@ impl Room {
     pub(super) fn presence_from(&mut self, link: LinkId, entries: Vec<PresenceEntry>, hub: &mut Hub) {
         let Some(peer) = hub.links.get(&link) else { return };
         if !self.members.contains_key(&link) {
-            let reason = format!("presence for `{}`, which this connection has not joined", self.id);
-            return hub.strike(link, Some(&self.id), reason);
+            // It was on its way when one side left, or was overtaken by the more urgent leave.
+            return;
         }
         let author = peer.author();
         if let Some(foreign) = entries.iter().find(|entry| author.is_some_and(|author| author != entry.replica)) {

@@ -55,7 +55,9 @@ impl Member {
         matches!(self.flow, Flow::Live)
     }
 
+    /// It gets nothing until it has drained, then one delta. One that is being computed is of no use any more.
     pub(super) fn behind(&mut self, since: Frontier) {
+        self.serving = false;
         self.flow = Flow::Behind { since };
     }
 
@@ -105,17 +107,18 @@ impl Room {
 
     /// Sends the batch: encoded once per kind of receiver, its bytes shared.
     pub(super) fn flush(&mut self, hub: &mut Hub) {
+        if self.batch.changes.is_empty() {
+            return;
+        }
         let changes = std::mem::take(&mut self.batch.changes);
         self.batch.next_at = hub.now.mono + hub.config.tuning.tick;
-        if self.members.is_empty() || changes.is_empty() {
+        if self.members.is_empty() {
             return;
         }
         hub.counters.batches += 1;
         hub.counters.changes += changes.len() as u64;
-        let only_source = changes
-            .iter()
-            .all(|change| change.source == changes[0].source)
-            .then_some(LinkId(changes[0].source));
+        let only_source =
+            changes.iter().all(|change| change.source == changes[0].source).then_some(LinkId(changes[0].source));
         let (mut all, mut own, mut filtered) = (Vec::new(), Vec::new(), Vec::new());
         for (link, member) in &self.members {
             if only_source == Some(*link) || matches!(member.flow, Flow::Behind { .. }) {
@@ -164,10 +167,10 @@ impl Room {
         let content_receivers =
             || receivers.iter().filter(|(_, records_only)| !records_only).map(|(link, _)| *link).collect::<Vec<_>>();
         if let Some(records) = &parts.records {
-            hub.send(receivers.iter().map(|(link, _)| *link).collect(), records.clone());
+            self.emit(receivers.iter().map(|(link, _)| *link).collect(), records.clone(), hub);
         }
         if let Some(content) = &parts.content {
-            hub.send(content_receivers(), content.clone());
+            self.emit(content_receivers(), content.clone(), hub);
         }
         let high = hub.config.tuning.queue_high;
         let slow: Vec<LinkId> = receivers
@@ -179,6 +182,9 @@ impl Room {
         if slow.is_empty() && bulk.is_empty() {
             return;
         }
+        // A session reports what it has drained in steps: what is smaller than a step may never be reported, so the
+        // room looks again by itself.
+        hub.arm(&self.id, hub.now.mono + hub.config.tuning.tick);
         let since = self.document().map(crate::document::Document::frontier).unwrap_or_default();
         for link in bulk {
             if let Some(member) = self.members.get_mut(&link) {
@@ -204,14 +210,17 @@ impl Room {
 
     /// Sends what they lack to members that have drained.
     pub(super) fn serve_behind(&mut self, hub: &mut Hub) {
+        // Who gets records as they happen is served from all records here, so those of the batch must be sent before.
+        let gets_records = |member: &Member| matches!(member.flow, Flow::Records { .. });
+        if matches!(self.state, State::Ready(_)) && self.members.values().any(gets_records) {
+            self.flush(hub);
+        }
         let low = hub.config.tuning.queue_low;
         let drained: Vec<LinkId> = self
             .members
             .iter()
             .filter(|(link, member)| {
-                !member.is_live()
-                    && !member.serving
-                    && hub.links.get(link).is_some_and(|link| link.outstanding <= low)
+                !member.is_live() && !member.serving && hub.links.get(link).is_some_and(|link| link.outstanding <= low)
             })
             .map(|(link, _)| *link)
             .collect();
@@ -246,7 +255,7 @@ impl Room {
                 hub.counters.snapshots_shared += 1;
                 member.flow = Flow::Behind { since: shared.frontier.clone() };
                 for part in shared.parts.clone() {
-                    hub.send(vec![link], part);
+                    self.emit(vec![link], part, hub);
                 }
                 // What has changed since the snapshot follows once it has drained.
                 hub.arm(&self.id, hub.now.mono + hub.config.tuning.tick);
@@ -254,9 +263,9 @@ impl Room {
             }
             hub.counters.snapshots += 1;
         }
+        member.serving = true;
         let job = Job::CatchUp { link, since, author, subscription };
         if self.weight > hub.config.tuning.inline_bytes as u64 {
-            member.serving = true;
             return self.send_away(job, hub);
         }
         let State::Ready(document) = std::mem::replace(&mut self.state, State::Away) else { return };
@@ -281,7 +290,10 @@ impl Room {
     ) {
         let State::Ready(document) = &self.state else { return };
         let Some(member) = self.members.get_mut(&link) else { return };
-        member.serving = false;
+        if !std::mem::take(&mut member.serving) {
+            // It has said anew what it has, and is served from that.
+            return;
+        }
         let delta = match delta {
             Ok(delta) => delta,
             Err(error) => {
@@ -298,8 +310,7 @@ impl Room {
         let parts = Parts::new(&self.id, delta, hub.config.tuning.bulk_bytes);
         if whole && self.accepted_author(link, hub).is_none() {
             let encoded = parts.records.iter().chain(&parts.content).cloned().collect();
-            self.shared =
-                Some(SharedSnapshot { frontier: frontier.clone(), parts: encoded, made_at: hub.now.mono });
+            self.shared = Some(SharedSnapshot { frontier: frontier.clone(), parts: encoded, made_at: hub.now.mono });
         }
         self.send_parts(&parts, &[(link, false)], hub);
     }
@@ -345,9 +356,8 @@ impl Parts {
             let lane = if delta.len() > bulk_bytes { Lane::Low } else { urgent };
             Encoded::new(&Message::Delta { document: document.clone(), delta }, lane).ok()
         };
-        let records = (!records.is_empty())
-            .then(|| message(Delta { content: None, records }, Lane::Critical))
-            .flatten();
+        let records =
+            (!records.is_empty()).then(|| message(Delta { content: None, records }, Lane::Critical)).flatten();
         let content =
             content.and_then(|content| message(Delta { content: Some(content), records: Vec::new() }, Lane::High));
         Self { records, content }

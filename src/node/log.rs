@@ -131,6 +131,7 @@ impl Room {
         self.log.entries += append.entries.len() as u64;
         self.log.bytes += append.entries.iter().map(|entry| entry.len() as u64).sum::<u64>();
         self.log.durable.join(&append.covers);
+        self.release_kept(hub);
         if !hub.has_targets {
             hub.event(Event::Acked { document: self.id.clone() });
         }
@@ -172,8 +173,11 @@ impl Room {
                 }
             }
             if let Some(version) = &version {
+                // Its own writes may yet come by another way than from itself.
+                let own = hub.links.get(link).map(|link| link.hello.identity.replica);
                 member.owed.retain(|writer| {
-                    durable.content.get(*writer) < version.content.get(*writer)
+                    own == Some(*writer)
+                        || durable.content.get(*writer) < version.content.get(*writer)
                         || durable.records.get(*writer) < version.records.get(*writer)
                 });
             }

@@ -1,7 +1,8 @@
 //! Ephemeral states with a time-to-live. Pure; layer 4. Never stored.
 //!
 //! An entry lives while its connection does and it is renewed in time; whichever ends first takes it away everywhere,
-//! so a process that lost power leaves no ghost.
+//! so a process that lost power leaves no ghost. That it is gone is remembered for a while: in a mesh an older state may
+//! still be under way on another path, and two nodes that had forgotten would pass it around between them for ever.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -12,11 +13,20 @@ use crate::{
     time::Monotonic,
 };
 
+/// How long it is remembered that an entry is gone.
+const GONE_FOR: Duration = Duration::from_secs(10);
+
 #[derive(Debug)]
 struct Present {
     entry: PresenceEntry,
     expires: Monotonic,
     via: Option<LinkId>,
+}
+
+impl Present {
+    fn is_there(&self) -> bool {
+        self.entry.state.is_some()
+    }
 }
 
 /// The presence of one document.
@@ -41,38 +51,40 @@ impl Presence {
             {
                 continue;
             }
-            if entry.state.is_some() {
-                let ttl = Duration::from_millis(u64::from(entry.ttl_ms)).min(limits::PRESENCE_TTL_MAX);
-                let present = Present { entry: entry.clone(), expires: now + ttl, via };
-                self.present.insert(entry.replica, present);
-            } else if self.present.remove(&entry.replica).is_none() {
-                continue;
+            let was_there = known.is_some_and(Present::is_there);
+            let stands = match entry.state {
+                Some(_) => Duration::from_millis(u64::from(entry.ttl_ms)).min(limits::PRESENCE_TTL_MAX),
+                None => GONE_FOR,
+            };
+            let present = Present { entry: entry.clone(), expires: now + stands, via };
+            let is_news = present.is_there() || was_there;
+            self.present.insert(entry.replica, present);
+            if is_news {
+                news.push(entry);
             }
-            news.push(entry);
         }
         news
     }
 
     /// Removes what came through a connection that ended; returns the removals to announce.
-    pub(super) fn drop_link(&mut self, link: LinkId) -> Vec<PresenceEntry> {
-        self.remove_where(|present| present.via == Some(link))
+    pub(super) fn drop_link(&mut self, link: LinkId, now: Monotonic) -> Vec<PresenceEntry> {
+        self.remove_where(now, |present| present.via == Some(link))
     }
 
     /// Removes what was not renewed in time.
     pub(super) fn expire(&mut self, now: Monotonic) -> Vec<PresenceEntry> {
-        self.remove_where(|present| present.expires <= now)
+        self.present.retain(|_, present| present.is_there() || present.expires > now);
+        self.remove_where(now, |present| present.expires <= now)
     }
 
-    fn remove_where(&mut self, gone: impl Fn(&Present) -> bool) -> Vec<PresenceEntry> {
+    fn remove_where(&mut self, now: Monotonic, ends: impl Fn(&Present) -> bool) -> Vec<PresenceEntry> {
         let mut removed = Vec::new();
-        self.present.retain(|_, present| {
-            let keep = !gone(present);
-            if !keep {
-                let clock = present.entry.clock.saturating_add(1);
-                removed.push(PresenceEntry { clock, state: None, ..present.entry.clone() });
-            }
-            keep
-        });
+        for present in self.present.values_mut().filter(|present| present.is_there() && ends(present)) {
+            present.entry.clock = present.entry.clock.saturating_add(1);
+            present.entry.state = None;
+            present.expires = now + GONE_FOR;
+            removed.push(present.entry.clone());
+        }
         removed
     }
 
@@ -81,7 +93,7 @@ impl Presence {
     }
 
     pub(super) fn entries(&self) -> impl Iterator<Item = &PresenceEntry> {
-        self.present.values().map(|present| &present.entry)
+        self.present.values().filter(|present| present.is_there()).map(|present| &present.entry)
     }
 }
 
@@ -110,9 +122,19 @@ mod tests {
         assert!(presence.merge(vec![entry(1, 1)], Some(link), Monotonic(5)).is_empty(), "same clock is no news");
         presence.merge(vec![entry(2, 2)], Some(LinkId(2)), Monotonic(500_000));
         assert!(presence.expire(Monotonic(999_999)).is_empty());
-        let gone = presence.drop_link(link);
+        let gone = presence.drop_link(link, Monotonic(600_000));
         assert_eq!((gone.len(), gone[0].replica, gone[0].clock), (1, ReplicaId::from_bits(1), 2));
         assert_eq!(presence.expire(Monotonic(1_500_000)).len(), 1);
         assert_eq!(presence.entries().count(), 0);
+    }
+
+    #[test]
+    fn an_older_state_does_not_come_back_after_a_removal() {
+        let mut presence = Presence::default();
+        presence.merge(vec![entry(1, 5)], None, Monotonic(0));
+        assert_eq!(presence.merge(vec![PresenceEntry { state: None, ..entry(1, 7) }], None, Monotonic(1)).len(), 1);
+        assert!(presence.merge(vec![entry(1, 5)], Some(LinkId(1)), Monotonic(2)).is_empty());
+        assert_eq!(presence.entries().count(), 0);
+        assert_eq!(presence.merge(vec![entry(1, 8)], None, Monotonic(3)).len(), 1);
     }
 }

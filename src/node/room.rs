@@ -11,6 +11,7 @@ use bytes::Bytes;
 use super::{
     event::{DocumentStatus, Event},
     flow::{Batch, Member, SharedSnapshot},
+    gate::Gated,
     hub::Hub,
     log::Log,
     presence::Presence,
@@ -54,6 +55,9 @@ pub(super) struct Room {
     pub(super) members: BTreeMap<LinkId, Member>,
     pub(super) batch: Batch,
     pub(super) log: Log,
+    /// Our own commits of content and of records since the document was opened here.
+    pub(super) written: (u64, u64),
+    pub(super) gated: VecDeque<Gated>,
     pub(super) presence: Presence,
     pub(super) own_presence: Option<(Bytes, Duration)>,
     pub(super) renew_presence_at: Option<Monotonic>,
@@ -84,6 +88,8 @@ impl Room {
             members: BTreeMap::new(),
             batch: Batch::default(),
             log: Log::default(),
+            written: (0, 0),
+            gated: VecDeque::new(),
             presence: Presence::default(),
             own_presence: None,
             renew_presence_at: None,
@@ -184,6 +190,9 @@ impl Room {
             Some(Outcome::Digest { link, path, entries }) => self.digested(link, path, entries, hub),
             None => {}
         }
+        // Who joined while the document was away has not heard what is durable.
+        self.ack_known(hub);
+        self.release_kept(hub);
         self.settle(hub);
     }
 
@@ -207,8 +216,8 @@ impl Room {
         let Some(peer) = hub.links.get(&link) else { return };
         let author = peer.author();
         if !self.members.contains_key(&link) {
-            let reason = format!("delta for `{}`, which this connection has not joined", self.id);
-            return hub.strike(link, Some(&self.id), reason);
+            // It was on its way when one side left: nobody's fault, and who joins anew exchanges frontiers first.
+            return;
         }
         if self.inbox_bytes + encoded.len() > limits::ROOM_INBOX_BYTES && !self.inbox.is_empty() {
             // Nothing is lost: the frontier exchange after the backlog brings it again.
@@ -408,7 +417,7 @@ impl Room {
             peer.documents.remove(&self.id);
         }
         self.members.remove(&link);
-        let gone = self.presence.drop_link(link);
+        let gone = self.presence.drop_link(link, hub.now.mono);
         self.announce(gone, None, hub);
         self.rest(hub);
     }
@@ -436,6 +445,12 @@ impl Room {
             if at <= hub.now.mono {
                 self.resync_at = None;
                 self.ask_again(link, hub);
+                if self.document().is_some_and(Document::is_waiting) {
+                    // The answer may be lost to a full inbox: while something is missing, the question stands.
+                    let again = hub.now.mono + hub.config.tuning.resync_after * 10;
+                    self.resync_at = Some((again, link));
+                    hub.arm(&self.id, again);
+                }
             } else {
                 hub.arm(&self.id, at);
             }

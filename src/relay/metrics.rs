@@ -3,8 +3,8 @@
 use std::{fmt, sync::atomic::Ordering};
 
 use prometheus_client::{
-    encoding::{DescriptorEncoder, EncodeMetric as _, text},
     collector::Collector,
+    encoding::{DescriptorEncoder, EncodeMetric as _, text},
     metrics::{counter::ConstCounter, gauge::ConstGauge},
     registry::Registry,
 };

@@ -43,12 +43,11 @@ pub(super) fn reason_of(failure: Failure) -> String {
     }
 }
 
-/// Begins a transaction that is flushed before it is answered. Quick repair makes opening after a crash independent
-/// of the file's size, and its two-phase commit keeps a torn flush from ever being taken for a finished one.
-pub(super) fn begin(database: &Database) -> Result<WriteTransaction, String> {
+/// Begins a transaction that is flushed before it is answered.
+pub(super) fn begin(database: &Database, quick_repair: bool) -> Result<WriteTransaction, String> {
     let mut transaction = database.begin_write().map_err(|error| error.to_string())?;
     transaction.set_durability(Durability::Immediate).map_err(|error| error.to_string())?;
-    transaction.set_quick_repair(true);
+    transaction.set_quick_repair(quick_repair);
     Ok(transaction)
 }
 
@@ -106,9 +105,10 @@ where
 
 pub(super) fn commit_batch(
     database: &Database,
+    quick_repair: bool,
     tasks: &[StoreTask],
 ) -> Result<Vec<Result<StoreDone, StoreError>>, String> {
-    let transaction = begin(database)?;
+    let transaction = begin(database, quick_repair)?;
     let answers = run_batch(&transaction, tasks).map_err(reason_of)?;
     transaction.commit().map_err(|error| error.to_string())?;
     Ok(answers)
@@ -351,9 +351,11 @@ fn damaged_index(document: &DocumentId, how: &str) -> Failure {
     Failure::Task(StoreError::Damaged { document: document.clone(), what, survives }, true)
 }
 
-/// Writes what survives of a document into a fresh store.
+/// Writes what survives of a document into a fresh store. Not flushed: a store under construction is worth nothing
+/// until it is complete, and [`flush`] completes it.
 pub(super) fn restore(database: &Database, document: &str, survey: Survey) -> Result<(), String> {
-    let transaction = begin(database)?;
+    let mut transaction = database.begin_write().map_err(|error| error.to_string())?;
+    transaction.set_durability(Durability::None).map_err(|error| error.to_string())?;
     let write = || -> Result<(), Failure> {
         let mut writing = Writing::open(&transaction)?;
         let (upto, last) = (survey.upto, survey.last());
@@ -366,4 +368,9 @@ pub(super) fn restore(database: &Database, document: &str, survey: Survey) -> Re
     };
     write().map_err(reason_of)?;
     transaction.commit().map_err(|error| error.to_string())
+}
+
+/// Makes everything restored durable.
+pub(super) fn flush(database: &Database) -> Result<(), String> {
+    begin(database, false)?.commit().map_err(|error| error.to_string())
 }

@@ -12,7 +12,7 @@ use ::redb::{Database, ReadTransaction, ReadableDatabase as _, ReadableTable as 
 
 use super::{
     LOSS_NOTE, StoreError, batch, format,
-    overlay::Original,
+    overlay::{CACHE_BYTES, Original},
     redb::{self, beside, open_error},
     survey::{Rows, Survey, guarded, survey},
 };
@@ -132,10 +132,11 @@ pub fn repair(path: impl AsRef<Path>, mut progress: impl FnMut(u64, u64)) -> Res
         // An earlier repair that did not finish; everything in it can be built again.
         std::fs::remove_file(&provisional).map_err(|error| failed(error.to_string()))?;
     }
-    let database = redb::create_database(&provisional).map_err(|error| failed(error.to_string()))?;
+    let database = redb::create_database(&provisional, CACHE_BYTES).map_err(|error| failed(error.to_string()))?;
     redb::initialise(&database).map_err(failed)?;
     let mut earlier = Source::checked(&original).map(|(source, _)| source);
     let lost = salvage(&mut source, earlier.as_mut(), &database, &mut report, &mut progress).map_err(failed)?;
+    batch::flush(&database).map_err(failed)?;
     drop(database);
     let damaged_file = keep_beside(original.path()).map_err(|error| failed(error.to_string()))?;
     redb::rename(&provisional, original.path()).map_err(|error| failed(error.to_string()))?;
@@ -161,7 +162,7 @@ pub fn compact(path: impl AsRef<Path>, progress: impl FnMut(u64, u64)) -> Result
     if !report.is_sound() {
         return Err(open_error(path, "parts of the file are damaged; `repair` it first"));
     }
-    let mut database = redb::open_file(path)?;
+    let mut database = redb::open_file(path, CACHE_BYTES)?;
     let outcome = guarded(|| -> Result<(), String> {
         // Each call ends when it cannot move any more at once; freed pages may allow another.
         while database.compact().map_err(|error| error.to_string())? {}

@@ -24,7 +24,7 @@ use bytes::Bytes;
 
 pub use memory::MemoryStore;
 #[cfg(feature = "redb")]
-pub use redb::RedbStore;
+pub use redb::{RedbConfig, RedbStore};
 #[cfg(any(feature = "redb", feature = "tokio"))]
 pub use writer::{Answers, StoreThread, WriterConfig};
 

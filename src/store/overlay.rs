@@ -16,9 +16,12 @@ use ::redb::{BackendError, Database, StorageBackend, backends::FileBackend};
 
 use super::{
     StoreError,
-    redb::{CACHE_BYTES, check_file, database_error, open_error},
+    redb::{check_file, database_error, open_error},
     survey::guarded,
 };
+
+/// Reading once from end to end gains nothing by a larger one.
+pub(super) const CACHE_BYTES: usize = 64 * 1024 * 1024;
 
 const BLOCK_BYTES: usize = 4096;
 

@@ -22,8 +22,23 @@ use super::{
     survey::guarded,
 };
 
-/// redb's own default is 1 GiB, more than an agent should ever take without being asked.
-pub(super) const CACHE_BYTES: usize = 64 * 1024 * 1024;
+/// What a file store trades against what.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct RedbConfig {
+    /// Bytes of the file kept in memory. redb's own default is 1 GiB, more than an agent should take without being
+    /// asked.
+    pub cache_bytes: usize,
+    /// Opens in constant time after a crash, instead of reading the whole file (about a second for a gigabyte). Costs
+    /// a second flush in every commit, so it is for large stores that must be back at once.
+    pub quick_repair: bool,
+}
+
+impl Default for RedbConfig {
+    fn default() -> Self {
+        Self { cache_bytes: 64 * 1024 * 1024, quick_repair: false }
+    }
+}
 
 type Opener = Box<dyn Fn() -> Result<Database, StoreError> + Send>;
 
@@ -34,6 +49,7 @@ pub struct RedbStore {
     opener: Opener,
     /// `None` after a failure, until the next batch opens the file again.
     database: Option<Database>,
+    quick_repair: bool,
 }
 
 impl fmt::Debug for RedbStore {
@@ -52,10 +68,19 @@ impl RedbStore {
     /// `Open` when another process has it open, when the file is not a store, is cut off or cannot be read; `Format`
     /// when a later version wrote it. The file is left as it is.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, StoreError> {
+        Self::open_with(path, &RedbConfig::default())
+    }
+
+    /// As [`open`](Self::open), with a choice of trade-offs. Nothing of it is kept in the file.
+    ///
+    /// # Errors
+    /// Those of [`open`](Self::open).
+    pub fn open_with(path: impl AsRef<Path>, config: &RedbConfig) -> Result<Self, StoreError> {
         let path = path.as_ref().to_owned();
-        let database = if path.exists() { open_file(&path)? } else { create_file(&path)? };
-        let opener = Box::new(move || open_file(&path));
-        Ok(Self { opener, database: Some(database) })
+        let cache_bytes = config.cache_bytes;
+        let database = if path.exists() { open_file(&path, cache_bytes)? } else { create_file(&path, cache_bytes)? };
+        let opener = Box::new(move || open_file(&path, cache_bytes));
+        Ok(Self { opener, database: Some(database), quick_repair: config.quick_repair })
     }
 
     fn database(&mut self) -> Result<&Database, String> {
@@ -73,8 +98,9 @@ impl RedbStore {
     }
 
     fn write_batch(&mut self, tasks: &[StoreTask]) -> Result<Vec<Result<StoreDone, StoreError>>, String> {
+        let quick_repair = self.quick_repair;
         let database = self.database()?;
-        match guarded(|| batch::commit_batch(database, tasks)) {
+        match guarded(|| batch::commit_batch(database, quick_repair, tasks)) {
             Ok(Ok(answers)) => Ok(answers),
             Ok(Err(reason)) | Err(reason) => {
                 self.abandon();
@@ -159,11 +185,11 @@ pub(super) fn check_file(path: &Path) -> Result<u64, StoreError> {
     Ok(bytes)
 }
 
-pub(super) fn open_file(path: &Path) -> Result<Database, StoreError> {
+pub(super) fn open_file(path: &Path, cache_bytes: usize) -> Result<Database, StoreError> {
     check_file(path)?;
     let outcome = guarded(|| {
         let database =
-            Database::builder().set_cache_size(CACHE_BYTES).open(path).map_err(|error| database_error(path, &error))?;
+            Database::builder().set_cache_size(cache_bytes).open(path).map_err(|error| database_error(path, &error))?;
         check_format(path, &database)?;
         Ok(database)
     });
@@ -172,13 +198,13 @@ pub(super) fn open_file(path: &Path) -> Result<Database, StoreError> {
 
 /// Creates a store under a provisional name, then renames it. Whoever holds redb's lock on the provisional file is the
 /// one creating; whoever comes second finds either that lock or the finished store.
-fn create_file(path: &Path) -> Result<Database, StoreError> {
+fn create_file(path: &Path, cache_bytes: usize) -> Result<Database, StoreError> {
     let provisional = beside(path, "new");
-    let created = match create_database(&provisional) {
+    let created = match create_database(&provisional, cache_bytes) {
         Err(error) if is_rubbish(&error) => {
             // Left behind by a crash during creation: it never held anything.
             std::fs::remove_file(&provisional).map_err(|error| open_error(path, error))?;
-            create_database(&provisional)
+            create_database(&provisional, cache_bytes)
         }
         other => other,
     };
@@ -190,7 +216,7 @@ fn create_file(path: &Path) -> Result<Database, StoreError> {
         drop(database);
         // It may already have been renamed; then there is nothing to remove.
         let _ = std::fs::remove_file(&provisional);
-        return open_file(path);
+        return open_file(path, cache_bytes);
     }
     initialise(&database).map_err(|reason| open_error(path, reason))?;
     rename(&provisional, path).map_err(|error| open_error(path, error))?;
@@ -207,8 +233,8 @@ fn is_rubbish(error: &DatabaseError) -> bool {
     }
 }
 
-pub(super) fn create_database(path: &Path) -> Result<Database, DatabaseError> {
-    Database::builder().set_cache_size(CACHE_BYTES).create(path)
+pub(super) fn create_database(path: &Path, cache_bytes: usize) -> Result<Database, DatabaseError> {
+    Database::builder().set_cache_size(cache_bytes).create(path)
 }
 
 /// `path` with `.suffix` added to its name.
@@ -243,7 +269,7 @@ pub(super) fn initialise(database: &Database) -> Result<(), String> {
         transaction.open_table(format::table(format::META))?.insert(format::FORMAT_KEY, row.as_slice())?;
         Ok(())
     }
-    let transaction = batch::begin(database)?;
+    let transaction = batch::begin(database, false)?;
     fill(&transaction).map_err(reason_of)?;
     transaction.commit().map_err(|error| error.to_string())
 }
@@ -285,7 +311,7 @@ fn read_note(database: &Database, name: &str) -> Result<Option<Bytes>, String> {
 }
 
 pub(super) fn write_note(database: &Database, name: &str, note: &[u8]) -> Result<(), String> {
-    let transaction = batch::begin(database)?;
+    let transaction = batch::begin(database, false)?;
     let insert = || -> Result<(), Failure> {
         let row = format::seal(format::NOTES, name.as_bytes(), note);
         transaction.open_table(format::table(format::NOTES))?.insert(name.as_bytes(), row.as_slice())?;
@@ -381,15 +407,18 @@ mod tests {
     }
 
     #[derive(Debug, Clone, Default)]
-    struct Disk(Arc<Mutex<Platters>>);
+    struct Disk {
+        platters: Arc<Mutex<Platters>>,
+        quick_repair: bool,
+    }
 
     impl StorageBackend for Disk {
         fn len(&self) -> io::Result<u64> {
-            Ok(self.0.lock().unwrap().current.len() as u64)
+            Ok(self.platters.lock().unwrap().current.len() as u64)
         }
 
         fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-            let platters = self.0.lock().unwrap();
+            let platters = self.platters.lock().unwrap();
             let at = usize::try_from(offset).unwrap();
             let bytes = platters.current.get(at..at + out.len()).ok_or(ErrorKind::UnexpectedEof)?;
             out.copy_from_slice(bytes);
@@ -397,11 +426,11 @@ mod tests {
         }
 
         fn set_len(&self, len: u64) -> io::Result<()> {
-            self.0.lock().unwrap().change(Change::Length(usize::try_from(len).unwrap()))
+            self.platters.lock().unwrap().change(Change::Length(usize::try_from(len).unwrap()))
         }
 
         fn sync_data(&self) -> io::Result<()> {
-            let mut platters = self.0.lock().unwrap();
+            let mut platters = self.platters.lock().unwrap();
             platters.strain()?;
             platters.flushed = platters.current.clone();
             platters.unflushed.clear();
@@ -409,7 +438,7 @@ mod tests {
         }
 
         fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-            self.0.lock().unwrap().change(Change::Bytes(usize::try_from(offset).unwrap(), data.to_vec()))
+            self.platters.lock().unwrap().change(Change::Bytes(usize::try_from(offset).unwrap(), data.to_vec()))
         }
     }
 
@@ -418,7 +447,7 @@ mod tests {
             let disk = self.clone();
             let opener = move || {
                 let path = Path::new("disk");
-                let fresh = disk.0.lock().unwrap().current.is_empty();
+                let fresh = disk.platters.lock().unwrap().current.is_empty();
                 let backend = disk.clone();
                 let open = move || Database::builder().create_with_backend(backend);
                 let database = guarded(open).unwrap().map_err(|error| database_error(path, &error))?;
@@ -429,7 +458,7 @@ mod tests {
                 Ok(database)
             };
             let database = opener()?;
-            Ok(RedbStore { opener: Box::new(opener), database: Some(database) })
+            Ok(RedbStore { opener: Box::new(opener), database: Some(database), quick_repair: self.quick_repair })
         }
     }
 
@@ -465,10 +494,10 @@ mod tests {
     #[test]
     fn a_power_cut_at_any_moment_loses_nothing_acknowledged() {
         let mut dice = Dice::new(17);
-        for round in 0..150 {
-            let disk = Disk::default();
+        for round in 0..300 {
+            let disk = Disk { quick_repair: round % 2 == 1, ..Disk::default() };
             let mut store = disk.open().unwrap();
-            disk.0.lock().unwrap().fails = Some((dice.below(200), true));
+            disk.platters.lock().unwrap().fails = Some((dice.below(200), true));
             let mut durable = 0;
             for number in 1.. {
                 match &store.commit(&[append(number)])[0] {
@@ -479,9 +508,10 @@ mod tests {
                     }
                 }
             }
-            let image = disk.0.lock().unwrap().after_power_cut(&mut dice);
+            let image = disk.platters.lock().unwrap().after_power_cut(&mut dice);
             let platters = Platters { flushed: image.clone(), current: image, ..Platters::default() };
-            let mut store = Disk(Arc::new(Mutex::new(platters))).open().unwrap();
+            let disk = Disk { platters: Arc::new(Mutex::new(platters)), ..disk };
+            let mut store = disk.open().unwrap();
             let numbers = kept(&load(&mut store));
             let count = numbers.len() as u64;
             assert!(numbers.into_iter().eq(1..=count), "round {round}");
@@ -497,9 +527,9 @@ mod tests {
             let disk = Disk::default();
             let mut store = disk.open().unwrap();
             assert!(store.commit(&[append(1)])[0].is_ok());
-            disk.0.lock().unwrap().fails = Some((at, false));
+            disk.platters.lock().unwrap().fails = Some((at, false));
             let failed = store.commit(&[append(2), append(3)]);
-            let ran_out = disk.0.lock().unwrap().fails.take().is_some();
+            let ran_out = disk.platters.lock().unwrap().fails.take().is_some();
             if ran_out {
                 // The commit needed fewer operations than that.
                 break;

@@ -88,6 +88,7 @@ pub struct Session {
     filled: bool,
     /// It has run empty since: the rest is worth a report, small as it is.
     emptied: bool,
+    report_bytes: usize,
 }
 
 impl Session {
@@ -111,7 +112,16 @@ impl Session {
             unreported: 0,
             filled: false,
             emptied: false,
+            report_bytes: REPORT_BYTES,
         }
+    }
+
+    /// Reports drained bytes in steps of `bytes`, at most the node's `queue_low`: for simulations with small queues.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn reporting_every(mut self, bytes: u64) -> Self {
+        self.report_bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+        self
     }
 
     /// Takes a packet in; what it holds is added to `received`, also what came before an error.
@@ -192,7 +202,7 @@ impl Session {
         if self.peer.is_some() {
             let (lane, cost) = (encoded.lane(), encoded.len());
             self.scheduler.push(lane, encoded.frame(self.lz4()), cost);
-            self.filled |= self.scheduler.queued() > REPORT_BYTES;
+            self.filled |= self.scheduler.queued() > self.report_bytes;
         } else {
             self.early.push(encoded);
         }
@@ -277,7 +287,7 @@ impl Session {
 
     /// True when [`Session::take_drained`] has something to report.
     pub fn has_drained(&self) -> bool {
-        self.unreported >= REPORT_BYTES || (self.emptied && self.unreported > 0)
+        self.unreported >= self.report_bytes || (self.emptied && self.unreported > 0)
     }
 
     /// Bytes waiting to be sent.

@@ -14,15 +14,20 @@ fn exchange(peers: &[Peer; 5]) {
     }
 }
 
-/// Every writer writes every key, in turns of `KEYS` writes within one transaction.
-fn overwrite(peers: &[Peer; 5], rounds: usize) {
-    for round in 0..rounds {
-        let peer = &peers[round % peers.len()];
+/// As large as ids are in practice: contexts name them.
+fn peers() -> [Peer; 5] {
+    std::array::from_fn(|index| Peer::new(kinds()[0], (1 << 52) + index as u64))
+}
+
+/// Writers write all keys in turns, and meet after every `together` turns: until then, their values are concurrent.
+fn overwrite(peers: &[Peer; 5], turns: usize, together: usize) {
+    for turn in 0..turns {
+        let peer = &peers[turn % peers.len()];
         peer.commit(|tx| {
-            (0..KEYS).try_for_each(|key| tx.register(&format!("key-{key}")).set(&format!("value {key} {round:06}")))
+            (0..KEYS).try_for_each(|key| tx.register(&format!("key-{key}")).set(&format!("value {key} {turn:06}")))
         });
         peer.log.borrow_mut().clear();
-        if round % 20 == 19 {
+        if turn % together == together - 1 {
             exchange(peers);
         }
     }
@@ -32,11 +37,9 @@ fn overwrite(peers: &[Peer; 5], rounds: usize) {
 #[test]
 fn two_hundred_thousand_overwrites_take_no_more_than_twice_the_room_of_one_write_each() {
     // Records do not touch the engine; one is enough.
-    let kind = kinds()[0];
-    let once: [Peer; 5] = Peer::several(kind);
-    overwrite(&once, 5);
-    let often: [Peer; 5] = Peer::several(kind);
-    overwrite(&often, WRITES / KEYS);
+    let (once, often) = (peers(), peers());
+    overwrite(&once, 5, 1);
+    overwrite(&often, WRITES / KEYS, 21);
     let written = often[0].document.borrow().version().records.iter().map(|(_, seq)| seq).sum::<u64>();
     assert_eq!(written, WRITES as u64);
     for peer in &often {

@@ -36,7 +36,7 @@ fn own_types_come_back_as_they_were_from_every_kind_of_place() {
         assert_eq!(b.map("songs").get("c").unwrap(), Some(song("c")));
         assert_eq!(b.map::<Song>("songs").get("x").unwrap(), None);
         assert!(b.set("known").contains(&song("d")).unwrap());
-        assert_eq!(b.list("queue").values().unwrap(), [song("e"), song("f")]);
+        assert_eq!(b.list::<Song>("queue").values().unwrap(), [song("e"), song("f")]);
     }
 }
 

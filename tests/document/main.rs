@@ -1,6 +1,7 @@
 //! Documents, from outside: what replicas show, hold back, refuse and agree on. Every test runs on every engine of
 //! the build.
 #![cfg(any(feature = "yrs", feature = "automerge"))]
+#![allow(clippy::unwrap_used, reason = "a helper that cannot go on fails the test that called it")]
 
 mod bounded;
 mod convergence;

@@ -142,9 +142,9 @@ fn only_an_authors_own_writes_are_sent_when_asked_for() {
         let delta = own(&b);
         assert_eq!(delta.records.len(), 1);
         assert_eq!(delta.content.as_ref().unwrap().spans.len(), 1);
-        let incoming = aepoch::document::Incoming::decode(delta.encode().unwrap(), 0).unwrap();
-        let applied = c.document.borrow_mut().apply(vec![incoming], Some(b.replica()), 1_000, false).unwrap();
-        assert!(applied.refused.is_empty() && !applied.waiting);
+        let incoming = aepoch::document::Incoming::decode(delta.encode().unwrap(), 0, Some(b.replica())).unwrap();
+        let applied = c.document.borrow_mut().apply(vec![incoming], 1_000, false).unwrap();
+        assert!(applied.refused.is_empty() && applied.waiting_on.is_none());
         assert_eq!(b.render(), c.render());
     }
 }

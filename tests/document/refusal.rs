@@ -60,14 +60,14 @@ fn a_connection_may_only_send_its_own_replicas_writes() {
             },
         ];
         for delta in &deltas {
-            let incoming = Incoming::decode(delta.clone(), 5).unwrap();
-            let applied = c.document.borrow_mut().apply(vec![incoming], Some(b.replica()), 1_000, false).unwrap();
+            let incoming = Incoming::decode(delta.clone(), 5, Some(b.replica())).unwrap();
+            let applied = c.document.borrow_mut().apply(vec![incoming], 1_000, false).unwrap();
             assert_eq!(applied.refused.len(), 1, "{delta:?}");
             assert_eq!(applied.refused[0].0, 5);
         }
         assert!(c.document.borrow().version().is_empty());
-        let incoming = Incoming::decode(deltas[0].clone(), 5).unwrap();
-        let applied = c.document.borrow_mut().apply(vec![incoming], Some(a.replica()), 1_000, false).unwrap();
+        let incoming = Incoming::decode(deltas[0].clone(), 5, Some(a.replica())).unwrap();
+        let applied = c.document.borrow_mut().apply(vec![incoming], 1_000, false).unwrap();
         assert_eq!(applied.landed.len(), 1);
     }
 }
@@ -149,6 +149,7 @@ fn impossible_spans_are_refused() {
         run(0, 2, vec![one(2), one(1)]),
         Delta { content: None, records: [run(0, 1, vec![]).records, run(1, 2, vec![]).records].concat() },
         content(vec![span, span], Vec::new()),
+        content(Vec::new(), Vec::new()),
         content(vec![span], vec![(writer, 1), (writer, 1)]),
     ];
     for delta in wrong {
@@ -203,17 +204,22 @@ fn one_number_in_two_places_is_evidence_too_and_both_stay() {
 
 #[test]
 fn writers_who_claim_to_have_seen_everything_cannot_make_values_vanish() {
-    let peer = Peer::new(kinds()[0], 1);
-    let claim = |writer: u64, others: [u64; 2]| {
+    let claim = |writer: u64, others: &[u64]| {
         let mut record = record(1, RecordKind::Register, "k", &body(&writer.to_string()));
-        record.context = others.map(|other| (ReplicaId::from_bits(other), 1_000)).to_vec();
+        record.context = others.iter().map(|other| (ReplicaId::from_bits(*other), 1_000)).collect();
         let span = Span { writer: ReplicaId::from_bits(writer), since: 0, upto: 1 };
         Delta { content: None, records: vec![RecordsDelta { span, records: vec![record] }] }.encode().unwrap()
     };
-    peer.receive(&[claim(10, [11, 12]), claim(11, [10, 12])]);
-    assert_eq!(peer.register::<u64>("k").values().unwrap().len(), 2);
-    peer.register("k").set(&1).unwrap();
-    assert_eq!(peer.register("k").get().unwrap(), Some(1));
+    // Two that claim to have seen each other, beside an honest one; then a circle of three.
+    for claims in
+        [[claim(10, &[11]), claim(11, &[10]), claim(12, &[])], [claim(10, &[11]), claim(11, &[12]), claim(12, &[10])]]
+    {
+        let peer = Peer::new(kinds()[0], 1);
+        peer.receive(&claims);
+        assert_eq!(peer.register::<u64>("k").values().unwrap().len(), 3);
+        peer.register("k").set(&1).unwrap();
+        assert_eq!(peer.register("k").get().unwrap(), Some(1));
+    }
 }
 
 #[test]
@@ -231,9 +237,9 @@ fn a_record_whose_content_never_comes_costs_a_bounded_amount() {
 #[test]
 fn bytes_after_a_delta_are_not_carried_along() {
     let delta = run(0, 1, Vec::new()).encode().unwrap();
-    assert!(Incoming::decode(delta.clone(), 0).is_ok());
-    assert!(Incoming::decode([&delta[..], &[0]].concat().into(), 0).is_err());
-    assert!(Incoming::decode(delta.slice(..delta.len() - 1), 0).is_err());
+    assert!(Incoming::decode(delta.clone(), 0, None).is_ok());
+    assert!(Incoming::decode([&delta[..], &[0]].concat().into(), 0, None).is_err());
+    assert!(Incoming::decode(delta.slice(..delta.len() - 1), 0, None).is_err());
 }
 
 #[test]

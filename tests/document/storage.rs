@@ -2,7 +2,7 @@
 
 use aepoch::{
     document::{Document, DocumentError},
-    id::{DocumentId, ReplicaId},
+    id::DocumentId,
 };
 use bytes::Bytes;
 

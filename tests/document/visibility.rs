@@ -26,11 +26,11 @@ fn content_waits_for_the_records_written_with_it() {
         let [a, b] = Peer::several(kind);
         let (records, content) = both(&a, 1);
         let applied = b.receive(&[content]);
-        assert!(applied.waiting && applied.landed.is_empty());
+        assert!(applied.waiting_on.is_some() && applied.landed.is_empty());
         assert_eq!(shown(&b), (None, None));
         let applied = b.receive(&[records]);
         assert_eq!(applied.landed.len(), 2);
-        assert!(!applied.waiting);
+        assert!(applied.waiting_on.is_none());
         assert_eq!(shown(&b), one(1));
         assert_eq!(applied.patches.len(), 2);
     }
@@ -44,7 +44,7 @@ fn records_wait_for_the_content_written_with_them() {
         let applied = b.receive(&[records]);
         // They are kept and passed on, so nothing has to be asked for again.
         assert_eq!(applied.landed.len(), 1);
-        assert!(!applied.waiting && applied.patches.is_empty());
+        assert!(applied.waiting_on.is_none() && applied.patches.is_empty());
         assert_eq!(shown(&b), (None, None));
         let applied = b.receive(&[content]);
         assert_eq!(shown(&b), one(1));
@@ -94,7 +94,7 @@ fn content_from_a_third_replica_waits_for_records_too() {
         a.sync_to(&b);
         let (records, content) = halves(&b.lacking(&c).encode().unwrap());
         let applied = c.receive(&[content]);
-        assert!(applied.waiting);
+        assert!(applied.waiting_on.is_some());
         assert_eq!(shown(&c), (None, None));
         c.receive(&[records]);
         assert_eq!(shown(&c), one(1));

@@ -4,6 +4,8 @@
 //! run on every store; store files cut off and altered at many places; a child process killed while it writes; stores
 //! that fail on purpose behind the writer thread.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
+
 mod contract;
 mod crash;
 mod damage;

@@ -43,10 +43,11 @@ impl Store for Watched {
 }
 
 struct Bench {
-    thread: StoreThread,
     begun: Receiver<usize>,
     leave: Sender<bool>,
     answers: Receiver<Answers>,
+    /// Dropped last: it waits for the thread, which would wait for leave when a test fails.
+    thread: StoreThread,
 }
 
 fn bench(inner: Box<dyn Store>, config: WriterConfig) -> Bench {
@@ -59,7 +60,7 @@ fn bench(inner: Box<dyn Store>, config: WriterConfig) -> Bench {
         let _ = sender.send(done);
     })
     .unwrap();
-    Bench { thread, begun, leave, answers }
+    Bench { begun, leave, answers, thread }
 }
 
 fn config(linger: Duration) -> WriterConfig {

@@ -13,11 +13,8 @@ async fn a_chain_of_agents_converges_without_a_relay() {
         let b = builder("b").connect(&format!("ws://{at_a}")).open().await.unwrap();
         let at_b = b.listen("127.0.0.1:0").await.unwrap();
         let c = builder("c").connect(&format!("ws://{at_b}")).open().await.unwrap();
-        let (first, middle, last) = (
-            a.document("d").await.unwrap(),
-            b.document("d").await.unwrap(),
-            c.document("d").await.unwrap(),
-        );
+        let (first, middle, last) =
+            (a.document("d").await.unwrap(), b.document("d").await.unwrap(), c.document("d").await.unwrap());
         first.map("m").put("from", &"a").unwrap();
         last.text("t").push("from c").unwrap();
         middle.counter("n").add(5).unwrap();

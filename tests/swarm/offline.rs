@@ -20,7 +20,7 @@ async fn edits_made_offline_arrive_and_missed_ones_come_back_as_deltas() {
         eventually("b is offline", || !b.status().online).await;
         right.map("m").put("offline", &1).unwrap();
         right.register("offline").set(&1).unwrap();
-        right.map("m").remove("before/3").unwrap();
+        right.map::<String>("m").remove("before/3").unwrap();
         assert!(right.unsynced() > 0);
         assert!(b.status().stalled.is_some_and(|reason| reason.contains("no connection")));
         left.map("m").put("missed", &1).unwrap();

@@ -88,5 +88,8 @@ pub(crate) async fn converged(documents: &[&AgentDocument]) {
 /// Waits for everything local to be durable.
 pub(crate) async fn flushed(document: &AgentDocument) {
     let flush = tokio::time::timeout(PATIENCE, document.flush());
-    flush.await.expect("flush ends").expect("flush succeeds");
+    match flush.await {
+        Ok(flushed) => flushed.unwrap(),
+        Err(_) => panic!("flush does not end: {:?}", document.status()),
+    }
 }

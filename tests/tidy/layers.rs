@@ -170,6 +170,8 @@ mod tests {
     fn neighbours_do_not_see_each_other() {
         assert_eq!(upward(&file("src/engine/mod.rs", "use crate::store::Store;")).len(), 1);
         assert_eq!(upward(&file("src/sync/mod.rs", "use crate::coordination::Kernel;")).len(), 1);
+        assert_eq!(upward(&file("src/driver/host.rs", "use crate::relay::Relay;")).len(), 1);
+        assert_eq!(upward(&file("src/relay/mod.rs", "use crate::driver::Host;")), Vec::<String>::new());
         assert_eq!(upward(&file("src/id.rs", "use crate::limits;")), Vec::<String>::new());
     }
 

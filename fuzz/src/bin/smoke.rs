@@ -3,10 +3,12 @@
 //! Usage: `smoke TARGET [SECONDS] [SEED]`, or `smoke TARGET --input FILE` to run one input again. Inputs that lead to
 //! an outcome not seen before become parents too. The input at work stands in a file, so that one which aborts the
 //! process can be run again.
+#![allow(clippy::disallowed_methods, reason = "it runs for a time and watches for hangs; the targets do neither")]
 
 use std::{
     collections::BTreeMap,
     env, fs,
+    io::{self, Seek as _, Write as _},
     path::{Path, PathBuf},
     process::ExitCode,
     sync::{
@@ -27,6 +29,7 @@ const INPUT_MAX: Duration = Duration::from_secs(10);
 /// Parents kept for one outcome; more would drown the rare outcomes.
 const PARENTS_PER_OUTCOME: usize = 8;
 const SEED: u64 = 1;
+const OUTCOMES_SHOWN: usize = 8;
 /// Of a failure's text; two documents that differ can fill many screens.
 const FAILURE_CHARS: usize = 1_000;
 
@@ -77,18 +80,20 @@ fn run(target: &Target, time: Duration, seed: u64) {
     aepoch_fuzz::quiet();
     let (mut dice, mut runs) = (Dice::new(seed), 0);
     let done = watch(&file);
+    let mut at_work = fs::File::create(&file).expect("a writable folder for artifacts");
     let mut outcomes: BTreeMap<String, u64> = BTreeMap::new();
     let mut parents: Vec<Vec<u8>> = Vec::new();
-    let mut queue = (target.seeds)();
-    queue.reverse();
+    let seeds = (target.seeds)();
+    let mut queue: Vec<Vec<u8>> = seeds.iter().rev().cloned().collect();
     let start = Instant::now();
     while start.elapsed() < time || !queue.is_empty() {
         let data = queue.pop().unwrap_or_else(|| {
-            let parent = &parents[dice.below(parents.len() as u64) as usize];
-            let other = &parents[dice.below(parents.len() as u64) as usize];
+            // Half from the seeds: most parents found on the way were refused early, and so are their children.
+            let parent = pick(&mut dice, if runs % 2 == 0 { &seeds } else { &parents });
+            let other = pick(&mut dice, &parents);
             mutate(&mut dice, parent, other)
         });
-        fs::write(&file, &data).expect("a writable folder for artifacts");
+        keep(&mut at_work, &data).expect("a writable folder for artifacts");
         let seen = outcomes.entry((target.fuzz_one)(&data)).or_default();
         *seen += 1;
         if *seen <= PARENTS_PER_OUTCOME as u64 {
@@ -98,10 +103,23 @@ fn run(target: &Target, time: Duration, seed: u64) {
         done.store(runs, Ordering::Relaxed);
     }
     fs::remove_file(&file).expect("the file just written");
-    println!("{}: {runs} inputs, {} outcomes, seed {seed}", target.name, outcomes.len());
-    for (outcome, count) in outcomes {
+    println!("{}: {runs} inputs, {} outcomes, seed {seed}; most often:", target.name, outcomes.len());
+    let mut outcomes: Vec<(u64, String)> = outcomes.into_iter().map(|(outcome, count)| (count, outcome)).collect();
+    outcomes.sort_unstable_by(|a, b| b.cmp(a));
+    for (count, outcome) in outcomes.into_iter().take(OUTCOMES_SHOWN) {
         println!("    {count:>9}  {outcome}");
     }
+}
+
+fn pick<'a>(dice: &mut Dice, from: &'a [Vec<u8>]) -> &'a [u8] {
+    &from[dice.below(from.len() as u64) as usize]
+}
+
+/// Writes over the file in place. Emptying it first makes some file systems flush, which costs more than the run.
+fn keep(file: &mut fs::File, data: &[u8]) -> io::Result<()> {
+    file.rewind()?;
+    file.write_all(data)?;
+    file.set_len(data.len() as u64)
 }
 
 /// Ends the process when one input takes too long. Returns the counter that shows progress.

@@ -6,7 +6,7 @@
 use super::{EngineError, EngineKind};
 
 #[cfg(feature = "automerge")]
-mod automerge;
+pub(super) mod automerge;
 #[cfg(feature = "yrs")]
 pub(super) mod yrs;
 
@@ -34,6 +34,9 @@ pub struct UpdateInfo {
     pub changes: Vec<[u8; 32]>,
     /// Hashes of changes this update builds on and does not contain (automerge).
     pub deps: Vec<[u8; 32]>,
+    /// Per writer, the clock that what the insertions refer to must be known up to (yrs); the update's own insertions
+    /// count as known. Sorted by writer.
+    pub needs: Vec<(u64, u64)>,
     /// Operations, or clock ticks.
     pub ops: u64,
     /// Deepest nesting of a value.

@@ -2,7 +2,8 @@
 //!
 //! yrs has such a store of its own, which is never used: it merges every newcomer into all others, panics over some,
 //! and shows blocks behind a gap that the state vector denies, so that replicas with different content would have equal
-//! frontiers. Here an update enters the document only when everything it builds on is there.
+//! frontiers. Here a block enters the document only when everything it builds on is there, and the rest of its update
+//! waits.
 
 use std::{collections::BTreeMap, ops::RangeInclusive};
 
@@ -59,30 +60,40 @@ impl<'a> Outlook<'a> {
         Self { known, ahead: BTreeMap::new() }
     }
 
-    fn clock(&self, writer: u64) -> u64 {
+    /// The clock known of a writer by then.
+    pub(super) fn clock(&self, writer: u64) -> u64 {
         self.ahead.get(&writer).or_else(|| self.known.get(&writer)).copied().unwrap_or(0)
     }
 
-    /// The first thing that an update builds on and that is missing; if nothing is, accepts the update and returns the
-    /// writers it advances.
-    pub(super) fn accept(&mut self, scan: &Scan) -> Result<Vec<(u64, u64)>, (u64, u64)> {
+    /// Raises a writer's clock.
+    pub(super) fn advance(&mut self, writer: u64, clock: u64) {
+        self.ahead.insert(writer, clock);
+    }
+
+    /// Accepts an update if everything that it builds on is known or comes before it in the same row of blocks; returns
+    /// the writers it advances. Where blocks of several writers build on each other the answer is `None`: their order
+    /// must be found block by block, and there may be none.
+    pub(super) fn accept(&mut self, scan: &Scan) -> Option<Vec<(u64, u64)>> {
         let mut after = BTreeMap::new();
         for range in &scan.info.inserts {
             let clock = after.get(&range.writer).copied().unwrap_or_else(|| self.clock(range.writer));
             if range.from > clock {
-                return Err((range.writer, range.from));
+                return None;
             }
             after.insert(range.writer, clock.max(range.to));
+        }
+        if after.len() > 1 && scan.needs.iter().any(|(writer, need)| *need > self.clock(*writer)) {
+            return None;
         }
         let deletes = scan.info.deletes.iter().map(|range| (range.writer, range.to));
         for (writer, need) in scan.needs.iter().map(|(writer, need)| (*writer, *need)).chain(deletes) {
             if need > after.get(&writer).copied().unwrap_or_else(|| self.clock(writer)) {
-                return Err((writer, need));
+                return None;
             }
         }
         let advanced: Vec<_> = after.into_iter().filter(|(writer, clock)| *clock > self.clock(*writer)).collect();
         self.ahead.extend(advanced.iter().copied());
-        Ok(advanced)
+        Some(advanced)
     }
 
     /// The number of writers.

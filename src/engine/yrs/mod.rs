@@ -45,6 +45,7 @@ mod frontier;
 mod inbox;
 mod plan;
 mod shape;
+mod split;
 mod value;
 mod watch;
 
@@ -54,6 +55,10 @@ pub(super) struct YrsEngine {
     replica: ReplicaId,
     clocks: BTreeMap<u64, u64>,
     deletes: IdSet,
+    /// Those made here since the document was loaded.
+    own_deletes: IdSet,
+    /// Those found when it was loaded: ours among others'.
+    old_deletes: IdSet,
     digest: Cell<Option<DeletesDigest>>,
     /// Lists and texts looked at since the last remote change.
     shapes: RefCell<BTreeMap<Arc<str>, Shape>>,
@@ -98,6 +103,8 @@ impl YrsEngine {
             replica,
             clocks: BTreeMap::new(),
             deletes: IdSet::new(),
+            own_deletes: IdSet::new(),
+            old_deletes: IdSet::new(),
             digest: Cell::new(None),
             shapes: RefCell::default(),
             inbox: Inbox::default(),
@@ -193,11 +200,16 @@ impl YrsEngine {
         let (mut ready, mut roots) = (Vec::new(), BTreeSet::new());
         let mut outlook = Outlook::new(&self.clocks);
         while let Some((update, scan)) = queue.pop() {
-            let advanced = match outlook.accept(&scan) {
-                Ok(advanced) => advanced,
-                Err(missing) => {
-                    self.inbox.hold(missing, update);
-                    continue;
+            let (update, scan, advanced) = match outlook.accept(&scan) {
+                Some(advanced) => (update, scan, advanced),
+                None => {
+                    let parts = split::split(&update, &scan, prescan::blocks(&update)?, &mut outlook);
+                    for (missing, rest) in parts.rest {
+                        self.inbox.hold(missing, rest);
+                    }
+                    let Some(ready) = parts.ready else { continue };
+                    let scan = prescan::scan(&ready)?;
+                    (ready, scan, parts.advanced)
                 }
             };
             if outlook.writers() > limits::DOCUMENT_WRITERS {
@@ -230,10 +242,14 @@ impl YrsEngine {
         if peer.deletes == ours.deletes {
             return IdSet::new();
         }
-        let Some(author) = author else { return self.deletes.clone() };
-        let mut deletes = IdSet::new();
-        for (writer, ranges) in self.deletes.iter() {
-            let known = if writer.get() == author.get() { u64::MAX } else { peer.clock(writer.get()) };
+        if author != Some(self.replica) {
+            return self.deletes.clone();
+        }
+        // Whose the old ones are is not known: of what the peer does not know, none is sent, lest a deletion of
+        // another's keep the peer waiting for what we may not send.
+        let mut deletes = self.own_deletes.clone();
+        for (writer, ranges) in self.old_deletes.iter() {
+            let known = if *writer == ClientID::new(self.replica.get()) { u64::MAX } else { peer.clock(writer.get()) };
             for range in ranges.iter().filter(|range| u64::from(range.start) < known) {
                 let end = u64::from(range.end).min(known) as u32;
                 deletes.insert(ID::new(*writer, range.start), end - range.start);
@@ -272,18 +288,19 @@ impl Engine for YrsEngine {
             }
             Ok(())
         };
-        let (update, clock, units) = self.write(work, |txn| {
+        let (update, clock, units, deleted) = self.write(work, |txn| {
             let units: Vec<_> =
                 shapes.keys().map(|name| txn.get_text(name.clone()).map_or(0, |text| text.len(txn) as usize)).collect();
             let inserted =
                 txn.insert_set().iter().flat_map(|(_, ranges)| ranges).map(|range| u64::from(range.end)).max();
             if !txn.has_changes() {
-                return (Bytes::new(), None, units);
+                return (Bytes::new(), None, units, IdSet::new());
             }
             let mut encoder = Canonical::new();
             txn.encode_update(&mut encoder);
-            (encoder.to_vec().into(), inserted, units)
+            (encoder.to_vec().into(), inserted, units, txn.delete_set().clone())
         })?;
+        self.own_deletes.merge_with(deleted);
         if let Some(clock) = clock {
             self.clocks.insert(self.replica.get(), clock);
         }
@@ -296,6 +313,10 @@ impl Engine for YrsEngine {
             }
         }
         Ok(EngineCommit { update, patches: if watch { self.watch.take() } else { Vec::new() } })
+    }
+
+    fn adopt(&mut self) {
+        self.old_deletes = self.deletes.clone();
     }
 
     fn known(&self, writer: u64) -> u64 {

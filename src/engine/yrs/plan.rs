@@ -15,7 +15,7 @@ use super::{
     value,
 };
 use crate::{
-    engine::{ContainerKind, EngineError, Op, Value},
+    engine::{ContainerKind, EngineError, Op, Value, inspect::yrs::CLOCK_END},
     limits,
 };
 
@@ -69,7 +69,7 @@ impl Plan {
         }
         bounded("operations in one transaction", plan.ticks as usize, limits::UPDATE_OPS as usize)?;
         bounded("transaction", plan.bytes, limits::UPDATE_BYTES)?;
-        bounded("clock of this replica", (clock + plan.ticks) as usize, limits::CLOCK_MAX as usize - 1)?;
+        bounded("clock of this replica", (clock + plan.ticks) as usize, CLOCK_END as usize)?;
         let wide = plan.shapes.iter().filter(|(_, shape)| shape.units != shape.len).map(|(name, _)| name.clone());
         Ok((Self { wide: wide.collect(), steps: plan.steps }, plan.shapes))
     }

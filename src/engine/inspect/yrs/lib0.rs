@@ -39,6 +39,11 @@ impl<'a> Reader<'a> {
         self.bytes.len() - self.at
     }
 
+    /// Bytes read so far.
+    pub(in crate::engine) fn position(&self) -> usize {
+        self.at
+    }
+
     /// One byte.
     pub(in crate::engine) fn byte(&mut self, what: &str) -> Result<u8, Flaw> {
         let byte = self.bytes.get(self.at).copied().ok_or_else(|| self.ends_in(what))?;

@@ -2,8 +2,8 @@
 //!
 //! An update is: clients, each with blocks of consecutive clocks; then deleted ranges by client. What is refused though
 //! yrs would read it: subdocuments and weak links (not ours), legacy JSON blocks (yrs 0.28 reads one string too many),
-//! a client listed twice (yrs lets the second overlap the first), empty blocks, clocks at or above
-//! [`limits::CLOCK_MAX`] (beyond it yrs wraps).
+//! a client listed twice (yrs lets the second overlap the first), empty blocks, clocks over [`CLOCK_END`] (yrs
+//! wraps at 2^32).
 //!
 //! Size: an update is at most [`limits::DOCUMENT_BYTES`], since a snapshot is an update too and nothing in the bytes
 //! tells one from the other. Blocks and values together are at most [`OPS_MAX`], the same allowance per byte as that of
@@ -11,20 +11,21 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use self::{
-    lib0::{Flaw, Id, Reader},
-    nesting::Placed,
-};
+use self::lib0::{Flaw, Id, Reader};
 use super::{ClockRange, EngineError, UpdateInfo};
 use crate::limits;
 
 pub(in crate::engine) mod lib0;
 pub(in crate::engine) mod nesting;
 
-pub(in crate::engine) use self::nesting::{Nesting, Place};
+pub(in crate::engine) use self::nesting::{Nesting, Place, Placed};
 
 /// Blocks and values in one update of the largest size: [`limits::UPDATE_OPS`] for each [`limits::UPDATE_BYTES`].
 const OPS_MAX: u64 = limits::UPDATE_OPS * (limits::DOCUMENT_BYTES / limits::UPDATE_BYTES) as u64;
+
+/// The furthest clock a writer may reach: one more commit must fit below [`limits::CLOCK_MAX`]. A run that ends any
+/// later would silence its writer.
+pub(in crate::engine) const CLOCK_END: u64 = limits::CLOCK_MAX - limits::UPDATE_OPS;
 
 /// What an update says, for the engine.
 #[derive(Debug, Default)]
@@ -45,11 +46,11 @@ pub(in crate::engine) struct Scan {
 /// # Errors
 /// `Refused` with the value and the limit.
 pub(super) fn inspect(update: &[u8]) -> Result<UpdateInfo, EngineError> {
-    let scan = scan(update)?;
-    if scan.has_types {
+    let Scan { info, needs, has_types, .. } = scan(update)?;
+    if has_types {
         admit(&mut Nesting::default(), update)?;
     }
-    Ok(scan.info)
+    Ok(UpdateInfo { needs: needs.into_iter().collect(), ..info })
 }
 
 /// Reads `update` and learns what the engine needs to know before it applies it. Nesting is left to [`admit`].
@@ -65,9 +66,17 @@ pub(in crate::engine) fn scan(update: &[u8]) -> Result<Scan, EngineError> {
 /// # Errors
 /// `Refused`.
 pub(in crate::engine) fn admit(nesting: &mut Nesting, update: &[u8]) -> Result<(), EngineError> {
+    nesting.admit(blocks(update)?).map_err(refused)
+}
+
+/// The blocks of an update in the order they are written, those of a writer one after the other.
+///
+/// # Errors
+/// `Refused`.
+pub(in crate::engine) fn blocks(update: &[u8]) -> Result<Vec<Placed>, EngineError> {
     let mut blocks = Vec::new();
     Scanner::read(update, &mut |block| blocks.push(block)).map_err(refused)?;
-    nesting.admit(blocks).map_err(refused)
+    Ok(blocks)
 }
 
 fn refused(flaw: Flaw) -> EngineError {
@@ -117,8 +126,8 @@ impl<'a, 'f> Scanner<'a, 'f> {
             for _ in 0..blocks {
                 let len = self.block(writer, clock)?;
                 clock += len;
-                if clock >= limits::CLOCK_MAX {
-                    return Err(Flaw(format!("clock {clock} of {writer} is not below {}", limits::CLOCK_MAX)));
+                if clock > CLOCK_END {
+                    return Err(Flaw(format!("clock {clock} of {writer} is over the limit of {CLOCK_END}")));
                 }
                 self.spend(1)?;
             }
@@ -130,12 +139,16 @@ impl<'a, 'f> Scanner<'a, 'f> {
     fn block(&mut self, writer: u64, clock: u64) -> Result<u64, Flaw> {
         const GC: u8 = 0;
         const SKIP: u8 = 10;
+        let start = self.reader.position();
         let info = self.reader.byte("a block")?;
         if info == GC || info == SKIP {
             let len = self.length("block")?;
             if info == GC {
                 self.inserted(writer, clock, len);
             }
+            let place = if info == GC { Place::Nowhere } else { Place::Gap };
+            let bytes = start..self.reader.position();
+            (self.on_block)(Placed { writer, from: clock, to: clock + len, place, bytes });
             return Ok(len);
         }
         let (place, keyed) = self.place(writer, clock, info)?;
@@ -147,7 +160,8 @@ impl<'a, 'f> Scanner<'a, 'f> {
             return Err(Flaw(format!("block {writer}:{clock} is a map entry without a value")));
         }
         self.inserted(writer, clock, content.len);
-        (self.on_block)(Placed { writer, from: clock, to: clock + content.len, place });
+        let bytes = start..self.reader.position();
+        (self.on_block)(Placed { writer, from: clock, to: clock + content.len, place, bytes });
         Ok(content.len)
     }
 
@@ -257,7 +271,7 @@ impl<'a, 'f> Scanner<'a, 'f> {
             for _ in 0..self.reader.count(2, "deleted ranges")? {
                 let from = self.reader.clock("deleted clock")?;
                 let to = from + self.length("deleted range")?;
-                if from < end || to >= limits::CLOCK_MAX {
+                if from < end || to > CLOCK_END {
                     return Err(Flaw(format!("deleted range {from}..{to} of {writer} is out of order or bounds")));
                 }
                 push(&mut self.scan.info.deletes, ClockRange { writer, from, to });

@@ -4,7 +4,7 @@
 //! parent only of blocks without neighbours; for all others it is that of the neighbour, perhaps in another update.
 //! Content written through this library never nests, so this costs nothing unless a plain Yjs client wrote here.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, ops::Range};
 
 use super::lib0::{Flaw, Id};
 use crate::limits;
@@ -18,15 +18,21 @@ pub(in crate::engine) enum Place {
     Inside(Id),
     /// Wherever these neighbours lie.
     Beside(Id, Option<Id>),
+    /// Nowhere any more: collected.
+    Nowhere,
+    /// Not a block but a gap in the clocks.
+    Gap,
 }
 
-/// A block's ids and place.
-#[derive(Debug, Clone, Copy)]
+/// A block's clocks, place and bytes.
+#[derive(Debug, Clone)]
 pub(in crate::engine) struct Placed {
     pub(in crate::engine) writer: u64,
     pub(in crate::engine) from: u64,
     pub(in crate::engine) to: u64,
     pub(in crate::engine) place: Place,
+    /// Where in the update it is written.
+    pub(in crate::engine) bytes: Range<usize>,
 }
 
 /// The blocks known to lie within nested types: start to end and depth. Blocks in root types are left out.
@@ -44,6 +50,7 @@ impl Nesting {
     /// # Errors
     /// A type nested deeper than [`limits::VALUE_DEPTH`], or blocks that lie beside each other in a circle.
     pub(in crate::engine) fn admit(&mut self, mut blocks: Vec<Placed>) -> Result<(), Flaw> {
+        blocks.retain(|block| !matches!(block.place, Place::Gap));
         blocks.sort_unstable_by_key(|block| (block.writer, block.from));
         let depths = self.resolve(&blocks)?;
         if let Some(depth) = depths.iter().find(|depth| **depth > limits::VALUE_DEPTH) {
@@ -89,7 +96,7 @@ impl Nesting {
                     continue;
                 }
                 let (sources, plus) = match blocks[index].place {
-                    Place::Root => ([None, None], 0),
+                    Place::Root | Place::Nowhere | Place::Gap => ([None, None], 0),
                     Place::Inside(id) => ([Some(id), None], 1),
                     Place::Beside(left, right) => ([Some(left), right], 0),
                 };
@@ -125,7 +132,7 @@ mod tests {
     use super::*;
 
     fn block(writer: u64, from: u64, place: Place) -> Placed {
-        Placed { writer, from, to: from + 1, place }
+        Placed { writer, from, to: from + 1, place, bytes: 0..0 }
     }
 
     fn chain(writer: u64, from: u64, count: u64) -> Vec<Placed> {

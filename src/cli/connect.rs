@@ -1,0 +1,201 @@
+//! Which document a command is about, and opening a live replica of it. Layer 6.
+#![allow(clippy::disallowed_methods, reason = "the program waits for peers by the clock")]
+
+use std::{
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+use aepoch::{
+    agent::{Agent, AgentDocument, AgentError},
+    engine::EngineKind,
+    id::DocumentId,
+    node::{Event, NodeError},
+    sync::ErrorCode,
+};
+use clap::Args;
+
+use super::{Failure, source::Source};
+
+/// The document holding members and agents' states.
+const SWARM_DOCUMENT: &str = "_swarm";
+
+/// Between two looks at whether a replica has caught up.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
+
+/// Where the documents are.
+#[derive(Debug, Args)]
+pub(super) struct PlaceArgs {
+    /// The relay (or listening agent) to talk to.
+    #[arg(long, value_name = "URL", env = "AEPOCH_RELAY", default_value = "ws://127.0.0.1:4433")]
+    connect: String,
+
+    /// Work on a store file instead, offline. No other process may have it open.
+    #[arg(long, value_name = "FILE")]
+    store: Option<PathBuf>,
+
+    /// The swarm the document belongs to.
+    #[arg(long, env = "AEPOCH_SWARM", default_value = "default")]
+    swarm: String,
+
+    /// Seconds to wait for the relay.
+    #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    timeout: u64,
+}
+
+/// One document.
+#[derive(Debug, Args)]
+pub(super) struct DocumentArgs {
+    #[command(flatten)]
+    pub(super) place: PlaceArgs,
+
+    /// The document's name; for paths of agents and members, `_swarm` unless given.
+    #[arg(long, short, env = "AEPOCH_DOCUMENT")]
+    document: Option<String>,
+}
+
+impl PlaceArgs {
+    pub(super) fn source(&self) -> Source {
+        match &self.store {
+            Some(path) => Source::Store(path.clone()),
+            None => Source::Relay { url: self.connect.clone(), timeout: self.timeout() },
+        }
+    }
+
+    pub(super) fn timeout(&self) -> Duration {
+        Duration::from_secs(self.timeout)
+    }
+
+    /// The full name of a document of the swarm.
+    pub(super) fn id(&self, document: &str) -> Result<DocumentId, Failure> {
+        Ok(DocumentId::new(&format!("{}/{document}", self.swarm))?)
+    }
+}
+
+impl DocumentArgs {
+    /// The document meant by a command about `path`.
+    pub(super) fn name(&self, path: &str) -> &str {
+        let of_swarm = path.starts_with("agent") || path.starts_with("member");
+        self.document.as_deref().unwrap_or(if of_swarm { SWARM_DOCUMENT } else { "main" })
+    }
+
+    pub(super) fn id(&self, path: &str) -> Result<DocumentId, Failure> {
+        self.place.id(self.name(path))
+    }
+
+    /// Opens a replica under the agent name `name`, caught up with the relay unless the work is on a file.
+    pub(super) async fn open(&self, name: &str, path: &str) -> Result<Live, Failure> {
+        let mut engine = EngineKind::Yrs;
+        // The engine is the document's, not ours to choose: a mismatch tells which one it is.
+        loop {
+            match self.try_open(name, self.name(path), engine).await? {
+                Opened::Live(live) => return Ok(live),
+                Opened::Held(held) => engine = held,
+            }
+        }
+    }
+
+    async fn try_open(&self, name: &str, document: &str, engine: EngineKind) -> Result<Opened, Failure> {
+        let mut builder = Agent::builder(name).swarm(&self.place.swarm);
+        builder = match &self.place.store {
+            Some(path) => builder.store(path),
+            None => builder.connect(&self.place.connect),
+        };
+        let agent = builder.open().await?;
+        let mut events = agent.events();
+        let document = match agent.document_with(document, engine).await {
+            Ok(document) => document,
+            Err(AgentError::Node(NodeError::EngineMismatch { held, .. })) if held != engine => {
+                agent.close().await?;
+                return Ok(Opened::Held(held));
+            }
+            Err(error) => return Err(error.into()),
+        };
+        if self.place.store.is_none() {
+            let caught_up = catch_up(&agent, &document, self.place.timeout());
+            let refused = async {
+                loop {
+                    match events.next().await {
+                        Ok(Some(event)) => {
+                            if let Event::Refused { document: of, code: ErrorCode::EngineMismatch, .. } = &*event
+                                && of.as_ref() == Some(document.id())
+                            {
+                                return;
+                            }
+                        }
+                        Ok(None) => std::future::pending().await,
+                        Err(_) => {}
+                    }
+                }
+            };
+            tokio::select! {
+                biased;
+                () = refused => {
+                    drop(document);
+                    agent.close().await?;
+                    return Ok(Opened::Held(other(engine)));
+                }
+                done = caught_up => done?,
+            }
+        }
+        Ok(Opened::Live(Live { agent, document }))
+    }
+}
+
+enum Opened {
+    Live(Live),
+    Held(EngineKind),
+}
+
+/// A replica of the document in this process.
+#[derive(Debug)]
+pub(super) struct Live {
+    pub(super) agent: Agent,
+    pub(super) document: AgentDocument,
+}
+
+const fn other(engine: EngineKind) -> EngineKind {
+    match engine {
+        EngineKind::Yrs => EngineKind::Automerge,
+        EngineKind::Automerge => EngineKind::Yrs,
+    }
+}
+
+/// Waits until the replica holds what the peer holds. A document that others keep writing to never stands still: then
+/// it is enough that changes keep arriving, because those before them have.
+pub(super) async fn catch_up(agent: &Agent, document: &AgentDocument, timeout: Duration) -> Result<(), Failure> {
+    const LIVE_ROUNDS: u32 = 10;
+    let start = Instant::now();
+    let (mut moved, mut version) = (0, document.version()?);
+    loop {
+        let status = agent.status();
+        let mut difference = None;
+        if status.online {
+            match document.verify().await {
+                Ok(None) => return Ok(()),
+                Ok(path) => difference = path,
+                // Lost with the connection, which is dialled again.
+                Err(AgentError::NoAnswer { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+            let now = document.version()?;
+            moved += u32::from(now != version);
+            version = now;
+            if moved >= LIVE_ROUNDS {
+                return Ok(());
+            }
+        }
+        if start.elapsed() > timeout {
+            tracing::warn!(status = ?document.status(), version = ?document.version()?, "not caught up");
+            let seconds = timeout.as_secs();
+            return Err(Failure::unreachable(match (status.online, difference) {
+                (true, path) => {
+                    let path = path.unwrap_or_default();
+                    format!("after {seconds} s this replica still differs from the relay's at `{path}`")
+                }
+                (false, _) => format!("no relay answered within {seconds} s; is `aepoch serve` running?"),
+            }));
+        }
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
+}

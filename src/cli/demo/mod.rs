@@ -1,0 +1,190 @@
+//! `aepoch demo`: a relay and a swarm of agents as processes of their own, with mishaps, and a verdict. Layer 6.
+//!
+//! - `corpus`, `share`: the work, and who does which part of it;
+//! - `protocol`, `worker`: an agent's process;
+//! - `process`, `swarm`, `chaos`: starting, hearing and hurting them;
+//! - `screen`, `verdict`: what is seen, what is proved.
+#![allow(clippy::disallowed_methods, reason = "a demo tells how long it took")]
+
+mod chaos;
+mod corpus;
+mod process;
+mod protocol;
+mod screen;
+mod share;
+mod swarm;
+mod verdict;
+mod worker;
+
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::Instant,
+};
+
+use aepoch::engine::EngineKind;
+use clap::Args;
+pub(super) use worker::{WorkerArgs, run as run_worker};
+
+use self::{
+    chaos::Schedule,
+    process::{Folder, RelayProcess},
+    protocol::Plan,
+    screen::Screen,
+    swarm::{Seen, Swarm},
+    verdict::{Expected, Found, Verdict},
+};
+use super::{Failure, Output};
+
+/// With mishaps, pauses between files stretch the run to about this many milliseconds.
+const CHAOS_MS: u64 = 6_000;
+
+/// What is indexed in the absence of `--input`: the project's own text.
+const OWN_TEXT: [&str; 2] = [".md", ".rs"];
+
+const EXAMPLES: &str = "\
+What happens: a relay and N agents start as processes of their own, each with its own store. Together they index every
+text file of a folder into one shared document: statistics of each file, an inverted index, totals. No process tells
+another what to do; each file belongs to the agent whose name scores highest with it.
+
+Mishaps (unless --no-chaos): one agent works offline for a while, the relay is killed and comes back on its store, one
+agent is killed and resumes from its store. So that these land in the middle of the work, agents pause after each file;
+see --pace.
+
+At the end a reader that had no part in it, all agents and the relay must hold the same, the totals must be those of a
+plain sequential count, and nothing that was acknowledged may be missing: otherwise the exit code is 1.
+
+Examples:
+  aepoch demo
+  aepoch demo --engine automerge --agents 3
+  aepoch demo --input ~/notes --no-chaos
+  aepoch demo --json                             one line for programs
+  aepoch demo --keep /tmp/run                    leaves stores and logs for a closer look, for example with
+  aepoch doc history --store /tmp/run/relay.redb --swarm demo --document index";
+
+/// Watch a swarm at work.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct DemoArgs {
+    /// The folder to index; without it, this project's own *.md and *.rs under cargo, else those below the current
+    /// folder. Do not change its files meanwhile.
+    #[arg(long, value_name = "DIR")]
+    input: Option<PathBuf>,
+
+    /// How many agents.
+    #[arg(long, value_name = "N", default_value_t = 6, value_parser = clap::value_parser!(u16).range(1..=64))]
+    agents: u16,
+
+    /// What holds the document's content: yrs or automerge.
+    #[arg(long, default_value_t)]
+    engine: EngineKind,
+
+    /// Let things go wrong; the default.
+    #[arg(long, overrides_with = "no_chaos")]
+    chaos: bool,
+
+    /// Let nothing go wrong, and do not pause.
+    #[arg(long)]
+    no_chaos: bool,
+
+    /// Milliseconds each agent pauses after a file; with mishaps, chosen so that all takes about six seconds.
+    #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u64).range(..=10_000))]
+    pace: Option<u64>,
+
+    /// An empty or new folder for stores and logs, which stay there.
+    #[arg(long, value_name = "DIR")]
+    keep: Option<PathBuf>,
+}
+
+pub(super) fn run(args: &DemoArgs, output: &Output) -> Result<ExitCode, Failure> {
+    let (root, endings) = input(args);
+    let files = corpus::text_files(&root, endings)
+        .map_err(|error| Failure::usage(format!("cannot read {}: {error}", root.display())))?;
+    if files.is_empty() {
+        return Err(Failure::usage(format!("{} holds no text files", root.display())));
+    }
+    let mut folder = match &args.keep {
+        Some(path) => Folder::kept(path)?,
+        None => Folder::temporary()?,
+    };
+    let runtime = super::runtime(None)?;
+    let outcome = runtime.block_on(async {
+        tokio::select! {
+            outcome = perform(args, &folder, root, files, output) => outcome,
+            interrupted = tokio::signal::ctrl_c() => {
+                interrupted?;
+                Err(Failure::failed("interrupted"))
+            }
+        }
+    });
+    if outcome.is_err() {
+        folder.keep();
+    }
+    outcome.map_err(|failure| failure.with(format_args!("stores and logs are in {}", folder.path().display())))
+}
+
+fn input(args: &DemoArgs) -> (PathBuf, Option<&'static [&'static str]>) {
+    match &args.input {
+        Some(input) => (input.clone(), None),
+        None => {
+            let own = std::env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
+            (own.unwrap_or_else(|| PathBuf::from(".")), Some(&OWN_TEXT))
+        }
+    }
+}
+
+async fn perform(
+    args: &DemoArgs,
+    folder: &Folder,
+    root: PathBuf,
+    files: Vec<String>,
+    output: &Output,
+) -> Result<ExitCode, Failure> {
+    let chaos = !args.no_chaos;
+    let start = Instant::now();
+    let expected = Expected::count(&root, &files)?;
+    let relay = RelayProcess::start(folder, "127.0.0.1:0").await?;
+    let plan = plan(args, &root, files, relay.url())?;
+    std::fs::write(folder.file("plan.json"), serde_json::to_vec(&plan)?)?;
+    let shares: Vec<(String, usize)> =
+        plan.agents.iter().map(|name| (name.clone(), share::share(name, &plan.agents, &plan.files).len())).collect();
+    let screen = Screen::new(output, &shares)?;
+    screen.tell(format_args!(
+        "{} agents index {} files of {} into one {} document",
+        plan.agents.len(),
+        plan.files.len(),
+        root.display(),
+        plan.engine
+    ));
+    let schedule = if chaos { Schedule::of(&plan.agents) } else { Schedule::default() };
+    let mut swarm = Swarm::start(folder, &plan, &screen, relay, schedule)?;
+    swarm.work().await?;
+    let seen = swarm.settle().await?;
+    let found = Found::read(&plan).await?;
+    let verdict = Verdict::new(&plan, &seen, &expected, &found, start.elapsed().as_secs_f64());
+    screen.finish();
+    swarm.end().await?;
+    conclude(&verdict, &seen, &found, chaos, output)
+}
+
+fn plan(args: &DemoArgs, root: &Path, files: Vec<String>, relay: &str) -> Result<Plan, Failure> {
+    let spread = CHAOS_MS * u64::from(args.agents) / files.len() as u64;
+    let pace_ms = args.pace.unwrap_or(if args.no_chaos { 0 } else { spread.min(600) });
+    Ok(Plan {
+        relay: relay.to_owned(),
+        engine: args.engine,
+        agents: (1..=args.agents).map(|number| format!("indexer-{number}")).collect(),
+        root: std::path::absolute(root)?,
+        files,
+        pace_ms,
+    })
+}
+
+fn conclude(verdict: &Verdict, seen: &Seen, found: &Found, chaos: bool, output: &Output) -> Result<ExitCode, Failure> {
+    output.answer(verdict.explain(seen, found, chaos), verdict)?;
+    if verdict.holds() {
+        Ok(ExitCode::SUCCESS)
+    } else {
+        Err(Failure::failed("the replicas do not hold what they must"))
+    }
+}

@@ -1,0 +1,80 @@
+//! How a command fails: a sentence for the user and an exit code for scripts. Layer 6.
+
+use std::process::ExitCode;
+
+use aepoch::{
+    agent::AgentError, document::DocumentError, engine::EngineError, id::NameError, relay::RelayError,
+    store::StoreError,
+};
+
+use super::output::Output;
+
+/// A failure of a command.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    code: u8,
+    message: String,
+}
+
+impl Failure {
+    /// A check failed, or something went wrong on the way.
+    pub(crate) fn failed(message: impl Into<String>) -> Self {
+        Self { code: 1, message: message.into() }
+    }
+
+    /// The command line makes no sense.
+    pub(crate) fn usage(message: impl Into<String>) -> Self {
+        Self { code: 2, message: message.into() }
+    }
+
+    /// Nobody answered, or not in time.
+    pub(crate) fn unreachable(message: impl Into<String>) -> Self {
+        Self { code: 3, message: message.into() }
+    }
+
+    /// The same failure, with one more thing to know.
+    pub(crate) fn with(mut self, more: impl std::fmt::Display) -> Self {
+        self.message = format!("{}; {more}", self.message);
+        self
+    }
+
+    /// Says it and gives the exit code.
+    pub(super) fn report(self, output: &Output) -> ExitCode {
+        output.error(&self.message, self.code);
+        ExitCode::from(self.code)
+    }
+}
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl From<AgentError> for Failure {
+    fn from(error: AgentError) -> Self {
+        match error {
+            AgentError::Name(error) => error.into(),
+            AgentError::Transport(error) => Self::unreachable(error.to_string()),
+            AgentError::NoAnswer { .. } => Self::unreachable(error.to_string()),
+            error => Self::failed(error.to_string()),
+        }
+    }
+}
+
+impl From<NameError> for Failure {
+    fn from(error: NameError) -> Self {
+        Self::usage(error.to_string())
+    }
+}
+
+macro_rules! failed_from {
+    ($($error:ty),*) => {$(
+        impl From<$error> for Failure {
+            fn from(error: $error) -> Self {
+                Self::failed(error.to_string())
+            }
+        }
+    )*};
+}
+failed_from!(DocumentError, EngineError, RelayError, StoreError, std::io::Error, serde_json::Error);

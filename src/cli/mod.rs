@@ -1,0 +1,130 @@
+//! The command line: what can be asked, and how each answer leaves the program. One file per subcommand. Layer 6.
+
+mod connect;
+mod demo;
+mod doc;
+mod failure;
+mod http;
+mod lines;
+mod lookup;
+mod output;
+mod serve;
+mod source;
+mod state;
+mod store;
+
+use std::{io::IsTerminal as _, process::ExitCode};
+
+use clap::{Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
+
+pub(crate) use failure::Failure;
+use output::Output;
+
+/// Stack of the runtime's threads: engines decode recursive structures, and depth limits are sized for this.
+const THREAD_STACK_BYTES: usize = 8 * 1024 * 1024;
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  done
+  1  a check failed, or something went wrong on the way
+  2  the command line makes no sense
+  3  nobody answered, or not in time
+
+Start here:
+  aepoch demo                                   a relay, six agents and three mishaps, in ten seconds
+  aepoch serve                                  a relay at ws://127.0.0.1:4433
+  aepoch state set register/setlist '[\"intro\"]'
+  aepoch state get register/setlist
+  aepoch state watch                            see every change as it happens
+
+Every command explains itself with examples: aepoch state --help";
+
+/// Replicated documents and coordination for swarms of agents, without a coordinator.
+#[derive(Debug, Parser)]
+#[command(name = "aepoch", version, max_term_width = 100, after_help = EXIT_CODES)]
+struct Arguments {
+    /// Print JSON, one value per line, for programs to read.
+    #[arg(long, global = true)]
+    json: bool,
+
+    /// What to log to stderr: error, warn, info, debug, trace, or a filter such as `aepoch=debug`.
+    #[arg(long, global = true, value_name = "FILTER", env = "RUST_LOG")]
+    log: Option<String>,
+
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run a relay: agents connect to it, it keeps their documents durably.
+    Serve(serve::ServeArgs),
+    /// Watch a swarm index a folder while its relay is killed and an agent works offline.
+    Demo(demo::DemoArgs),
+    /// Read, change and watch values of a document.
+    #[command(subcommand)]
+    State(state::StateCommand),
+    /// List, show and compare whole documents.
+    #[command(subcommand)]
+    Doc(doc::DocCommand),
+    /// Check, repair and compact store files.
+    #[command(subcommand)]
+    Store(store::StoreCommand),
+    /// One agent of the demo, as its own process.
+    #[command(hide = true)]
+    DemoAgent(demo::WorkerArgs),
+}
+
+/// Parses, logs, runs, reports.
+pub(crate) fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    start_log(&arguments);
+    let output = Output::new(arguments.json);
+    let outcome = match arguments.command {
+        Command::Serve(args) => serve::run(&args, &output),
+        Command::Demo(args) => demo::run(&args, &output),
+        Command::State(command) => state::run(command, &output),
+        Command::Doc(command) => doc::run(command, &output),
+        Command::Store(command) => store::run(&command, &output),
+        Command::DemoAgent(args) => demo::run_worker(&args),
+    };
+    outcome.unwrap_or_else(|failure| failure.report(&output))
+}
+
+fn start_log(arguments: &Arguments) {
+    let default = if matches!(arguments.command, Command::Serve(_)) { "info" } else { "error" };
+    let wanted = arguments.log.as_deref().filter(|filter| !filter.is_empty()).unwrap_or(default);
+    let filter = EnvFilter::builder().parse_lossy(wanted);
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    if arguments.json {
+        log.json().init();
+    } else {
+        log.with_ansi(std::io::stderr().is_terminal()).with_target(false).init();
+    }
+}
+
+/// A runtime with `threads` workers; one per core for `None`.
+fn runtime(threads: Option<usize>) -> Result<tokio::runtime::Runtime, Failure> {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    if let Some(threads) = threads {
+        builder.worker_threads(threads);
+    }
+    builder
+        .thread_stack_size(THREAD_STACK_BYTES)
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::failed(format!("the runtime could not start: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+}

@@ -1,0 +1,364 @@
+//! What must hold: after every step, after a crash, and once all faults have healed.
+
+use std::collections::BTreeMap;
+
+use super::{
+    Sabotage,
+    workload::{COUNTERS, LOG, pair},
+    world::World,
+};
+use crate::{
+    document::{Delta, Document, Version},
+    id::ReplicaId,
+    node::{Event, Node},
+    store::{Store as _, StoreDone, StoreTask},
+    sync::{ErrorCode, Message},
+};
+
+/// What one replica has written in one document: by the numbers of its commits.
+#[derive(Debug, Default)]
+struct Written {
+    content: u64,
+    records: u64,
+    /// Number of the record, counter, addend.
+    added: Vec<(u64, usize, i64)>,
+    /// Numbers of the content commits that added to the log, in order.
+    pushed: Vec<u64>,
+    /// Pairs written so far.
+    pairs: u64,
+}
+
+/// What was written and what was promised: kept outside of all nodes.
+#[derive(Debug)]
+pub(super) struct Ledger {
+    written: Vec<BTreeMap<ReplicaId, Written>>,
+    /// What a relay has told any agent to be durable, per document.
+    acked: Vec<Version>,
+}
+
+impl Ledger {
+    pub(super) fn new(documents: usize) -> Self {
+        Self { written: (0..documents).map(|_| BTreeMap::new()).collect(), acked: vec![Version::default(); documents] }
+    }
+
+    /// The numbers a replica's next pair and next addition to the log bear.
+    pub(super) fn next_numbers(&mut self, document: usize, writer: ReplicaId) -> (u64, usize) {
+        let written = self.written[document].entry(writer).or_default();
+        written.pairs += 1;
+        (written.pairs, written.pushed.len())
+    }
+
+    pub(super) fn committed(
+        &mut self,
+        document: usize,
+        writer: ReplicaId,
+        (content, records): (u64, u64),
+        counted: Option<(usize, i64)>,
+        pushed: bool,
+    ) {
+        let written = self.written[document].entry(writer).or_default();
+        (written.content, written.records) = (content, records);
+        written.added.extend(counted.map(|(counter, add)| (records, counter, add)));
+        written.pushed.extend(pushed.then_some(content));
+    }
+
+    /// What a crash took from a replica that comes back.
+    fn forget_beyond(&mut self, document: usize, writer: ReplicaId, version: &Version) {
+        let Some(written) = self.written[document].get_mut(&writer) else { return };
+        written.content = version.content.get(writer);
+        written.records = version.records.get(writer);
+        let (content, records) = (written.content, written.records);
+        written.added.retain(|(record, _, _)| *record <= records);
+        written.pushed.retain(|commit| *commit <= content);
+    }
+}
+
+impl World {
+    /// After every step: versions grow, and what was written together is seen together.
+    pub(super) fn check_host(&mut self, host: usize) {
+        let it = &mut self.hosts[host];
+        let Some(node) = &it.node else { return };
+        let mut broken = None;
+        for (id, seen) in self.documents.iter().zip(&mut it.seen) {
+            let found = node.read(id, |document| {
+                let version = document.version();
+                if version == seen {
+                    return Ok(());
+                }
+                if !version.covers(seen) {
+                    return Err(format!("its version went back from {seen:?} to {version:?}"));
+                }
+                seen.clone_from(version);
+                whole_pairs(document)
+            });
+            if let Ok(Err(what)) = found {
+                broken = Some(format!("{} in `{id}`: {what}", it.agent));
+                break;
+            }
+        }
+        if let Some(what) = broken {
+            self.fail(what);
+        }
+    }
+
+    /// What an honest swarm never has to tell its application.
+    pub(super) fn check_event(&mut self, host: usize, event: Event) {
+        let agent = self.hosts[host].agent.clone();
+        match event {
+            Event::OpenFailed { document, reason } => self.fail(format!("{agent} cannot read `{document}`: {reason}")),
+            Event::Offence { reason, .. } => self.fail(format!("{agent} refused an honest peer: {reason}")),
+            Event::Quarantined { reason, .. } => self.fail(format!("{agent} quarantined an honest document: {reason}")),
+            // A peer in a mesh need not have the document open.
+            Event::Refused { code, reason, .. } if code != ErrorCode::NoSuchDocument => {
+                self.fail(format!("{agent} was refused: {reason}"));
+            }
+            Event::Message { body, .. } => {
+                let id = body.as_ref().try_into().map_or(0, u64::from_le_bytes);
+                // In a mesh a message for all comes directly and by the relay: the wire gives it no number to tell.
+                if !self.hosts[host].heard.insert(id) && !self.climate.mesh {
+                    self.fail(format!("{agent} got one message twice"));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Notes what a relay promises to an agent.
+    pub(super) fn note_ack(&mut self, host: usize, connection: u64, side: usize, message: &Message) {
+        let from = self.connections.get(&connection).map(|connected| connected.ends[1 - side].host);
+        if let (Message::Ack { document, durable }, Some(0)) = (message, from)
+            && let Some(index) = self.documents.iter().position(|known| known == document)
+        {
+            self.ledger.acked[index].join(durable);
+            self.trace.note(self.now, &[30, host as u64], format_args!("{host} is promised {durable:?}"));
+        }
+    }
+
+    /// What a message becomes under sabotage; `None` when it is lost.
+    pub(super) fn sabotaged(&mut self, message: Message) -> Option<Message> {
+        let Message::Delta { document, delta } = &message else { return Some(message) };
+        if self.plan.sabotage != Some(Sabotage::IgnoreGaps) {
+            return Some(message);
+        }
+        if self.healing_since.is_none() && self.dice.chance(5) {
+            return None;
+        }
+        let Ok(mut parts) = postcard::from_bytes::<Delta>(delta) else { return Some(message) };
+        for run in &mut parts.records {
+            run.span.since = 0;
+        }
+        let delta = parts.encode().ok()?;
+        Some(Message::Delta { document: document.clone(), delta })
+    }
+
+    /// After a crash: what survives holds all that was promised, and nothing else has what its writer lost.
+    pub(super) fn check_crash(&mut self, host: usize, writer: ReplicaId) {
+        if !self.hosts[host].keeps {
+            return;
+        }
+        for index in 0..self.documents.len() {
+            let kept = match self.survivors(host, index) {
+                Ok(kept) => kept,
+                Err(what) => return self.fail(what),
+            };
+            let agent = self.hosts[host].agent.clone();
+            if host == 0 {
+                let acked = &self.ledger.acked[index];
+                if !kept.covers(acked) {
+                    let what = format!("{agent} lost acknowledged writes: promised {acked:?}, kept {kept:?}");
+                    return self.fail(what);
+                }
+                continue;
+            }
+            self.ledger.forget_beyond(index, writer, &kept);
+            let elsewhere = self.hosts.iter().filter_map(|other| Some((other, other.node.as_ref()?)));
+            let ahead = elsewhere.filter_map(|(other, node)| {
+                let version = node.read(&self.documents[index], |document| document.version().clone()).ok()?;
+                let more = version.content.get(writer) > kept.content.get(writer)
+                    || version.records.get(writer) > kept.records.get(writer);
+                more.then(|| other.agent.clone())
+            });
+            if let Some(other) = { ahead }.next() {
+                let what = format!(
+                    "{agent} comes back as {writer} without commits that {other} has: it will use their numbers again"
+                );
+                return self.fail(what);
+            }
+        }
+    }
+
+    /// The version of a document on a host's disk.
+    fn survivors(&self, host: usize, index: usize) -> Result<Version, String> {
+        let id = &self.documents[index];
+        let load = StoreTask::Load { document: id.clone() };
+        let mut disk = self.hosts[host].disk.kept().clone();
+        let Some(Ok(StoreDone::Loaded(Some(stored)))) = disk.commit(&[load]).pop() else {
+            return Ok(Version::default());
+        };
+        let replica = self.hosts[host].replica();
+        Document::load(id.clone(), self.plan.engine, replica, stored.snapshot.as_ref(), &stored.entries)
+            .map(|document| document.version().clone())
+            .map_err(|error| format!("{} cannot read `{id}` after its crash: {error}", self.hosts[host].agent))
+    }
+
+    /// Why the swarm does not agree yet; `None` when it does.
+    pub(super) fn disagreement(&self) -> Option<String> {
+        let relay = self.hosts[0].node.as_ref()?;
+        for id in &self.documents {
+            let Ok(Some(version)) = relay.read(id, |document| Some(document.version().clone())) else {
+                return Some(format!("the relay does not have `{id}` at hand"));
+            };
+            for host in &self.hosts[1..] {
+                let Some(node) = &host.node else { return Some(format!("{} is down", host.agent)) };
+                match node.read(id, |document| document.version().clone()) {
+                    Err(error) => return Some(format!("{}: {error}", host.agent)),
+                    Ok(theirs) if theirs != version => {
+                        return Some(format!("{} has {theirs:?} of `{id}`, the relay {version:?}", host.agent));
+                    }
+                    Ok(_) => {}
+                }
+                if node.unsynced(id) > 0 {
+                    let why = node.status().stalled.unwrap_or_default();
+                    return Some(format!("{} has {} unsynced commits in `{id}`: {why}", host.agent, node.unsynced(id)));
+                }
+            }
+        }
+        None
+    }
+
+    /// Once all versions are equal: so are the contents, and all writes are accounted for.
+    pub(super) fn check_agreed(&mut self) {
+        if let Err(what) = self.agreed() {
+            self.fail(what);
+        }
+    }
+
+    fn agreed(&self) -> Result<(), String> {
+        for (index, id) in self.documents.iter().enumerate() {
+            let mut first: Option<[u8; 32]> = None;
+            for host in &self.hosts {
+                let Some(node) = &host.node else { continue };
+                let checked = node.read(id, |document| {
+                    let digest = document.root_digest().map_err(|error| error.to_string())?;
+                    self.check_account(index, document)?;
+                    Ok::<_, String>(digest)
+                });
+                let digest = checked
+                    .map_err(|error| error.to_string())?
+                    .map_err(|what| format!("{} in `{id}`: {what}", host.agent))?;
+                if *first.get_or_insert(digest) != digest {
+                    return Err(format!(
+                        "{} holds the same version of `{id}` as the relay, but not the same",
+                        host.agent
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Every write the version claims is there, and every promise is kept.
+    fn check_account(&self, index: usize, document: &Document) -> Result<(), String> {
+        let version = document.version();
+        let (acked, written) = (&self.ledger.acked[index], &self.ledger.written[index]);
+        if !version.covers(acked) {
+            return Err(format!("acknowledged writes are gone: promised {acked:?}, there is {version:?}"));
+        }
+        for (counter, name) in COUNTERS.iter().enumerate() {
+            let expected: i64 = written
+                .iter()
+                .flat_map(|(writer, written)| written.added.iter().map(move |added| (writer, added)))
+                .filter(|(writer, (record, which, _))| *which == counter && *record <= version.records.get(**writer))
+                .map(|(_, (_, _, add))| add)
+                .sum();
+            if document.counter(name) != expected {
+                return Err(format!("counter `{name}` is {}, its writers added {expected}", document.counter(name)));
+            }
+        }
+        let mut log: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for value in document.content().list_values(LOG).map_err(|error| error.to_string())? {
+            let entry = value.as_str().unwrap_or_default();
+            let (writer, number) = entry.split_once(':').unwrap_or_default();
+            log.entry(writer.to_owned()).or_default().push(number.to_owned());
+        }
+        for (writer, written) in written {
+            let there = log.remove(&writer.to_string()).unwrap_or_default();
+            let count = written.pushed.iter().filter(|commit| **commit <= version.content.get(*writer)).count();
+            let expected: Vec<String> = (0..count).map(|number| number.to_string()).collect();
+            if there != expected {
+                return Err(format!("the log holds {there:?} of {writer}, which added {count} entries"));
+            }
+        }
+        match log.pop_first() {
+            Some((writer, _)) => Err(format!("the log holds entries of `{writer}`, which wrote none")),
+            None => Ok(()),
+        }
+    }
+
+    /// Long after all agree: still so, and only the living are present.
+    pub(super) fn check_rest(&mut self) {
+        if let Some(why) = self.disagreement() {
+            return self.fail(format!("the swarm had agreed and does no longer: {why}"));
+        }
+        self.check_agreed();
+        for (index, id) in self.documents.clone().iter().enumerate() {
+            let mut expected: Vec<(ReplicaId, String)> = self
+                .hosts
+                .iter()
+                .filter_map(|host| Some((host.replica(), host.presence[index]?.to_string())))
+                .collect();
+            expected.sort();
+            for host in 0..self.hosts.len() {
+                let Some(node) = &self.hosts[host].node else { continue };
+                let present = presence(node, id);
+                if present != expected {
+                    let agent = &self.hosts[host].agent;
+                    return self.fail(format!("{agent} sees {present:?} in `{id}`, present are {expected:?}"));
+                }
+            }
+        }
+    }
+}
+
+/// What was written together is seen together.
+fn whole_pairs(document: &Document) -> Result<(), String> {
+    for (writer, _) in document.version().records.iter() {
+        let (register, content) = pair(document, &writer.to_string());
+        if register != content {
+            return Err(format!("half a transaction of {writer}: {register:?} beside {content:?}"));
+        }
+    }
+    Ok(())
+}
+
+fn presence(node: &Node, document: &crate::id::DocumentId) -> Vec<(ReplicaId, String)> {
+    let shown = |entry: crate::sync::PresenceEntry| {
+        let state = entry.state.map(|state| String::from_utf8_lossy(&state).into_owned());
+        (entry.replica, state.unwrap_or_default())
+    };
+    let mut present: Vec<_> = node.presence(document).into_iter().map(shown).collect();
+    present.sort();
+    present
+}
+
+/// A message in one line.
+pub(super) fn brief(message: &Message) -> String {
+    match message {
+        Message::Delta { document, delta } => match postcard::from_bytes::<Delta>(delta) {
+            Ok(delta) => {
+                let spans = delta.content.iter().flat_map(|content| content.spans.clone());
+                let spans: Vec<String> =
+                    spans.map(|span| format!("{}:{}..{}", span.writer, span.since, span.upto)).collect();
+                let after = delta.content.as_ref().map(|content| content.after.clone());
+                let runs: Vec<String> = delta
+                    .records
+                    .iter()
+                    .map(|run| format!("{}:{}..{}", run.span.writer, run.span.since, run.span.upto))
+                    .collect();
+                format!("delta of {document}: content {spans:?} after {after:?} records {runs:?}")
+            }
+            Err(error) => format!("unreadable delta: {error}"),
+        },
+        other => format!("{other:?}").chars().take(300).collect(),
+    }
+}

@@ -1,0 +1,107 @@
+//! The simulator: a swarm of production nodes in one thread, with a seeded network, disks, clocks and workload.
+//! Layer 5; pure: no clock, no entropy, so a seed replays the same run everywhere.
+//!
+//! What runs is what ships: [`Node`](crate::node::Node), [`Session`](crate::sync::Session) and documents. What is made
+//! up is what surrounds them:
+//! - `network`: streams that delay, stall, break at any packet and keep one side in the dark;
+//! - `disk`: late answers, failing writes, and crashes that keep any prefix of what had not been confirmed;
+//! - `host`: one process: its clocks, its restarts, its identity;
+//! - `faults` and `workload`: what happens at each step, drawn from the seed;
+//! - `checks`: what must hold after every step, and once all faults have healed;
+//! - `world`: the order of events that ties them together.
+//!
+//! A run has two parts: `steps` of work under faults, then healing, after which every replica must agree, everything
+//! acknowledged must be there and nothing may be left waiting.
+
+mod checks;
+mod disk;
+mod faults;
+mod host;
+mod network;
+mod trace;
+mod workload;
+mod world;
+
+use std::fmt;
+
+use serde::Serialize;
+
+use crate::{engine::EngineKind, node::Counters};
+
+/// A fault built into the simulated surroundings on purpose, to see whether the checks notice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Sabotage {
+    /// The relay's disk confirms writes that it has not yet made durable.
+    AckBeforeSync,
+    /// What a slow reader is to get instead of its dropped queue never leaves.
+    ForgetCatchUp,
+    /// Deltas claim to build on nothing, so that a replica cannot notice that one is missing; and some are missing.
+    IgnoreGaps,
+}
+
+/// What to simulate.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Plan {
+    /// Everything random follows from it.
+    pub seed: u64,
+    /// Things done before healing: writes, reads, faults.
+    pub steps: u32,
+    /// Agents around one relay.
+    pub agents: usize,
+    /// What holds the documents' content.
+    pub engine: EngineKind,
+    /// A fault to be caught.
+    pub sabotage: Option<Sabotage>,
+    /// Keep a line of text for everything that happens.
+    pub trace: bool,
+}
+
+impl Plan {
+    /// A run of the usual size.
+    pub const fn new(seed: u64, engine: EngineKind) -> Self {
+        Self { seed, steps: 300, agents: 4, engine, sabotage: None, trace: false }
+    }
+}
+
+/// A promise that was broken.
+#[derive(Debug, Clone, Serialize)]
+pub struct Failure {
+    /// The seed of the run.
+    pub seed: u64,
+    /// The step after which it was seen; the number of steps when it was seen after healing.
+    pub step: u32,
+    /// What was wrong.
+    pub what: String,
+    /// The command that shows it again.
+    pub replay: String,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "seed {} failed at step {}: {}\n  replay: {}", self.seed, self.step, self.what, self.replay)
+    }
+}
+
+/// How a run went.
+#[derive(Debug, Clone)]
+pub struct Outcome {
+    /// What was broken first, if anything.
+    pub failure: Option<Failure>,
+    /// Hash of everything that happened, in order: equal for equal plans.
+    pub hash: u64,
+    /// Things that happened: packets, timers, writes.
+    pub events: u64,
+    /// Virtual time passed, in microseconds.
+    pub micros: u64,
+    /// What all nodes have done, added up.
+    pub counters: Counters,
+    /// One line for each thing that happened, when asked for.
+    pub lines: Vec<String>,
+}
+
+/// Simulates a plan.
+pub fn run(plan: &Plan) -> Outcome {
+    world::World::new(plan).run()
+}
