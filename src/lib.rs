@@ -1,4 +1,36 @@
-//! Replicated documents and coordination for swarms of agents, without a coordinator.
+//! Replicated documents for swarms of agents, without a coordinator.
+//!
+//! An [`Agent`] holds replicas of documents. A document has two parts: *content* (maps, sets, lists, rich text, held by
+//! yrs or automerge) and *records* (registers, counters, agents' own state, with one writer per entry). Reads and
+//! writes are local; replicas that meet, directly or through a [`Relay`], converge.
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), aepoch::agent::AgentError> {
+//! use aepoch::Agent;
+//!
+//! let agent = Agent::builder("planner-1").swarm("band").connect("ws://127.0.0.1:4433").open().await?;
+//! let stage = agent.document("stage").await?;
+//! stage.register("setlist").set(&["intro", "outro"])?;
+//! stage.map("lights").put("left", &"red")?;
+//! stage.flush().await?; // on the relay's disk from here on
+//! # Ok(()) }
+//! ```
+//!
+//! # The house
+//!
+//! Dependencies point down, and what is pure stays pure (`tests/tidy` and `clippy.toml` see to it):
+//!
+//! | layer | modules | role |
+//! |-|-|-|
+//! | 5 | [`agent`], [`relay`], [`sim`] | drivers: tokio, and a simulated world |
+//! | 4 | [`node`] | one sans-IO state machine, the same under every driver |
+//! | 3 | [`sync`] | the protocol of one connection, sans-IO |
+//! | 2 | [`document`] | content and records as one replica |
+//! | 1 | [`engine`], [`store`], [`transport`] | building blocks that do not know each other |
+//! | 0 | [`id`], [`time`], [`limits`], [`error`] | vocabulary |
+//!
+//! Without any feature the crate is layers 0 to 4: no I/O, no clock, no randomness of its own, and it builds for
+//! `wasm32-unknown-unknown`.
 
 #[cfg(feature = "agent")]
 pub mod agent;

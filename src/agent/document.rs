@@ -299,7 +299,7 @@ impl AgentDocument {
         };
         tokio::time::timeout(VERIFY_WAIT, answer)
             .await
-            .unwrap_or_else(|_| Err(AgentError::NoAnswer { what: "digest", waited: VERIFY_WAIT }))
+            .unwrap_or(Err(AgentError::NoAnswer { what: "digest", waited: VERIFY_WAIT }))
     }
 
     /// Events of the agent that concern this document are among [`Agent::events`].

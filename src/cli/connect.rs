@@ -186,6 +186,7 @@ pub(super) async fn catch_up(agent: &Agent, document: &AgentDocument, timeout: D
             }
         }
         if start.elapsed() > timeout {
+            tracing::warn!(status = ?document.status(), version = ?document.version()?, "not caught up");
             let seconds = timeout.as_secs();
             return Err(Failure::unreachable(match (status.online, difference) {
                 (true, path) => {

@@ -125,9 +125,8 @@ impl<T: Transport> Connection<T> {
             Ok(true) if self.closing.is_some() => return Poll::Ready(self.closing.take()),
             Ok(_) => {}
         }
-        match self.read(cx) {
-            Err(reason) => return Poll::Ready(Some(reason)),
-            Ok(()) => {}
+        if let Err(reason) = self.read(cx) {
+            return Poll::Ready(Some(reason));
         }
         if !self.received.is_empty() || self.session.has_drained() {
             // Answers to what was received go out with the next turn.

@@ -107,9 +107,12 @@ impl Room {
 
     /// Sends the batch: encoded once per kind of receiver, its bytes shared.
     pub(super) fn flush(&mut self, hub: &mut Hub) {
+        if self.batch.changes.is_empty() {
+            return;
+        }
         let changes = std::mem::take(&mut self.batch.changes);
         self.batch.next_at = hub.now.mono + hub.config.tuning.tick;
-        if self.members.is_empty() || changes.is_empty() {
+        if self.members.is_empty() {
             return;
         }
         hub.counters.batches += 1;
@@ -164,10 +167,10 @@ impl Room {
         let content_receivers =
             || receivers.iter().filter(|(_, records_only)| !records_only).map(|(link, _)| *link).collect::<Vec<_>>();
         if let Some(records) = &parts.records {
-            hub.send(receivers.iter().map(|(link, _)| *link).collect(), records.clone());
+            self.emit(receivers.iter().map(|(link, _)| *link).collect(), records.clone(), hub);
         }
         if let Some(content) = &parts.content {
-            hub.send(content_receivers(), content.clone());
+            self.emit(content_receivers(), content.clone(), hub);
         }
         let high = hub.config.tuning.queue_high;
         let slow: Vec<LinkId> = receivers
@@ -207,6 +210,11 @@ impl Room {
 
     /// Sends what they lack to members that have drained.
     pub(super) fn serve_behind(&mut self, hub: &mut Hub) {
+        // Who gets records as they happen is served from all records here, so those of the batch must be sent before.
+        let gets_records = |member: &Member| matches!(member.flow, Flow::Records { .. });
+        if matches!(self.state, State::Ready(_)) && self.members.values().any(gets_records) {
+            self.flush(hub);
+        }
         let low = hub.config.tuning.queue_low;
         let drained: Vec<LinkId> = self
             .members
@@ -247,7 +255,7 @@ impl Room {
                 hub.counters.snapshots_shared += 1;
                 member.flow = Flow::Behind { since: shared.frontier.clone() };
                 for part in shared.parts.clone() {
-                    hub.send(vec![link], part);
+                    self.emit(vec![link], part, hub);
                 }
                 // What has changed since the snapshot follows once it has drained.
                 hub.arm(&self.id, hub.now.mono + hub.config.tuning.tick);

@@ -70,6 +70,7 @@ pub async fn connect_websocket(address: &str) -> Result<WebSocketTransport, Tran
 pub async fn accept_websocket(stream: TcpStream) -> Result<WebSocketTransport, TransportError> {
     let refuse = |reason: String| TransportError::Connect { address: "an incoming connection".to_owned(), reason };
     stream.set_nodelay(true).map_err(|error| refuse(error.to_string()))?;
+    #[allow(clippy::result_large_err, reason = "the library fixes the type of the refusal")]
     let answer = |_: &Request, mut response: Response| {
         response.headers_mut().insert("Sec-WebSocket-Protocol", HeaderValue::from_static(SUBPROTOCOL));
         Ok(response)

@@ -82,6 +82,13 @@ fn a_delta_of_one_author_has_only_that_authors_changes_and_what_nobody_wrote() {
     assert_eq!((info.inserts.len(), info.changes.len(), info.deps.len()), (1, 3, 1));
     let refused = Admission::default().admit(relay.as_ref(), &info, Some(replica(1)));
     assert!(matches!(refused, Err(EngineError::Gap { .. })));
+    // Of one who wrote nothing, only the creations go.
+    let creations = left.delta_since(&relay.frontier(), Some(replica(9))).unwrap();
+    assert!(inspect(EngineKind::Automerge, &creations).unwrap().inserts.is_empty());
+    let mut bare = engine(4);
+    deliver(&mut bare, &[creations]).unwrap();
+    assert_eq!(bare.compare(&engine(5).frontier()).unwrap(), Relation::PeerBehind);
+    assert_eq!(engine(5).compare(&bare.frontier()).unwrap(), Relation::PeerAhead);
     deliver(&mut relay, &[from_right]).unwrap();
     let delta = left.delta_since(&relay.frontier(), Some(replica(1))).unwrap();
     let info = inspect(EngineKind::Automerge, &delta).unwrap();
@@ -167,4 +174,17 @@ fn frontiers_that_cannot_be_read_are_errors() {
     assert!(left.compare(&[0xff; 64]).is_err());
     // A number of heads no frontier can hold must not be believed.
     assert!(left.compare(&[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01]).is_err());
+}
+
+#[test]
+fn a_snapshot_wakes_what_waited_for_anything_in_it() {
+    let (mut left, mut right) = (engine(1), engine(2));
+    act(&mut left, put("m", "a", 1));
+    let snapshot = left.snapshot();
+    let later = act(&mut left, put("m", "b", 2));
+    deliver_unordered(&mut right, &[later]).unwrap();
+    assert!(right.pending() > 0);
+    let applied = deliver(&mut right, &[snapshot]).unwrap();
+    assert!(applied.changed && !applied.pending);
+    assert_eq!(visible(&right), visible(&left));
 }
