@@ -267,7 +267,7 @@ impl World {
         self.climate.calm();
         self.dark.clear();
         for connection in self.connections.values_mut() {
-            connection.weather.bytes_per_second = 4_000_000;
+            connection.weather.calm();
         }
         for host in 0..self.hosts.len() {
             self.hosts[host].disk.failing_until = 0;
@@ -588,7 +588,7 @@ impl World {
         };
         self.hosts[host].links.insert(near.link, (id, 0));
         self.hosts[other].links.insert(far.link, (id, 1));
-        let weather = Weather::draw(&mut self.dice);
+        let weather = Weather::draw(self.healing_since.is_none(), &mut self.dice);
         self.connections.insert(id, Connection { ends: [near, far], weather });
         self.to_pump.insert((id, 0));
         self.to_pump.insert((id, 1));
