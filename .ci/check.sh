@@ -22,6 +22,7 @@ tidy() {
 
 lints() {
     cargo clippy --all-targets --quiet -- -D warnings
+    cargo clippy --all-targets --quiet --manifest-path fuzz/Cargo.toml --target-dir "${CARGO_TARGET_DIR:-target}" -- -D warnings
 }
 
 # The library alone: its dependencies differ little between features, so most of them are compiled once.

@@ -113,6 +113,7 @@ impl AgentBuilder {
         let config = Config {
             identity: identity.clone(),
             role: Role::Agent,
+            keeps_identity: self.store.is_some(),
             trust_inbound: self.trust_inbound,
             seed,
             tuning: self.tuning.clone(),

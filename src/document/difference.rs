@@ -30,7 +30,7 @@ impl Document {
             None
         } else {
             let update = self.engine.delta_since(&frontier.engine, author)?;
-            Some(self.content_delta(spans, &frontier.version.records, update))
+            Some(self.content_delta(spans, update))
         };
         Ok(Delta { content, records: self.records_since(&frontier.version.records, author, subscription) })
     }
@@ -38,17 +38,19 @@ impl Document {
     pub(super) fn everything(&self) -> Delta {
         let nothing = Seen::default();
         let spans = spans(&self.version.content, &nothing, None);
-        let content = (!spans.is_empty()).then(|| self.content_delta(spans, &nothing, self.engine.snapshot()));
+        let content = (!spans.is_empty()).then(|| self.content_delta(spans, self.engine.snapshot()));
         Delta { content, records: self.records_since(&nothing, None, &Subscription::default()) }
     }
 
-    fn content_delta(&self, spans: Vec<Span>, peer: &Seen, update: Bytes) -> ContentDelta {
+    fn content_delta(&self, spans: Vec<Span>, update: Bytes) -> ContentDelta {
         // Records written with the content bear its number as their fence. Later ones without content bear it too;
-        // waiting for those as well costs nothing, because they travel in the same delta.
+        // waiting for those as well costs nothing, because they travel in the same delta or before it. Named even if
+        // the peer has them: it may pass the content on, as it came, to one who has not.
         let last = |span: &Span| {
-            let records = self.lattice.numbered(span.writer, peer.get(span.writer));
-            let fenced = records.filter(|(_, entry)| entry.fence > span.since && entry.fence <= span.upto);
-            Some((span.writer, fenced.map(|(_, entry)| entry.seq).max()?))
+            // Fences grow with the numbers of the records.
+            let mut latest = self.lattice.numbered(span.writer, 0).rev();
+            let (_, entry) = latest.find(|(_, entry)| entry.fence <= span.upto)?;
+            (entry.fence > span.since).then_some((span.writer, entry.seq))
         };
         let after = spans.iter().filter_map(last).collect();
         ContentDelta { spans, after, updates: if update.is_empty() { Vec::new() } else { vec![update] } }

@@ -74,13 +74,15 @@ impl Document {
     ) -> Result<AppliedDeltas, DocumentError> {
         self.check_sound()?;
         let mut outcome = AppliedDeltas::default();
-        let mut queue: Vec<Incoming> = self.held.drain(..).collect();
+        let mut queue = Vec::new();
         for incoming in incoming {
             match check_delta(&incoming.delta, incoming.author) {
                 Ok(()) => queue.push(incoming),
                 Err(error) => outcome.refused.push((incoming.source, error)),
             }
         }
+        // Newcomers first: what waits does so for one of them.
+        queue.extend(self.held.drain(..));
         for _ in 0..PASSES {
             let (batch, waiting) = self.admit_all(queue, &mut outcome);
             queue = waiting;
@@ -94,7 +96,7 @@ impl Document {
                 break;
             }
         }
-        outcome.waiting_on = queue.last().map(|incoming| incoming.source);
+        outcome.waiting_on = queue.first().map(|incoming| incoming.source);
         self.hold(queue);
         Ok(outcome)
     }
@@ -333,16 +335,16 @@ impl Document {
         DocumentError::Poisoned { sources, reason }
     }
 
-    /// Keeps what has to wait, within bounds: a resync brings what is dropped here.
+    /// Keeps what has to wait, latest call first, within bounds: a resync brings what is dropped here.
     fn hold(&mut self, waiting: Vec<Incoming>) {
         let mut bytes = 0;
         let mut kept: VecDeque<Incoming> = VecDeque::new();
-        for incoming in waiting.into_iter().rev() {
+        for incoming in waiting {
             let twin = kept.iter().any(|known| known.encoded == incoming.encoded);
             let size = incoming.encoded.len();
             if !twin && kept.len() < HELD_MAX && bytes + size <= limits::PENDING_BYTES {
                 bytes += size;
-                kept.push_front(incoming);
+                kept.push_back(incoming);
             }
         }
         self.held = kept;

@@ -140,3 +140,146 @@ impl Document {
         }
     }
 }
+
+#[cfg(all(test, feature = "yrs"))]
+mod tests {
+    use std::{ops::Range, sync::Arc};
+
+    use super::*;
+    use crate::{
+        document::Commit,
+        engine::{Applied, Container, EngineCommit, EngineError, HistoryEntry, Op, Relation, TextSpan, Value},
+    };
+
+    /// An engine that panics on the updates whose numbers (from 0) are in `panics`, after changing something.
+    #[derive(Debug)]
+    struct Broken {
+        inner: Box<dyn Engine>,
+        calls: usize,
+        panics: Range<usize>,
+    }
+
+    impl Broken {
+        fn count(&mut self) {
+            self.calls += 1;
+            assert!(!self.panics.contains(&(self.calls - 1)), "block 7 is not there");
+        }
+    }
+
+    impl Engine for Broken {
+        fn kind(&self) -> EngineKind {
+            self.inner.kind()
+        }
+        fn transact(&mut self, ops: &[Op], watch: bool) -> Result<EngineCommit, EngineError> {
+            let commit = self.inner.transact(ops, watch);
+            self.count();
+            commit
+        }
+        fn known(&self, writer: u64) -> u64 {
+            self.inner.known(writer)
+        }
+        fn has_change(&self, hash: &[u8; 32]) -> bool {
+            self.inner.has_change(hash)
+        }
+        fn apply(&mut self, updates: &[Bytes], watch: bool) -> Result<Applied, EngineError> {
+            let applied = self.inner.apply(updates, watch);
+            self.count();
+            applied
+        }
+        fn frontier(&self) -> Bytes {
+            self.inner.frontier()
+        }
+        fn compare(&self, frontier: &[u8]) -> Result<Relation, EngineError> {
+            self.inner.compare(frontier)
+        }
+        fn delta_since(&self, frontier: &[u8], author: Option<ReplicaId>) -> Result<Bytes, EngineError> {
+            self.inner.delta_since(frontier, author)
+        }
+        fn snapshot(&self) -> Bytes {
+            self.inner.snapshot()
+        }
+        fn pending(&self) -> usize {
+            self.inner.pending()
+        }
+        fn drop_pending(&mut self) -> Result<(), EngineError> {
+            self.inner.drop_pending()
+        }
+        fn containers(&self) -> Vec<Container> {
+            self.inner.containers()
+        }
+        fn map_get(&self, map: &str, key: &str) -> Result<Option<Value>, EngineError> {
+            self.inner.map_get(map, key)
+        }
+        fn map_entries(&self, map: &str) -> Result<Vec<(Arc<str>, Value)>, EngineError> {
+            self.inner.map_entries(map)
+        }
+        fn list_values(&self, list: &str) -> Result<Vec<Value>, EngineError> {
+            self.inner.list_values(list)
+        }
+        fn len(&self, container: &Container) -> Result<usize, EngineError> {
+            self.inner.len(container)
+        }
+        fn text_spans(&self, text: &str) -> Result<Vec<TextSpan>, EngineError> {
+            self.inner.text_spans(text)
+        }
+        fn history(&self) -> Result<Vec<HistoryEntry>, EngineError> {
+            self.inner.history()
+        }
+    }
+
+    fn document(replica: u64, panics: Range<usize>) -> Document {
+        let id = DocumentId::new("stage").unwrap();
+        let mut document = Document::new(id, EngineKind::Yrs, ReplicaId::from_bits(replica)).unwrap();
+        let inner = engine::create(EngineKind::Yrs, document.replica).unwrap();
+        document.engine = Box::new(Broken { inner, calls: 0, panics });
+        document
+    }
+
+    fn write(document: &mut Document) -> Result<Commit, DocumentError> {
+        let written = document.transact(1_000, false, |tx| -> Result<(), DocumentError> {
+            tx.list("log").push(&1)?;
+            tx.register("last").set(&1)
+        });
+        Ok(written?.1)
+    }
+
+    fn is_poisoned(result: Result<impl std::fmt::Debug, DocumentError>, marks: &[u64]) -> bool {
+        match result.unwrap_err() {
+            DocumentError::Poisoned { sources, reason } => sources == marks && reason.contains("block 7 is not there"),
+            _ => false,
+        }
+    }
+
+    #[test]
+    fn an_engine_that_panics_on_a_peers_update_poisons_the_document_and_names_the_suspects() {
+        let mut writer = document(1, 0..0);
+        let incoming: Vec<Incoming> = (0..3)
+            .map(|mark| {
+                let delta = write(&mut writer).unwrap().delta;
+                Incoming::decode(delta.encode().unwrap(), mark, None).unwrap()
+            })
+            .collect();
+        let mut reader = document(2, 1..2);
+        reader.apply(incoming[..1].to_vec(), 1_000, false).unwrap();
+        let (version, last) = (reader.version.clone(), reader.get_path("register/last").unwrap());
+        assert!(is_poisoned(reader.apply(incoming[1..].to_vec(), 1_000, false), &[1, 2]));
+        // Records and versions are as before, and nothing goes on from content in doubt, in or out.
+        assert_eq!(reader.version, version);
+        assert_eq!(reader.get_path("register/last").unwrap(), last);
+        assert!(is_poisoned(reader.apply(Vec::new(), 1_000, false), &[]));
+        assert!(is_poisoned(write(&mut reader), &[]));
+        let everything = reader.delta_since(&Frontier::default(), None, &crate::document::Subscription::default());
+        assert!(is_poisoned(everything, &[]));
+    }
+
+    #[test]
+    fn an_engine_that_panics_on_a_local_change_poisons_the_document_and_takes_the_records_back() {
+        let mut writer = document(1, 1..2);
+        write(&mut writer).unwrap();
+        let version = writer.version.clone();
+        assert!(is_poisoned(write(&mut writer), &[]));
+        assert_eq!(writer.version, version);
+        assert_eq!(writer.lattice.len(), 1);
+        assert_eq!(writer.lattice.numbered(writer.replica, 1).count(), 0);
+    }
+}

@@ -16,7 +16,8 @@ pub struct Tuning {
     pub tick_changes: usize,
     /// Bytes queued for one connection above which it gets nothing more of what changes, but one delta once drained.
     pub queue_high: u64,
-    /// Bytes queued at or below which a connection counts as drained.
+    /// Bytes queued at or below which a connection counts as drained. At least the step in which sessions report what
+    /// has drained (32 KiB): less may never be reported.
     pub queue_low: u64,
     /// Documents and deltas above this many bytes are encoded and applied outside the node, as [`super::Work`].
     pub inline_bytes: usize,
@@ -65,6 +66,9 @@ pub struct Config {
     pub identity: Identity,
     /// What it is to its peers.
     pub role: Role,
+    /// Its store, and so its identity, outlive the process: what it writes leaves only once it is durable there. Else a
+    /// crash could make it forget commits that others have, and use their numbers again for other writes.
+    pub keeps_identity: bool,
     /// Connections that dialled us may bring content and records of other writers than themselves.
     pub trust_inbound: bool,
     /// Seed of its jitter.

@@ -167,10 +167,10 @@ impl Room {
         let content_receivers =
             || receivers.iter().filter(|(_, records_only)| !records_only).map(|(link, _)| *link).collect::<Vec<_>>();
         if let Some(records) = &parts.records {
-            hub.send(receivers.iter().map(|(link, _)| *link).collect(), records.clone());
+            self.emit(receivers.iter().map(|(link, _)| *link).collect(), records.clone(), hub);
         }
         if let Some(content) = &parts.content {
-            hub.send(content_receivers(), content.clone());
+            self.emit(content_receivers(), content.clone(), hub);
         }
         let high = hub.config.tuning.queue_high;
         let slow: Vec<LinkId> = receivers
@@ -255,7 +255,7 @@ impl Room {
                 hub.counters.snapshots_shared += 1;
                 member.flow = Flow::Behind { since: shared.frontier.clone() };
                 for part in shared.parts.clone() {
-                    hub.send(vec![link], part);
+                    self.emit(vec![link], part, hub);
                 }
                 // What has changed since the snapshot follows once it has drained.
                 hub.arm(&self.id, hub.now.mono + hub.config.tuning.tick);

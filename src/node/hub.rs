@@ -98,14 +98,24 @@ impl Hub {
 
     /// Queues shared bytes for several connections.
     pub(super) fn send(&mut self, links: Vec<LinkId>, encoded: Encoded) {
+        self.charge(&links, &encoded);
+        self.release(links, encoded);
+    }
+
+    /// Counts bytes as queued for connections.
+    pub(super) fn charge(&mut self, links: &[LinkId], encoded: &Encoded) {
         let bytes = encoded.len() as u64;
-        for link in &links {
+        for link in links {
             if let Some(link) = self.links.get_mut(link) {
                 link.outstanding += bytes;
             }
         }
+        self.counters.bytes_out += bytes * links.len() as u64;
+    }
+
+    /// Hands bytes that have been counted to the driver.
+    pub(super) fn release(&mut self, links: Vec<LinkId>, encoded: Encoded) {
         if !links.is_empty() {
-            self.counters.bytes_out += bytes * links.len() as u64;
             self.out.push_back(Output::Send { links, encoded });
         }
     }

@@ -131,6 +131,7 @@ impl Room {
         self.log.entries += append.entries.len() as u64;
         self.log.bytes += append.entries.iter().map(|entry| entry.len() as u64).sum::<u64>();
         self.log.durable.join(&append.covers);
+        self.release_kept(hub);
         if !hub.has_targets {
             hub.event(Event::Acked { document: self.id.clone() });
         }

@@ -12,6 +12,7 @@
 //!
 //! - `room`: one document, its life cycle, what arrives;
 //! - `flow`: what leaves: batches, conflation, catching up;
+//! - `gate`: what waits until it is kept;
 //! - `log`: what is kept: appends, acknowledgements, compaction;
 //! - `work`: what is too heavy to do inline;
 //! - `connector`, `presence`, `ephemeral`: dialling, presence, messages.
@@ -21,6 +22,7 @@ mod connector;
 mod ephemeral;
 mod event;
 mod flow;
+mod gate;
 mod hub;
 mod log;
 mod presence;
@@ -546,6 +548,10 @@ impl Node {
             self.hub.event(Event::Changed { document: document.clone(), patches: commit.patches });
         }
         if !commit.delta.is_empty() {
+            let me = self.hub.me();
+            if let Some(document) = room.document() {
+                room.written = (document.version().content.get(me), document.version().records.get(me));
+            }
             room.committed(commit.delta, &mut self.hub)?;
         }
         Ok(result)

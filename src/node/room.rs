@@ -11,6 +11,7 @@ use bytes::Bytes;
 use super::{
     event::{DocumentStatus, Event},
     flow::{Batch, Member, SharedSnapshot},
+    gate::Gated,
     hub::Hub,
     log::Log,
     presence::Presence,
@@ -54,6 +55,9 @@ pub(super) struct Room {
     pub(super) members: BTreeMap<LinkId, Member>,
     pub(super) batch: Batch,
     pub(super) log: Log,
+    /// Our own commits of content and of records since the document was opened here.
+    pub(super) written: (u64, u64),
+    pub(super) gated: VecDeque<Gated>,
     pub(super) presence: Presence,
     pub(super) own_presence: Option<(Bytes, Duration)>,
     pub(super) renew_presence_at: Option<Monotonic>,
@@ -84,6 +88,8 @@ impl Room {
             members: BTreeMap::new(),
             batch: Batch::default(),
             log: Log::default(),
+            written: (0, 0),
+            gated: VecDeque::new(),
             presence: Presence::default(),
             own_presence: None,
             renew_presence_at: None,
@@ -176,7 +182,6 @@ impl Room {
                 }
                 hub.event(Event::Opened { document: self.id.clone() });
                 self.greet(hub);
-                self.ack_known(hub);
             }
             Some(Outcome::Loaded(Err(error))) => return self.fail(error.to_string(), hub),
             Some(Outcome::Applied { result, suspects }) => self.applied(result, suspects, hub),
@@ -185,6 +190,9 @@ impl Room {
             Some(Outcome::Digest { link, path, entries }) => self.digested(link, path, entries, hub),
             None => {}
         }
+        // Who joined while the document was away has not heard what is durable.
+        self.ack_known(hub);
+        self.release_kept(hub);
         self.settle(hub);
     }
 

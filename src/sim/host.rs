@@ -91,6 +91,7 @@ impl Host {
         let config = Config {
             identity: self.identity.clone(),
             role: self.role,
+            keeps_identity: self.keeps && self.role == Role::Agent,
             trust_inbound: self.trusts,
             seed: dice.bits(),
             tuning: tuning.clone(),

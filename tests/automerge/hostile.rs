@@ -152,6 +152,7 @@ fn run_length_bombs_are_refused() {
     for rows in [over, 1 << 40, i64::MAX] {
         assert!(refusal(&Forged::nulls(9, rows).bytes()).contains(limit), "{rows}");
     }
+    assert!(inspect(EngineKind::Automerge, &Forged::nulls(9, over - 1_000).bytes()).is_ok());
     // Many changes share one allowance.
     let many: Vec<u8> = (1..=12).flat_map(|actor| Forged::nulls(actor, 50_000).bytes()).collect();
     assert!(refusal(&many).contains(limit));
@@ -350,6 +351,9 @@ fn nobody_can_write_in_the_name_of_a_container() {
     let mut document = automerge::Automerge::new().with_actor(ActorId::from(&actor));
     edit(&mut document, |transaction| transaction.put(ROOT, "jobs", 1).unwrap());
     assert!(outcome(&mut engine(2), &[document.save_nocompress().into()]).contains(forgery));
+    let mut other_kind = automerge::Automerge::new().with_actor(ActorId::from(&actor));
+    edit(&mut other_kind, |transaction| drop(transaction.put_object(ROOT, "jobs", ObjType::Text).unwrap()));
+    assert!(outcome(&mut engine(2), &[other_kind.save_nocompress().into()]).contains(forgery));
     edit(&mut document, |transaction| transaction.put(ROOT, "jobs", 2).unwrap());
     assert!(refusal(&document.save_nocompress()).contains("changed in its own name"));
 }

@@ -80,6 +80,10 @@ fn a_delta_of_one_author_has_only_that_authors_changes_and_what_nobody_wrote() {
     let info = inspect(EngineKind::Automerge, &early).unwrap();
     assert!(info.inserts.is_empty() && info.deps.is_empty());
     assert_eq!(info.changes.len(), 2);
+    let mut bare = engine(4);
+    deliver(&mut bare, &[early]).unwrap();
+    assert_eq!(bare.compare(&engine(5).frontier()).unwrap(), Relation::PeerBehind);
+    assert_eq!(engine(5).compare(&bare.frontier()).unwrap(), Relation::PeerAhead);
     deliver(&mut relay, &[from_right]).unwrap();
     let delta = left.delta_since(&relay.frontier(), Some(replica(1))).unwrap();
     let info = inspect(EngineKind::Automerge, &delta).unwrap();
@@ -165,4 +169,17 @@ fn frontiers_that_cannot_be_read_are_errors() {
     assert!(left.compare(&[0xff; 64]).is_err());
     // A number of heads no frontier can hold must not be believed.
     assert!(left.compare(&[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01]).is_err());
+}
+
+#[test]
+fn a_snapshot_wakes_what_waited_for_anything_in_it() {
+    let (mut left, mut right) = (engine(1), engine(2));
+    act(&mut left, put("m", "a", 1));
+    let snapshot = left.snapshot();
+    let later = act(&mut left, put("m", "b", 2));
+    deliver_unordered(&mut right, &[later]).unwrap();
+    assert!(right.pending() > 0);
+    let applied = deliver(&mut right, &[snapshot]).unwrap();
+    assert!(applied.changed && !applied.pending);
+    assert_eq!(visible(&right), visible(&left));
 }

@@ -65,20 +65,23 @@ fn duplicates_hold_nothing_new() {
 #[test]
 fn what_waits_is_bounded_in_number_and_bytes() {
     for kind in kinds() {
-        let [a, b] = Peer::several(kind);
-        let first = a.write(|tx| tx.register("at").set(&0));
-        let large = "x".repeat(limits::PENDING_BYTES / 3);
-        let deltas: Vec<_> = (0..100).map(|_| a.write(|tx| tx.register("at").set(&large))).collect();
-        for delta in &deltas {
-            assert!(b.receive(std::slice::from_ref(delta)).waiting_on.is_some());
+        // One more than fits, of either.
+        for (size, count) in [(limits::PENDING_BYTES / 3, 3), (1, 65)] {
+            let [a, b] = Peer::several(kind);
+            let first = a.write(|tx| tx.register("at").set(&0));
+            let value = "x".repeat(size);
+            let deltas: Vec<_> = (0..count).map(|_| a.write(|tx| tx.register("at").set(&value))).collect();
+            for delta in &deltas {
+                assert!(b.receive(std::slice::from_ref(delta)).waiting_on.is_some());
+            }
+            // The oldest was dropped, so the others have nothing to follow.
+            let applied = b.receive(&[first]);
+            assert_eq!(applied.landed.len(), 1);
+            assert!(applied.waiting_on.is_some());
+            let applied = b.receive(&deltas[..1]);
+            assert_eq!(applied.landed.len(), count);
+            assert_eq!(a.render(), b.render());
         }
-        // The newest two were kept, for want of room, and cannot follow the first.
-        let applied = b.receive(&[first]);
-        assert_eq!(applied.landed.len(), 1);
-        assert!(applied.waiting_on.is_some());
-        a.sync_to(&b);
-        assert!(!b.document.borrow().is_waiting());
-        assert_eq!(a.render(), b.render());
     }
 }
 
@@ -119,5 +122,29 @@ fn a_delta_holds_only_what_is_lacking() {
         assert!(delta.len() < 500, "{} bytes", delta.len());
         b.receive(&[delta]);
         assert_eq!(a.render(), b.render());
+    }
+}
+
+#[test]
+fn content_that_builds_on_another_writers_waits_for_it() {
+    for kind in kinds() {
+        let [a, b, c] = Peer::several(kind);
+        let first = a.write(|tx| tx.text("notes").push("ab"));
+        b.receive(std::slice::from_ref(&first));
+        let second = b.write(|tx| {
+            tx.text("notes").insert(1, "x")?;
+            tx.register("last").set(&"b")
+        });
+        let third = b.write(|tx| tx.text("notes").push("y"));
+        // No number of `b` is missing: only the content itself shows that something of `a` is.
+        let applied = c.receive(&[second.clone(), third.clone()]);
+        assert!(applied.waiting_on.is_some() && applied.landed.is_empty(), "{kind}");
+        assert!(c.document.borrow().version().is_empty());
+        assert_eq!(c.at("register/last"), None);
+        let applied = c.receive(std::slice::from_ref(&first));
+        let landed: Vec<_> = applied.landed.iter().map(|incoming| incoming.encoded.clone()).collect();
+        assert_eq!(landed, [first, second, third]);
+        assert!(applied.waiting_on.is_none());
+        assert_eq!(c.text("notes").get().unwrap(), "axby");
     }
 }

@@ -204,17 +204,22 @@ fn one_number_in_two_places_is_evidence_too_and_both_stay() {
 
 #[test]
 fn writers_who_claim_to_have_seen_everything_cannot_make_values_vanish() {
-    let peer = Peer::new(kinds()[0], 1);
-    let claim = |writer: u64, others: [u64; 2]| {
+    let claim = |writer: u64, others: &[u64]| {
         let mut record = record(1, RecordKind::Register, "k", &body(&writer.to_string()));
-        record.context = others.map(|other| (ReplicaId::from_bits(other), 1_000)).to_vec();
+        record.context = others.iter().map(|other| (ReplicaId::from_bits(*other), 1_000)).collect();
         let span = Span { writer: ReplicaId::from_bits(writer), since: 0, upto: 1 };
         Delta { content: None, records: vec![RecordsDelta { span, records: vec![record] }] }.encode().unwrap()
     };
-    peer.receive(&[claim(10, [11, 12]), claim(11, [10, 12])]);
-    assert_eq!(peer.register::<u64>("k").values().unwrap().len(), 2);
-    peer.register("k").set(&1).unwrap();
-    assert_eq!(peer.register("k").get().unwrap(), Some(1));
+    // Two that claim to have seen each other, beside an honest one; then a circle of three.
+    for claims in
+        [[claim(10, &[11]), claim(11, &[10]), claim(12, &[])], [claim(10, &[11]), claim(11, &[12]), claim(12, &[10])]]
+    {
+        let peer = Peer::new(kinds()[0], 1);
+        peer.receive(&claims);
+        assert_eq!(peer.register::<u64>("k").values().unwrap().len(), 3);
+        peer.register("k").set(&1).unwrap();
+        assert_eq!(peer.register("k").get().unwrap(), Some(1));
+    }
 }
 
 #[test]

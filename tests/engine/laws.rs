@@ -316,3 +316,26 @@ fn an_agent_writes_under_its_own_id_alone() {
         assert_eq!(relay.content(), other.content(), "{kind}");
     }
 }
+
+#[test]
+fn writers_who_took_turns_can_be_fetched_one_after_the_other() {
+    for &kind in ENGINES {
+        let (mut a, mut b) = (Peer::new(kind, 1), Peer::new(kind, 2));
+        for turn in 0..4 {
+            a.commit(&[write("t", None, "a"), put("m", "k", json!(turn))]);
+            b.pull(&a);
+            b.commit(&[write("t", None, "b"), put("m", "k", json!(turn))]);
+            a.pull(&b);
+        }
+        let mut reader = Peer::new(kind, 3);
+        for author in [1, 2, 1, 2] {
+            let delta = a.engine.delta_since(&reader.engine.frontier(), Some(replica(author))).unwrap();
+            if !delta.is_empty() {
+                reader.hear(&[delta]);
+            }
+        }
+        assert_eq!(reader.engine.pending(), 0, "{kind}");
+        assert_eq!(reader.content(), a.content(), "{kind}");
+        assert_eq!(reader.engine.frontier(), a.engine.frontier(), "{kind}");
+    }
+}

@@ -1,6 +1,6 @@
 //! Positions in texts count Unicode scalar values, whatever the engine counts inside.
 
-use aepoch::engine::{EngineKind, Op, TextSpan};
+use aepoch::engine::{Container, ContainerKind, EngineKind, Op, TextSpan};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -59,6 +59,22 @@ fn characters_of_every_width_count_as_one() {
         let mut expected: Vec<_> = "aé漢🐙🐙|e\u{301}".chars().collect();
         expected.sort_unstable();
         assert_eq!(chars, expected, "{kind}");
+    }
+}
+
+#[test]
+fn lengths_follow_what_others_replace() {
+    for &kind in ENGINES {
+        let mut a = Peer::new(kind, 1);
+        a.commit(&[write("t", None, "ab")]);
+        let mut b = a.reload(2);
+        let container = Container { kind: ContainerKind::Text, name: "t".into() };
+        assert_eq!(b.engine.len(&container).unwrap(), 2);
+        a.commit(&[erase("t", 0..2), write("t", None, "🦀")]);
+        b.pull(&a);
+        assert_eq!(b.engine.len(&container).unwrap(), 1, "{kind}");
+        b.commit(&[write("t", Some(1), "!")]);
+        assert_eq!(text_of(b.engine.as_ref(), "t"), "🦀!", "{kind}");
     }
 }
 

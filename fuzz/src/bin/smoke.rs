@@ -3,6 +3,7 @@
 //! Usage: `smoke TARGET [SECONDS] [SEED]`, or `smoke TARGET --input FILE` to run one input again. Inputs that lead to
 //! an outcome not seen before become parents too. The input at work stands in a file, so that one which aborts the
 //! process can be run again.
+#![allow(clippy::disallowed_methods, reason = "it runs for a time and watches for hangs; the targets do neither")]
 
 use std::{
     collections::BTreeMap,

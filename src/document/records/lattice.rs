@@ -180,7 +180,11 @@ impl Lattice {
     }
 
     /// As [`Self::records`], without copying.
-    pub(in crate::document) fn numbered(&self, writer: ReplicaId, since: u64) -> impl Iterator<Item = (&Slot, &Entry)> {
+    pub(in crate::document) fn numbered(
+        &self,
+        writer: ReplicaId,
+        since: u64,
+    ) -> impl DoubleEndedIterator<Item = (&Slot, &Entry)> {
         let after = (since.saturating_add(1), Slot::new(RecordKind::Register, ""));
         let order = self.order.get(&writer).into_iter().flat_map(move |order| order.range(after.clone()..));
         order.filter_map(move |(seq, slot)| {

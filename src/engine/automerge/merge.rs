@@ -77,11 +77,7 @@ impl AutomergeEngine {
                     Chunk::Document(facts) if self.document.is_empty() && ready.is_empty() => {
                         self.adopt(facts.bytes)?;
                         loaded = true;
-                        let heads: Vec<_> =
-                            self.document.get_changes_meta(&[]).iter().map(|meta| meta.hash.0).collect();
-                        for hash in heads {
-                            self.wake(hash, &mut ready, &mut done);
-                        }
+                        self.wake_all(&mut ready, &mut done);
                     }
                     Chunk::Document(facts) => {
                         for bytes in self.changes_in(facts.bytes)? {
@@ -174,6 +170,17 @@ impl AutomergeEngine {
             self.wake(hash, ready, done);
         } else {
             self.queue.hold(hash, bytes, missing);
+        }
+    }
+
+    /// Wakes what waited for anything in a document just adopted.
+    fn wake_all(&mut self, ready: &mut Vec<Ready>, done: &mut BTreeSet<[u8; 32]>) {
+        if self.queue.is_empty() {
+            return;
+        }
+        let hashes: Vec<_> = self.document.get_changes_meta(&[]).iter().map(|meta| meta.hash.0).collect();
+        for hash in hashes {
+            self.wake(hash, ready, done);
         }
     }
 

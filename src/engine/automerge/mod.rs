@@ -53,7 +53,7 @@ pub(super) struct AutomergeEngine {
     containers: Containers,
     chains: Chains,
     queue: Queue,
-    /// Creations of a transaction that automerge then refused: they are in the document and go out with the next.
+    /// Creations not sent yet: they go out with the change that follows, or with the next should that one fail.
     unsent: Vec<u8>,
 }
 

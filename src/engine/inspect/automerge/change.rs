@@ -152,6 +152,7 @@ pub(super) fn read<'a>(
     if !reader.is_empty() {
         return refused(format!("{} bytes after the end of a change", reader.remaining()));
     }
+    budget.links(1 + facts.deps.len() as u64)?;
     let first = read_operations(&columns, &mut facts, budget)?;
     if is_creator(facts.actor) {
         let creation = first.and_then(|row| Creation::from_operation(row.action, name_of(&row)));
@@ -231,7 +232,7 @@ fn read_operations<'a>(
     let mut first = None;
     let mut open_mark: Option<Option<Id>> = None;
     while !rows.is_done() {
-        budget.spend(1)?;
+        budget.op()?;
         let counter = facts.start_op + facts.ops;
         if counter >= limits::CLOCK_MAX {
             return refused(format!("operation {counter} is beyond {}", limits::CLOCK_MAX));

@@ -104,32 +104,44 @@ impl<'a> Columns<'a> {
     }
 }
 
-/// How many operations and links between them may still be read from one update.
+/// How many operations, and how many links, may still be read from one update.
 ///
-/// Run lengths make a row cost nothing on the wire, but the engine spends memory on each.
+/// Run lengths make a row cost nothing on the wire, but the engine spends some 150 bytes on each operation while it
+/// loads, and less on each change, dependency, predecessor or successor.
 #[derive(Debug)]
 pub(super) struct Budget {
-    left: u64,
-    max: u64,
+    ops: u64,
+    ops_max: u64,
+    links: u64,
+    links_max: u64,
 }
 
 impl Budget {
-    pub(super) const fn new(max: u64) -> Self {
-        Self { left: max, max }
+    pub(super) const fn new(ops_max: u64, links_max: u64) -> Self {
+        Self { ops: 0, ops_max, links: 0, links_max }
     }
 
-    pub(super) fn spend(&mut self, rows: u64) -> Result<(), EngineError> {
-        match self.left.checked_sub(rows) {
-            Some(left) => {
-                self.left = left;
-                Ok(())
-            }
-            None => refused(format!("operations are over the limit of {} for this update", self.max)),
+    /// Counts one operation.
+    pub(super) fn op(&mut self) -> Result<(), EngineError> {
+        self.ops += 1;
+        if self.ops > self.ops_max {
+            return refused(format!("operations are over the limit of {} for this update", self.ops_max));
         }
+        Ok(())
     }
 
-    pub(super) const fn spent(&self) -> u64 {
-        self.max - self.left
+    /// Counts changes, or references between changes or operations.
+    pub(super) fn links(&mut self, count: u64) -> Result<(), EngineError> {
+        self.links = self.links.saturating_add(count);
+        if self.links > self.links_max {
+            return refused(format!("links are over the limit of {} for this update", self.links_max));
+        }
+        Ok(())
+    }
+
+    /// Operations so far.
+    pub(super) const fn ops(&self) -> u64 {
+        self.ops
     }
 }
 
@@ -329,7 +341,7 @@ impl<'a> Links<'a> {
     /// How many links the next operation has.
     pub(super) fn count(&mut self, budget: &mut Budget) -> Result<u64, EngineError> {
         let Some(count) = self.counts.next()? else { return refused("an operation without a number of links") };
-        budget.spend(count)?;
+        budget.links(count)?;
         Ok(count)
     }
 

@@ -144,7 +144,7 @@ fn read_changes(
     let mut tops: Vec<u64> = Vec::new();
     let mut highest = 0;
     while !actor.is_done() {
-        budget.spend(1)?;
+        budget.links(1)?;
         let (Some(writer), Some(number), Some(top)) = (actor.next()?, seq.next()?, max_op.next()?) else {
             return refused("a change without actor, number or operations");
         };
@@ -162,7 +162,7 @@ fn read_changes(
         if count > limits::CHANGE_DEPS as u64 {
             return refused(format!("change with {count} dependencies, limit {}", limits::CHANGE_DEPS));
         }
-        budget.spend(count)?;
+        budget.links(count)?;
         let mut before = 0;
         for _ in 0..count {
             let dep = deps.next()?.and_then(|dep| usize::try_from(dep).ok());
@@ -202,7 +202,7 @@ fn read_operations(
     let mut made: BTreeMap<Id, (usize, bool)> = BTreeMap::new();
     let mut deepest = 0;
     while !rows.is_done() {
-        budget.spend(1)?;
+        budget.op()?;
         let (Some(actor), Some(counter)) = (id_actor.next()?, id_counter.next()?) else {
             return refused("an operation without an id");
         };

@@ -1,6 +1,6 @@
 //! The prescan of automerge's chunks: document (0) and change (1), never compressed. Layer 1.
 //!
-//! Everything is walked, run lengths included, with work bounded by `ops_max`. What passes refers to nothing that is
+//! Everything is walked, run lengths included, with work bounded by [`budget`]. What passes refers to nothing that is
 //! not there as far as the update alone can tell; the engine checks the rest against the document.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -33,14 +33,17 @@ pub(in crate::engine) enum Chunk<'a> {
     Change(ChangeFacts<'a>),
 }
 
-/// Operations and links in one update whatever its size: the engine spends about 150 bytes on each while loading.
-const OPS_MAX: u64 = 32 * limits::UPDATE_OPS;
+/// Operations in one update whatever its size.
+const OPS_MAX: u64 = 16 * limits::UPDATE_OPS;
 
-/// Operations and links one update may contain. A character typed and deleted takes three of them and one byte; the
-/// allowance is for runs of deletions, which take none.
-const fn ops_max(update_bytes: usize) -> u64 {
-    let max = limits::UPDATE_OPS + 4 * update_bytes as u64;
-    if max < OPS_MAX { max } else { OPS_MAX }
+/// What one update may contain, measured by its bytes. An operation takes at least one byte of value unless it is null,
+/// a truth value or an empty object, which the allowance is for. A character typed and deleted again by changes of
+/// their own has five links: a successor, two changes and what these build on.
+fn budget(update_bytes: usize) -> Budget {
+    let bytes = update_bytes as u64;
+    let ops = OPS_MAX.min(limits::UPDATE_OPS + 2 * bytes);
+    let links = (4 * OPS_MAX).min(4 * limits::UPDATE_OPS + 16 * bytes);
+    Budget::new(ops, links)
 }
 
 /// Reads `update` as far as that is possible without a document.
@@ -91,13 +94,13 @@ fn merge(mut ranges: Vec<ClockRange>) -> Vec<ClockRange> {
     merged
 }
 
-/// Reads every chunk of `update` and counts operations, changes and links.
+/// Reads every chunk of `update` and counts the operations.
 pub(in crate::engine) fn read(update: &[u8]) -> Result<(Vec<Chunk<'_>>, u64), EngineError> {
     if update.len() > limits::DOCUMENT_BYTES {
         return refused(format!("update of {} bytes, limit {}", update.len(), limits::DOCUMENT_BYTES));
     }
     let mut reader = Reader::new(update);
-    let mut budget = Budget::new(ops_max(update.len()));
+    let mut budget = budget(update.len());
     let mut chunks = Vec::new();
     while !reader.is_empty() {
         let start = reader.position();
@@ -125,5 +128,5 @@ pub(in crate::engine) fn read(update: &[u8]) -> Result<(Vec<Chunk<'_>>, u64), En
             _ => Chunk::Change(change::read(bytes, body, hash, &mut budget)?),
         });
     }
-    Ok((chunks, budget.spent()))
+    Ok((chunks, budget.ops()))
 }

@@ -1,0 +1,7 @@
+//! The node as a machine: what goes in, what comes out, at which time. No socket, no clock, no thread.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod bounds;
+mod durability;
+mod flow;
+mod world;
