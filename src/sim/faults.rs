@@ -123,6 +123,11 @@ impl World {
     fn crash(&mut self) {
         let host = self.dice.below(self.hosts.len() as u64) as usize;
         let Some(node) = &self.hosts[host].node else { return };
+        // A relay forwards before it persists. One that accepts from each agent its own writes only can then lose what
+        // others build on, and only its writer could bring it back: none may be gone for good (`docs/guarantees.md`).
+        if host == 0 && !self.hosts[0].trusts && self.hosts[1..].iter().any(|agent| !agent.keeps) {
+            return;
+        }
         self.counters.add(node.counters());
         self.trace.note(self.now, &[13, host as u64], format_args!("{} crashes", self.hosts[host].agent));
         let links: Vec<(u64, usize)> = self.hosts[host].links.values().copied().collect();
