@@ -112,7 +112,7 @@ impl World {
     /// A connection becomes too slow for what goes through it, or fast again.
     fn slow_down(&mut self) {
         let Some(connection) = self.any_connection() else { return };
-        let rate = [2_000, 20_000, 4_000_000][self.dice.below(3) as usize];
+        let rate = [200, 1_000, 5_000, 4_000_000][self.dice.below(4) as usize];
         self.trace.note(self.now, &[12, connection, rate], format_args!("connection {connection}: {rate} bytes/s"));
         if let Some(slow) = self.connections.get_mut(&connection) {
             slow.weather.bytes_per_second = rate;
