@@ -145,6 +145,7 @@ impl Document {
 }
 
 #[cfg(all(test, feature = "yrs"))]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use std::{ops::Range, sync::Arc};
 
