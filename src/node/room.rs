@@ -181,7 +181,6 @@ impl Room {
                     self.log.durable = document.version().clone();
                 }
                 hub.event(Event::Opened { document: self.id.clone() });
-                self.greet(hub);
             }
             Some(Outcome::Loaded(Err(error))) => return self.fail(error.to_string(), hub),
             Some(Outcome::Applied { result, suspects }) => self.applied(result, suspects, hub),
@@ -190,7 +189,8 @@ impl Room {
             Some(Outcome::Digest { link, path, entries }) => self.digested(link, path, entries, hub),
             None => {}
         }
-        // Who joined while the document was away has not heard what is durable.
+        // Who joined while the document was away has not heard what is here, nor what is durable.
+        self.greet(hub);
         self.ack_known(hub);
         self.release_kept(hub);
         self.settle(hub);

@@ -204,6 +204,10 @@ impl World {
     /// Why the swarm does not agree yet; `None` when it does.
     pub(super) fn disagreement(&self) -> Option<String> {
         let relay = self.hosts[0].node.as_ref()?;
+        if let Some(connection) = self.connections.values().find(|connection| connection.is_broken()) {
+            let [near, far] = [&connection.ends[0], &connection.ends[1]].map(|end| &self.hosts[end.host].agent);
+            return Some(format!("{near} or {far} has not noticed yet that their connection is gone"));
+        }
         for id in &self.documents {
             let Ok(Some(version)) = relay.read(id, |document| Some(document.version().clone())) else {
                 return Some(format!("the relay does not have `{id}` at hand"));
