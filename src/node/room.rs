@@ -457,6 +457,10 @@ impl Room {
         }
         let expired = self.presence.expire(hub.now.mono);
         self.announce(expired, None, hub);
+        if let Some(at) = self.presence.next_expiry() {
+            // This tick may have been for something else that came before it.
+            hub.arm(&self.id, at);
+        }
         self.renew_presence(hub);
         self.flush_due(hub);
         self.retry_append(hub);

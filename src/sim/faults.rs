@@ -124,7 +124,7 @@ impl World {
         let host = self.dice.below(self.hosts.len() as u64) as usize;
         let Some(node) = &self.hosts[host].node else { return };
         // A relay forwards before it persists. One that accepts from each agent its own writes only can then lose what
-        // others build on, and only its writer could bring it back: none may be gone for good (`docs/guarantees.md`).
+        // others build on, and only its writer could bring it back: none may be gone for good.
         if host == 0 && !self.hosts[0].trusts && self.hosts[1..].iter().any(|agent| !agent.keeps) {
             return;
         }

@@ -83,9 +83,7 @@ impl World {
             }
         };
         let body = Bytes::copy_from_slice(&self.dice.bits().to_le_bytes());
-        let moment = self.hosts[host].moment(self.now);
         let Some(node) = self.hosts[host].node.as_mut() else { return };
-        let _ = moment;
         if let Err(error) = node.send_message(to, Lane::Normal, body) {
             self.fail(format!("a message was refused: {error}"));
         }

@@ -53,7 +53,7 @@ fn equal_plans_give_equal_runs() {
         assert_eq!((first.hash, first.events, first.micros), (second.hash, second.events, second.micros), "{engine}");
         plan.trace = true;
         let traced = run(&plan);
-        assert_eq!(traced.lines.is_empty(), false);
+        assert_eq!((traced.hash, traced.lines.is_empty()), (first.hash, false), "{engine}: watching changes nothing");
         plan.trace = false;
         plan.seed = 12;
         assert_ne!(run(&plan).hash, first.hash, "{engine}");
