@@ -374,9 +374,32 @@ fn a_block_with_neighbours_in_different_containers_is_refused() {
         receive(target.engine.as_mut(), &between(4, 5), None).unwrap();
         assert_eq!(text_of(target.engine.as_ref(), "t"), "hxello");
         assert_eq!(target.reload(99).content(), target.content());
-        survives(&mut target, &mut victim.reload(VICTIM));
+        let mut victim = victim.reload(VICTIM);
+        victim.pull(&target);
+        survives(&mut target, &mut victim);
     }
     contradicts(&mut victim, &between(4, 2), "different containers");
+}
+
+#[test]
+fn a_block_whose_right_neighbour_comes_before_its_left_one_is_refused() {
+    let mut victim = Peer::new(EngineKind::Yrs, VICTIM);
+    victim.commit(&[write("t", None, "ab🦀")]);
+    victim.commit(&[write("t", None, "cd")]);
+    let victim_id = VICTIM as u8;
+    let between =
+        |left: u8, right: u8| Bytes::from(blocks(66, 0, &[vec![0xc4, victim_id, left, victim_id, right, 1, b'x']]));
+    for mut target in [victim.reload(1), victim.reload(2)] {
+        for (left, right) in [(1, 0), (5, 1), (3, 2), (3, 3)] {
+            contradicts(&mut target, &between(left, right), "in front of what it follows");
+        }
+        // Backwards in the writer's clocks is not backwards in the text.
+        let mut victim = victim.reload(VICTIM);
+        target.hear(&[victim.commit(&[write("t", Some(0), "> ")])]);
+        target.hear(&[between(7, 0)]);
+        assert_eq!(text_of(target.engine.as_ref(), "t"), "> xab🦀cd");
+        assert_eq!(target.reload(99).content(), target.content());
+    }
 }
 
 #[test]

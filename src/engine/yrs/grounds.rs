@@ -1,8 +1,10 @@
-//! In which shared type every block lies, and which blocks contradict themselves about it. Layer 1, pure.
+//! In which shared type every block lies, and which blocks contradict themselves about their place. Layer 1, pure.
 //!
 //! A block names its parent only when it has no neighbours; otherwise it lies where they do. yrs believes the left one
 //! and links the block to both: where they lie in different types, two replicas with the same blocks show different
-//! content, depending on the order in which these came. No honest writer makes such a block.
+//! content, depending on the order in which these came. The same goes for a block whose right neighbour comes before
+//! its left one: where both are in one block, yrs splits that under its own pointer to the left one. No honest writer
+//! makes such blocks.
 //!
 //! What was collected lies nowhere and agrees with everything: its type is gone, and a replica that was loaded since
 //! does not know it.
@@ -24,7 +26,8 @@ struct Ground {
 
 const NOWHERE: Ground = Ground { parent: 0, keyed: false };
 
-/// The blocks of one writer. Their clocks have no gaps, so the starts of the runs say everything.
+/// The blocks of one writer. Their clocks have no gaps, so the starts of the runs say everything. Within a run of a
+/// sequence every element is written behind the one before it, and so lies behind it ever after.
 #[derive(Debug, Default)]
 struct Runs {
     starts: Vec<(u32, Ground)>,
@@ -66,6 +69,11 @@ impl Grounds {
             Place::Root(name) => Ground { parent: self.root(name), keyed },
             Place::Inside(id) => Ground { parent: self.inside(id), keyed },
             Place::Beside(left, right) => {
+                if let (Some(left), Some(right)) = (left, right)
+                    && self.is_at_or_before(right, left)
+                {
+                    return Err(contradiction(block, "is put in front of what it follows"));
+                }
                 let (left, right) = (left.map(|id| self.find(id)), right.map(|id| self.find(id)));
                 // Map entries follow one another; nothing is ever put in front of one.
                 if right.is_some_and(|right| right.keyed) {
@@ -74,7 +82,9 @@ impl Grounds {
                 meet(left, right).ok_or_else(|| contradiction(block, "has neighbours in different containers"))?
             }
         };
+        let mut continues = ground.keyed || ground == NOWHERE || follows(block);
         if block.from < end {
+            continues = true;
             // Of a block known in part, the rest follows that part wherever the block says it is.
             let known = self.find((writer, end - 1));
             ground = meet(Some(known), Some(ground))
@@ -82,7 +92,7 @@ impl Grounds {
         }
         let runs = self.writers.entry(writer).or_default();
         self.before.entry(writer).or_insert((runs.starts.len(), runs.end));
-        if runs.starts.last().is_none_or(|(_, last)| *last != ground) {
+        if !continues || runs.starts.last().is_none_or(|(_, last)| *last != ground) {
             runs.starts.push((end as u32, ground));
         }
         runs.end = block.to;
@@ -104,13 +114,20 @@ impl Grounds {
         }
     }
 
-    fn find(&self, (writer, clock): Id) -> Ground {
-        let known = self.writers.get(&writer).filter(|runs| clock < runs.end);
-        let run = known.and_then(|runs| {
-            let after = runs.starts.partition_point(|(start, _)| u64::from(*start) <= clock);
-            runs.starts.get(after.checked_sub(1)?)
-        });
-        run.map_or(NOWHERE, |(_, ground)| *ground)
+    /// True when it is certain, because one run holds both.
+    fn is_at_or_before(&self, first: Id, second: Id) -> bool {
+        let run = self.run(second).filter(|(_, ground)| *ground != NOWHERE);
+        first.0 == second.0 && first.1 <= second.1 && run.is_some_and(|(start, _)| u64::from(start) <= first.1)
+    }
+
+    fn find(&self, id: Id) -> Ground {
+        self.run(id).map_or(NOWHERE, |(_, ground)| ground)
+    }
+
+    fn run(&self, (writer, clock): Id) -> Option<(u32, Ground)> {
+        let runs = self.writers.get(&writer).filter(|runs| clock < runs.end)?;
+        let after = runs.starts.partition_point(|(start, _)| u64::from(*start) <= clock);
+        runs.starts.get(after.checked_sub(1)?).copied()
     }
 
     fn root(&mut self, name: &str) -> u32 {
@@ -130,6 +147,11 @@ impl Grounds {
     fn next(&self) -> u32 {
         (self.roots.len() + self.types.len() + 1) as u32
     }
+}
+
+/// It is written behind its writer's block before it.
+fn follows(block: &Placed<'_>) -> bool {
+    matches!(block.place, Place::Beside(Some((writer, clock)), _) if writer == block.writer && clock + 1 == block.from)
 }
 
 /// Where something lies that lies in both.
