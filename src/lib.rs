@@ -35,7 +35,7 @@
 #[cfg(feature = "agent")]
 pub mod agent;
 pub mod document;
-#[cfg(feature = "tokio")]
+#[cfg(any(feature = "agent", feature = "relay"))]
 mod driver;
 pub mod engine;
 pub mod error;

@@ -130,7 +130,9 @@ impl Outside for Surroundings {
             Event::Quarantined { document, reason } => tracing::warn!(%document, %reason, "document quarantined"),
             Event::StoreFailed { document, reason } => tracing::error!(%document, %reason, "store failed"),
             Event::Refused { document, reason, .. } => tracing::warn!(?document, %reason, "refused by a peer"),
-            Event::Offence { link, document, reason } => tracing::warn!(link = link.0, ?document, %reason, "refused a peer"),
+            Event::Offence { link, document, reason } => {
+                tracing::warn!(link = link.0, ?document, %reason, "refused a peer")
+            }
             _ => {}
         }
         // Nobody listening is fine.

@@ -32,7 +32,7 @@ Exit codes:
   3  nobody answered, or not in time
 
 Start here:
-  aepoch demo                                   a relay, six agents and three mishaps, in ten seconds
+  aepoch demo                                   a relay, six agents, three mishaps
   aepoch serve                                  a relay at ws://127.0.0.1:4433
   aepoch state set register/setlist '[\"intro\"]'
   aepoch state get register/setlist

@@ -173,3 +173,24 @@ fn pieces(spans: &[TextSpan], len: usize) -> Vec<Value> {
 fn entry(path: String, value: &Value) -> DigestEntry {
     DigestEntry { path, hash: canonical::hash(value) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn span(text: &str, attributes: &[(&str, Value)]) -> TextSpan {
+        let attributes = attributes.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
+        TextSpan { text: text.to_owned(), attributes }
+    }
+
+    #[test]
+    fn how_an_engine_cuts_a_text_does_not_show() {
+        let bold = [("bold", json!(true))];
+        let whole = [span("héllo", &bold), span("w", &[])];
+        let cut = [span("hé", &bold), span("llo", &bold), span("", &[]), span("w", &[("bold", Value::Null)])];
+        assert_eq!(pieces(&whole, usize::MAX), pieces(&cut, usize::MAX));
+        assert_eq!(pieces(&whole, 4), pieces(&cut, 4));
+        assert_eq!(pieces(&whole, 4).len(), 2);
+        assert_ne!(pieces(&whole, 4), pieces(&[span("héllow", &bold)], 4));
+    }
+}

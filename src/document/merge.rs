@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use super::{
     ContentDelta, Delta, Document, DocumentError, Incoming, Record, Span, Version,
+    circle::join,
     records::{SEQ_MAX, Slot, check_record},
 };
 use crate::{
@@ -13,7 +14,7 @@ use crate::{
 };
 
 /// Deltas that may wait for one document. Their bytes are bounded by [`limits::PENDING_BYTES`] as well.
-const HELD_MAX: usize = 64;
+pub(super) const HELD_MAX: usize = 64;
 /// How often the deltas that wait are looked at again within one call. Deltas sent last to first would otherwise cost
 /// the square of their number.
 const PASSES: usize = 64;
@@ -35,16 +36,16 @@ pub struct AppliedDeltas {
 }
 
 /// A delta that passed every check which does not need the engine to have run.
-struct Admitted {
-    incoming: Incoming,
-    info: UpdateInfo,
+pub(super) struct Admitted {
+    pub(super) incoming: Incoming,
+    pub(super) info: UpdateInfo,
     /// Its content is not here yet.
-    content_new: bool,
+    pub(super) content_new: bool,
 }
 
 /// What the deltas admitted so far will have changed, as the next one finds it.
 #[derive(Default)]
-struct Ahead {
+pub(super) struct Ahead {
     version: Version,
     admission: Admission,
     records: usize,
@@ -84,7 +85,10 @@ impl Document {
         // Newcomers first: what waits does so for one of them.
         queue.extend(self.held.drain(..));
         for _ in 0..PASSES {
-            let (batch, waiting) = self.admit_all(queue, &mut outcome);
+            let (mut batch, mut waiting) = self.admit_all(queue, &mut outcome);
+            if batch.is_empty() {
+                (batch, waiting) = self.admit_circle(waiting);
+            }
             queue = waiting;
             let done = outcome.landed.len() + outcome.known;
             if !batch.is_empty() {
@@ -116,29 +120,7 @@ impl Document {
     }
 
     fn admit(&self, ahead: &mut Ahead, incoming: &Incoming) -> Result<Verdict, DocumentError> {
-        let delta = &incoming.delta;
-        let known = self.version_with(ahead);
-        if !delta.records.iter().all(|run| run.span.since <= known.records(run.span.writer)) {
-            return Ok(Verdict::Hold);
-        }
-        let mut info = UpdateInfo::default();
-        let content_new = delta.content.as_ref().is_some_and(|content| known.lacks(content));
-        if let Some(content) = delta.content.as_ref().filter(|_| content_new) {
-            if !content.spans.iter().all(|span| span.since <= known.content(span.writer)) {
-                return Ok(Verdict::Hold);
-            }
-            // Its own records count: they take effect in the same step.
-            let records = |writer: ReplicaId| {
-                let own = delta.records.iter().find(|run| run.span.writer == writer).map_or(0, |run| run.span.upto);
-                own.max(known.records(writer))
-            };
-            if !content.after.iter().all(|(writer, seq)| *seq <= records(*writer)) {
-                return Ok(Verdict::Hold);
-            }
-            info = self.inspect_all(content)?;
-        }
-        let (records, bytes) = self.check_room(ahead, delta)?;
-        self.check_writers(ahead, delta)?;
+        let Some((info, content_new)) = self.follow(ahead, incoming)? else { return Ok(Verdict::Hold) };
         if content_new {
             match ahead.admission.admit(self.engine.as_ref(), &info, incoming.author) {
                 Ok(()) => {}
@@ -146,30 +128,58 @@ impl Document {
                 Err(error) => return Err(error.into()),
             }
         }
+        self.grow(ahead, &incoming.delta)?;
+        Ok(Verdict::Admit(info, content_new))
+    }
+
+    /// What a delta's content is made of and whether it is new, when the delta follows in number on what is known.
+    pub(super) fn follow(
+        &self,
+        ahead: &Ahead,
+        incoming: &Incoming,
+    ) -> Result<Option<(UpdateInfo, bool)>, DocumentError> {
+        let delta = &incoming.delta;
+        let known = self.version_with(ahead);
+        if !delta.records.iter().all(|run| run.span.since <= known.records(run.span.writer)) {
+            return Ok(None);
+        }
+        let Some(content) = delta.content.as_ref().filter(|content| known.lacks(content)) else {
+            return Ok(Some((UpdateInfo::default(), false)));
+        };
+        if !content.spans.iter().all(|span| span.since <= known.content(span.writer)) {
+            return Ok(None);
+        }
+        // Its own records count: they take effect in the same step.
+        let records = |writer: ReplicaId| {
+            let own = delta.records.iter().find(|run| run.span.writer == writer).map_or(0, |run| run.span.upto);
+            own.max(known.records(writer))
+        };
+        if !content.after.iter().all(|(writer, seq)| *seq <= records(*writer)) {
+            return Ok(None);
+        }
+        // Joined, so that the delta is admitted as a whole or not at all.
+        let mut info = UpdateInfo::default();
+        for update in &content.updates {
+            join(&mut info, engine::inspect(self.engine.kind(), update)?);
+        }
+        Ok(Some((info, true)))
+    }
+
+    /// Notes what a delta will add.
+    ///
+    /// # Errors
+    /// `TooLarge` when there is no room for it.
+    pub(super) fn grow(&self, ahead: &mut Ahead, delta: &Delta) -> Result<(), DocumentError> {
+        let (records, bytes) = self.check_room(ahead, delta)?;
+        self.check_writers(ahead, delta)?;
         ahead.records += records;
         ahead.bytes += bytes;
         raise(&mut ahead.version, delta);
-        Ok(Verdict::Admit(info, content_new))
+        Ok(())
     }
 
     fn version_with<'a>(&'a self, ahead: &'a Ahead) -> Known<'a> {
         Known { here: &self.version, ahead: &ahead.version }
-    }
-
-    /// Inspects a delta's updates and joins what they contain, so that the delta is admitted as a whole or not at all.
-    fn inspect_all(&self, content: &ContentDelta) -> Result<UpdateInfo, DocumentError> {
-        let mut joined = UpdateInfo::default();
-        for update in &content.updates {
-            let info = engine::inspect(self.engine.kind(), update)?;
-            joined.inserts.extend(info.inserts);
-            joined.deletes.extend(info.deletes);
-            joined.needs.extend(info.needs);
-            joined.deps.extend(info.deps.into_iter().filter(|dep| !joined.changes.contains(dep)));
-            joined.changes.extend(info.changes);
-            joined.ops = joined.ops.saturating_add(info.ops);
-            joined.depth = joined.depth.max(info.depth);
-        }
-        Ok(joined)
     }
 
     /// How much `delta` may add to the records, when there is room for it.

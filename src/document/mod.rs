@@ -3,6 +3,7 @@
 mod access;
 mod batch;
 mod canonical;
+mod circle;
 mod delta;
 mod difference;
 mod digest;

@@ -68,8 +68,11 @@ impl Document {
                     .map_err(|error| DocumentError::Unreadable { what: "stored delta", reason: error.to_string() })
             })
             .collect::<Result<Vec<_>, _>>()?;
-        // Without a wall clock no foreign stamp is witnessed; a later write witnesses those of its own slot.
-        let applied = document.apply(incoming, 0, false)?;
+        // Our own last stamp stands in for the wall clock: stamps must grow on although the clock was set back.
+        let runs = incoming.iter().flat_map(|incoming| &incoming.delta.records);
+        let own = runs.filter(|run| run.span.writer == replica).flat_map(|run| &run.records);
+        let wall_ms = own.map(|record| record.hlc.wall_ms()).max().unwrap_or(0);
+        let applied = document.apply(incoming, wall_ms, false)?;
         if let Some((_, error)) = applied.refused.into_iter().next() {
             return Err(error);
         }
@@ -142,6 +145,7 @@ impl Document {
 }
 
 #[cfg(all(test, feature = "yrs"))]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use std::{ops::Range, sync::Arc};
 

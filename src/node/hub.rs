@@ -132,6 +132,7 @@ impl Hub {
     }
 
     pub(super) fn refuse(&mut self, link: LinkId, document: Option<&DocumentId>, code: ErrorCode, reason: String) {
+        let reason = reason.chars().take(limits::REASON_BYTES / 4).collect();
         self.tell(link, &Message::Error { document: document.cloned(), code, reason }, Lane::Critical);
     }
 

@@ -10,6 +10,9 @@ use crate::{id::LinkId, node::TargetId, sync::Session, time::Dice};
 /// Bytes under way in one direction before the sender has to wait: a socket's buffer.
 const WINDOW: usize = 8 * 1024;
 
+/// Bytes per second of a connection that nothing slows down.
+const FAST: u64 = 4_000_000;
+
 /// Something on its way.
 #[derive(Debug)]
 pub(super) enum Item {
@@ -83,20 +86,27 @@ pub(super) struct Weather {
     latency: u64,
     jitter: u64,
     pub(super) bytes_per_second: u64,
+    /// One in a hundred packets takes ten times as long, one in a thousand a hundred times.
+    tails: bool,
 }
 
 impl Weather {
-    pub(super) fn draw(dice: &mut Dice) -> Self {
+    pub(super) fn draw(tails: bool, dice: &mut Dice) -> Self {
         let latency = [100, 1_000, 10_000, 60_000][usize::try_from(dice.below(4)).unwrap_or(0)];
-        Self { latency, jitter: 1 + latency / 2, bytes_per_second: 4_000_000 }
+        Self { latency, jitter: 1 + latency / 2, bytes_per_second: FAST, tails }
     }
 
-    /// One in a hundred packets takes ten times as long, one in a thousand a hundred times.
+    /// No more long delays, and all the bandwidth there is.
+    pub(super) fn calm(&mut self) {
+        self.tails = false;
+        self.bytes_per_second = FAST;
+    }
+
     fn delay(&self, dice: &mut Dice) -> u64 {
         let usual = self.latency + dice.below(self.jitter);
         match dice.below(1_000) {
-            0 => usual * 100,
-            1..=10 => usual * 10,
+            0 if self.tails => usual * 100,
+            1..=10 if self.tails => usual * 10,
             _ => usual,
         }
     }
@@ -147,6 +157,6 @@ pub(super) struct Connection {
 impl Connection {
     /// Nothing gets through any more, though an end may not know it.
     pub(super) fn is_broken(&self) -> bool {
-        self.ends.iter().any(|end| end.pipe.broken)
+        self.ends.iter().any(|end| end.pipe.broken) && self.ends.iter().any(|end| end.open)
     }
 }

@@ -108,12 +108,12 @@ impl World {
         hosts[0].disk.lies = plan.sabotage == Some(Sabotage::AckBeforeSync);
         // A mesh asks for it: what comes over two paths builds on what only one of them may bring.
         hosts[0].trusts = climate.mesh;
-        for index in 1..hosts.len() {
-            hosts[index].trusts = climate.mesh;
-            hosts[index].targets.push(0);
+        for (index, host) in hosts.iter_mut().enumerate().skip(1) {
+            host.trusts = climate.mesh;
+            host.targets.push(0);
             for other in 1..index {
                 if climate.mesh && dice.chance(50) {
-                    hosts[index].targets.push(other);
+                    host.targets.push(other);
                 }
             }
         }
@@ -267,7 +267,7 @@ impl World {
         self.climate.calm();
         self.dark.clear();
         for connection in self.connections.values_mut() {
-            connection.weather.bytes_per_second = 4_000_000;
+            connection.weather.calm();
         }
         for host in 0..self.hosts.len() {
             self.hosts[host].disk.failing_until = 0;
@@ -588,7 +588,7 @@ impl World {
         };
         self.hosts[host].links.insert(near.link, (id, 0));
         self.hosts[other].links.insert(far.link, (id, 1));
-        let weather = Weather::draw(&mut self.dice);
+        let weather = Weather::draw(self.healing_since.is_none(), &mut self.dice);
         self.connections.insert(id, Connection { ends: [near, far], weather });
         self.to_pump.insert((id, 0));
         self.to_pump.insert((id, 1));

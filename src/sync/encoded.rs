@@ -67,12 +67,12 @@ pub(super) fn message_max(lane: Lane) -> usize {
     if lane == Lane::Low { limits::BULK_BYTES } else { limits::MESSAGE_BYTES }
 }
 
-/// The message in a whole frame, or in one that came in chunks.
-pub(super) fn decode(kind: Kind, payload: &Bytes, bytes_max: usize) -> Result<Message, SessionError> {
-    let message = if kind == Kind::Compressed {
-        Message::decode(&inflate(payload, bytes_max)?)
-    } else {
-        Message::decode(payload)
+/// The message in a whole frame, or in one that came in chunks, from a peer with which LZ4 was agreed or not.
+pub(super) fn decode(kind: Kind, payload: &Bytes, lz4: bool, bytes_max: usize) -> Result<Message, SessionError> {
+    let message = match kind {
+        Kind::Compressed if lz4 => Message::decode(&inflate(payload, bytes_max)?),
+        Kind::Compressed => return Err(SessionError::protocol("a compressed frame, without LZ4 agreed".to_owned())),
+        _ => Message::decode(payload),
     };
     Ok(message?)
 }

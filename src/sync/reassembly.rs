@@ -32,7 +32,7 @@ pub(super) struct Reassembly {
 
 impl Reassembly {
     /// Takes the payload of a chunk frame; gives the message of which it was the last piece.
-    pub(super) fn chunk(&mut self, chunk: &[u8], now: Monotonic) -> Result<Option<Message>, SessionError> {
+    pub(super) fn chunk(&mut self, chunk: &[u8], lz4: bool, now: Monotonic) -> Result<Option<Message>, SessionError> {
         let Some((flags, piece)) = chunk.split_first() else {
             return Err(SessionError::protocol("a chunk names no lane".to_owned()));
         };
@@ -51,7 +51,7 @@ impl Reassembly {
         match (partial.payload.len() == partial.declared, flags & LAST != 0) {
             (true, true) => {
                 let payload = Bytes::from(std::mem::take(&mut partial.payload));
-                decode(partial.kind, &payload, bytes_max).map(Some)
+                decode(partial.kind, &payload, lz4, bytes_max).map(Some)
             }
             (false, false) => {
                 *under_way = Some(partial);
@@ -116,7 +116,7 @@ mod tests {
         let mut chunk = vec![Lane::Low as u8, Kind::Message as u8];
         chunk.extend_from_slice(&[0xff, 0xff, 0xff, 0x1f]);
         chunk.extend_from_slice(&[0; 1_000]);
-        assert_eq!(reassembly.chunk(&chunk, NOW), Ok(None));
+        assert_eq!(reassembly.chunk(&chunk, true, NOW), Ok(None));
         let held = || reassembly.lanes[Lane::Low as usize].as_ref().map(|partial| partial.payload.capacity());
         assert!(held().unwrap() <= 2_000, "{:?} bytes held for 1000 that came", held());
     }
@@ -124,7 +124,7 @@ mod tests {
     #[test]
     fn a_declared_length_over_the_lane_is_refused_with_the_first_piece() {
         let chunk = [Lane::High as u8, Kind::Message as u8, 0x81, 0x80, 0x80, 0x04, 0];
-        let error = Reassembly::default().chunk(&chunk, NOW).unwrap_err();
+        let error = Reassembly::default().chunk(&chunk, true, NOW).unwrap_err();
         let expected = SessionError::TooLarge {
             what: "a message in chunks",
             size: 8 * 1024 * 1024 + 1,
@@ -137,7 +137,7 @@ mod tests {
     fn pieces_that_do_not_make_up_one_message_are_refused() {
         let refusal = |chunks: &[&[u8]]| {
             let mut reassembly = Reassembly::default();
-            let refused = chunks.iter().find_map(|chunk| reassembly.chunk(chunk, NOW).err());
+            let refused = chunks.iter().find_map(|chunk| reassembly.chunk(chunk, true, NOW).err());
             refused.expect("one of them is refused").to_string()
         };
         assert!(refusal(&[&[]]).contains("names no lane"));
@@ -156,7 +156,7 @@ mod tests {
         let frame = |name| crate::sync::Encoded::new(&message(name), Lane::High).unwrap().frame(false);
         let (one, two) = (frame("one"), frame("two"));
         let mut reassembly = Reassembly::default();
-        let mut give = |lane: u8, piece: &[u8]| reassembly.chunk(&[&[lane], piece].concat(), NOW).unwrap();
+        let mut give = |lane: u8, piece: &[u8]| reassembly.chunk(&[&[lane], piece].concat(), true, NOW).unwrap();
         assert_eq!(give(0, &one[..4]), None);
         assert_eq!(give(3, &two[..3]), None);
         assert_eq!(give(0x80, &one[4..]), Some(message("one")));

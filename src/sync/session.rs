@@ -153,9 +153,11 @@ impl Session {
             match kind {
                 Kind::Hello => received.push(Received::Ready(self.greeted(&payload, now)?)),
                 Kind::Message | Kind::Compressed => {
-                    received.push(Received::Message(decode(kind, &payload, limits::MESSAGE_BYTES)?));
+                    received.push(Received::Message(decode(kind, &payload, self.lz4(), limits::MESSAGE_BYTES)?));
                 }
-                Kind::Chunk => received.extend(self.reassembly.chunk(&payload, now)?.map(Received::Message)),
+                Kind::Chunk => {
+                    received.extend(self.reassembly.chunk(&payload, self.lz4(), now)?.map(Received::Message))
+                }
                 // The newest only: a peer that pings faster than it reads costs no memory.
                 Kind::Ping => self.urgent.pong = Some(token(&payload)?),
                 Kind::Pong => received.extend(self.pong(token(&payload)?, now)),
@@ -191,12 +193,15 @@ impl Session {
         Some(Received::Pong { rtt })
     }
 
+    fn lz4(&self) -> bool {
+        self.peer.as_ref().is_some_and(|peer| peer.agreed.capabilities.has(Capabilities::LZ4))
+    }
+
     /// Queues a message. What is queued before the handshake is done goes out after it.
     pub fn send(&mut self, encoded: Encoded) {
-        if let Some(peer) = &self.peer {
+        if self.peer.is_some() {
             let (lane, cost) = (encoded.lane(), encoded.len());
-            let lz4 = peer.agreed.capabilities.has(Capabilities::LZ4);
-            self.scheduler.push(lane, encoded.frame(lz4), cost);
+            self.scheduler.push(lane, encoded.frame(self.lz4()), cost);
             self.filled |= self.scheduler.queued() > self.report_bytes;
         } else {
             self.early.push(encoded);

@@ -11,7 +11,7 @@ mod memory;
 mod websocket;
 
 pub use memory::{MemoryTransport, memory_pair};
-#[cfg(feature = "websocket")]
+#[cfg(feature = "relay")]
 pub(crate) use websocket::SUBPROTOCOL;
 #[cfg(feature = "websocket")]
 pub use websocket::{WebSocketTransport, accept_websocket, connect_websocket, websocket_config};

@@ -27,7 +27,7 @@ pub(crate) const SUBPROTOCOL: &str = "aepoch/1";
 
 /// Buffers sized for many idle connections: reads of 4 KiB, writes passed on at once, messages of one packet.
 pub fn websocket_config() -> WebSocketConfig {
-    let packet = limits::CHUNK_BYTES * 4;
+    let packet = limits::PACKET_BYTES;
     WebSocketConfig::default()
         .read_buffer_size(4 * 1024)
         .write_buffer_size(0)

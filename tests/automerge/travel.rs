@@ -75,13 +75,18 @@ fn a_delta_of_one_author_has_only_that_authors_changes_and_what_nobody_wrote() {
     let from_right = act(&mut right, put("m", "right", 1));
     deliver(&mut left, std::slice::from_ref(&from_right)).unwrap();
     act(&mut left, put("other", "left", 1));
-    // Left's change builds on right's, which the relay lacks: only the creations can go.
+    // Left's change builds on right's, which the relay lacks: it goes all the same, because it is all left has to say,
+    // and the relay knows what is missing.
     let early = left.delta_since(&relay.frontier(), Some(replica(1))).unwrap();
     let info = inspect(EngineKind::Automerge, &early).unwrap();
-    assert!(info.inserts.is_empty() && info.deps.is_empty());
-    assert_eq!(info.changes.len(), 2);
+    assert_eq!((info.inserts.len(), info.changes.len(), info.deps.len()), (1, 3, 1));
+    let refused = Admission::default().admit(relay.as_ref(), &info, Some(replica(1)));
+    assert!(matches!(refused, Err(EngineError::Gap { .. })));
+    // Of one who wrote nothing, only the creations go.
+    let creations = left.delta_since(&relay.frontier(), Some(replica(9))).unwrap();
+    assert!(inspect(EngineKind::Automerge, &creations).unwrap().inserts.is_empty());
     let mut bare = engine(4);
-    deliver(&mut bare, &[early]).unwrap();
+    deliver(&mut bare, &[creations]).unwrap();
     assert_eq!(bare.compare(&engine(5).frontier()).unwrap(), Relation::PeerBehind);
     assert_eq!(engine(5).compare(&bare.frontier()).unwrap(), Relation::PeerAhead);
     deliver(&mut relay, &[from_right]).unwrap();

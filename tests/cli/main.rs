@@ -1,2 +1,7 @@
-//! placeholder
-fn main() {}
+//! The program as its users meet it: the built binary, its texts, its exit codes, and a relay it serves.
+
+mod demo;
+mod program;
+mod relay;
+mod stores;
+mod texts;

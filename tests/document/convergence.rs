@@ -33,6 +33,8 @@ enum Step {
     Deliver { peer: usize, pick: usize, again: bool },
     /// A replica brings another up to date.
     Sync { from: usize, to: usize },
+    /// A replica sends another what it wrote itself, to be taken in now or later.
+    Own { from: usize, to: usize },
 }
 
 fn act() -> impl Strategy<Value = Act> {
@@ -55,6 +57,7 @@ fn step() -> impl Strategy<Value = Step> {
         8 => (0..PEERS, any::<usize>(), any::<bool>())
             .prop_map(|(peer, pick, again)| Step::Deliver { peer, pick, again }),
         1 => (0..PEERS, 0..PEERS).prop_map(|(from, to)| Step::Sync { from, to }),
+        1 => (0..PEERS, 0..PEERS).prop_map(|(from, to)| Step::Own { from, to }),
     ]
 }
 
@@ -125,6 +128,12 @@ fn run(kind: EngineKind, steps: &[Step]) {
             Step::Sync { from, to } => {
                 if from != to {
                     peers[*from].sync_to(&peers[*to]);
+                }
+            }
+            Step::Own { from, to } => {
+                let delta = peers[*from].own(&peers[*to]);
+                if !delta.is_empty() {
+                    mail[*to].push(delta.encode().unwrap());
                 }
             }
         }

@@ -148,3 +148,30 @@ fn content_that_builds_on_another_writers_waits_for_it() {
         assert_eq!(c.text("notes").get().unwrap(), "axby");
     }
 }
+
+#[test]
+fn writers_who_took_turns_can_each_bring_their_own_half() {
+    for kind in kinds() {
+        let [a, b, c] = Peer::several(kind);
+        for number in 0..4_u64 {
+            for (writer, reader) in [(&a, &b), (&b, &a)] {
+                let at = format!("at-{}", writer.replica());
+                let delta = writer.write(|tx| {
+                    tx.text("notes").insert(usize::try_from(number).unwrap(), "x")?;
+                    tx.map("last").put("n", &number)?;
+                    tx.register(&at).set(&number)
+                });
+                reader.receive(&[delta]);
+            }
+        }
+        // Each builds on the other, so neither can be shown alone.
+        let (first, second) = (a.own(&c).encode().unwrap(), b.own(&c).encode().unwrap());
+        let applied = c.receive(&[first]);
+        assert!(applied.waiting_on.is_some());
+        assert_eq!(c.render(), serde_json::json!({}), "{kind}");
+        let applied = c.receive(&[second]);
+        assert_eq!((applied.landed.len(), applied.waiting_on), (2, None), "{kind}");
+        assert_eq!(c.render(), a.render());
+        assert!(a.lacking(&c).is_empty());
+    }
+}

@@ -87,6 +87,13 @@ impl Peer {
         self.document.borrow().delta_since(&frontier, None, &Subscription::default()).unwrap()
     }
 
+    /// What this replica wrote itself and `other` lacks.
+    pub(crate) fn own(&self, other: &Self) -> Delta {
+        let frontier = other.document.borrow().frontier();
+        let own = Some(self.replica());
+        self.document.borrow().delta_since(&frontier, own, &Subscription::default()).unwrap()
+    }
+
     /// Sends `other` all it lacks.
     pub(crate) fn sync_to(&self, other: &Self) {
         let delta = self.lacking(other);

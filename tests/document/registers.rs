@@ -119,6 +119,18 @@ fn an_override_is_newer_although_the_clock_is_behind() {
 }
 
 #[test]
+fn a_write_is_newer_than_all_its_replica_has_seen() {
+    for kind in kinds() {
+        let [a, b] = Peer::several(kind);
+        a.wall_ms.set(50_000);
+        a.counter("takes").add(1).unwrap();
+        a.sync_to(&b);
+        b.register("song").set(&1).unwrap();
+        assert_eq!(b.register::<u64>("song").values().unwrap()[0].hlc.wall_ms(), 50_001);
+    }
+}
+
+#[test]
 fn clearing_takes_away_what_was_seen_and_no_more() {
     for kind in kinds() {
         let [a, b] = Peer::several(kind);

@@ -17,6 +17,7 @@ fn load(peer: &Peer, snapshot: Option<&Bytes>, entries: &[Bytes]) -> Result<Docu
 /// A replica with content and records of its own and another's.
 fn lived_in(kind: aepoch::engine::EngineKind) -> Peer {
     let [a, b] = Peer::several(kind);
+    a.wall_ms.set(1_000_000);
     for number in 0..5_u64 {
         a.commit(|tx| {
             tx.list("log").push(&number)?;
@@ -60,6 +61,7 @@ fn writing_goes_on_after_loading() {
         a.sync_to(&b);
         let again = Peer::of(load(&a, Some(&a.snapshot()), &[]).unwrap());
         // The clock of the new process is behind: its stamps must grow all the same.
+        let before = again.register::<String>("last").values().unwrap()[0].hlc;
         again.wall_ms.set(1);
         let delta = again.write(|tx| {
             tx.register("last").set(&"again")?;
@@ -68,7 +70,25 @@ fn writing_goes_on_after_loading() {
         let applied = b.receive(&[delta]);
         assert_eq!(applied.landed.len(), 1);
         assert_eq!(b.register("last").get().unwrap(), Some("again".to_owned()));
+        assert!(b.register::<String>("last").values().unwrap()[0].hlc > before);
         assert_eq!(b.render(), again.render());
+    }
+}
+
+#[test]
+fn what_is_overridden_after_loading_is_older_by_the_clock() {
+    for kind in kinds() {
+        let [a, b] = Peer::several(kind);
+        a.register("other").set(&1).unwrap();
+        b.wall_ms.set(500_000);
+        b.register("song").set(&1).unwrap();
+        a.wall_ms.set(490_000);
+        b.sync_to(&a);
+        // Loading knows no wall time, so it believes no stamp far beyond our own last one.
+        let again = Peer::of(load(&a, Some(&a.snapshot()), &[]).unwrap());
+        again.wall_ms.set(490_000);
+        again.register("song").set(&2).unwrap();
+        assert!(again.register::<u64>("song").values().unwrap()[0].hlc.wall_ms() >= 500_001);
     }
 }
 

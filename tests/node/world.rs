@@ -81,7 +81,8 @@ impl World {
             replica: ReplicaId::from_bits(100 + index as u64),
             incarnation: 1,
         };
-        let config = Config { identity, role, trust_inbound: false, seed: 1, tuning: tuning.clone() };
+        let config =
+            Config { identity, role, trust_inbound: false, keeps_identity: true, seed: 1, tuning: tuning.clone() };
         self.hosts.push(Host {
             node: Node::new(config, self.now),
             store: MemoryStore::default(),

@@ -177,3 +177,19 @@ fn a_short_queue_is_not_worth_a_report() {
     }
     assert!(sent >= 32 * 1_024, "reported after {sent} bytes");
 }
+
+#[test]
+fn the_steps_of_reports_can_be_made_smaller() {
+    let (left, right) = (hello("left", 1, Capabilities::default()), hello("right", 2, Capabilities::default()));
+    let mut sender = Session::new(left, START).reporting_every(2_000);
+    receive(&mut sender, Session::new(right, START).poll_transmit().unwrap()).unwrap();
+    let _ = sender.poll_transmit();
+    let encoded = encode(&snapshot(1_200), Lane::High);
+    let reports = [(); 4].map(|()| {
+        sender.send(encoded.clone());
+        sender.poll_transmit().unwrap();
+        sender.take_drained()
+    });
+    let both = Some(2 * encoded.len() as u64);
+    assert_eq!(reports, [None, both, None, both]);
+}

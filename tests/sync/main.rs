@@ -1,6 +1,8 @@
 //! Goal: the session keeps its promises to the node above it and to the memory below it. Method: two sessions back to
 //! back, or one session and packets made by hand, under virtual time.
 
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
 mod delivery;
 mod hostile;
 mod limits;

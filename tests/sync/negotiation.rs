@@ -3,10 +3,12 @@
 use aepoch::{
     error::Fault,
     limits,
-    sync::{Capabilities, Hello, Message, Received, Session, SessionError},
+    sync::{Capabilities, Hello, Lane, Message, Received, Session, SessionError},
 };
 
-use super::{HELLO, MESSAGE, START, document, frame, hello, receive};
+use super::{
+    COMPRESSED, HELLO, MESSAGE, START, chunks, document, encode, frame, hello, leb128, messages, pair, receive,
+};
 
 fn meet(ours: (u16, u16), theirs: (u16, u16)) -> Result<u16, SessionError> {
     let peer = Hello { versions: theirs, ..hello("peer", 2, Capabilities::default()) };
@@ -42,6 +44,25 @@ fn capabilities_are_those_of_both_and_unknown_ones_are_nobodys() {
     assert_eq!(received, [Received::Ready(peer.clone())]);
     assert_eq!(session.peer(), Some(&peer));
     assert_eq!(session.negotiated().unwrap().capabilities, Capabilities::LZ4);
+}
+
+#[test]
+fn nothing_is_compressed_unless_both_can_inflate_it() {
+    let leave = Message::Leave { document: document("a") };
+    let payload = postcard::to_allocvec(&leave).unwrap();
+    let compressed = frame(COMPRESSED, &[leb128(payload.len()), lz4_flex::block::compress(&payload)].concat());
+    let compressible = Message::Delta { document: document("a"), delta: vec![0; 5_000].into() };
+    let cut: Vec<u8> = chunks(Lane::Low, &compressed, 6).concat();
+    for (one, two) in [(0, 1), (1, 0), (1, 1)] {
+        let both = (one, two) == (1, 1);
+        for packet in [&compressed, &cut] {
+            let (mut left, mut right) = pair(Capabilities(one), Capabilities(two));
+            left.send(encode(&compressible, Lane::High));
+            assert_eq!(left.poll_transmit().unwrap().len() < 1_000, both);
+            let read = receive(&mut right, packet.clone()).map(messages);
+            assert_eq!(read.ok(), both.then(|| vec![leave.clone()]));
+        }
+    }
 }
 
 #[test]

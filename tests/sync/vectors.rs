@@ -25,7 +25,7 @@ fn read(name: &str) -> Vec<u8> {
         .filter(|character| !character.is_whitespace())
         .map(|character| character.to_digit(16).unwrap_or_else(|| panic!("{name}: `{character}` is no digit")))
         .collect();
-    assert!(digits.len() % 2 == 0, "{name}: half a byte");
+    assert!(digits.len().is_multiple_of(2), "{name}: half a byte");
     digits.chunks(2).map(|pair| (pair[0] * 16 + pair[1]) as u8).collect()
 }
 

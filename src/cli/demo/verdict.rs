@@ -135,10 +135,11 @@ impl Verdict {
                 self.agents
             ),
             format!(
-                "  {} {} words counted, {} by a plain sequential count",
+                "  {} {} words counted, {} by a plain sequential count; every file and word {}",
                 mark(self.exact),
                 self.words,
-                self.expected_words
+                self.expected_words,
+                if self.exact { "agrees" } else { "should agree, but not all do" }
             ),
             format!(
                 "  {} {} of {} acknowledged results lost",

@@ -159,17 +159,16 @@ impl AutomergeEngine {
     }
 
     /// Changes a peer lacks that has `common` and all that builds on: only those of `author` and what they need that
-    /// is nobody's, if asked for.
+    /// is nobody's, if asked for. All of them, also where they build on others' that the peer lacks: the delta that
+    /// carries them says it has all of the author's commits.
     fn chunks(&self, common: &[ChangeHash], author: Option<ReplicaId>) -> Vec<u8> {
         let changes = self.document.get_changes(common);
         let author = author.map(actor::actor_of);
-        let mut lacking: std::collections::BTreeSet<_> = changes.iter().map(automerge::Change::hash).collect();
         let mut chunks = Vec::new();
         for change in &changes {
             let wanted = author.as_ref().is_none_or(|author| change.actor_id() == author)
                 || is_creator(change.actor_id().to_bytes());
-            if wanted && change.deps().iter().all(|dep| !lacking.contains(dep)) {
-                lacking.remove(&change.hash());
+            if wanted {
                 chunks.extend_from_slice(change.raw_bytes());
             }
         }

@@ -1,0 +1,310 @@
+//! Light clients, one per system, alike in everything but the protocol. Writers send edits made beforehand by a real
+//! document; readers find out which edits a message carries, and apply nothing.
+
+use std::{sync::Arc, time::Instant};
+
+use aepoch::{
+    document::{Delta, Document, Frontier, Subscription, Version},
+    engine::{EngineKind, Op},
+    id::{AgentId, DocumentId, Identity, ReplicaId},
+    sync::{Capabilities, Encoded, Hello, Lane, Message, Received, Role, Session},
+    time::Monotonic,
+    transport::websocket_config,
+};
+use bytes::{BufMut as _, Bytes, BytesMut};
+use futures_util::{SinkExt as _, StreamExt as _};
+use serde_json::json;
+use tokio::net::TcpStream;
+use tokio_tungstenite::{
+    MaybeTlsStream, WebSocketStream,
+    tungstenite::{Message as Packet, client::IntoClientRequest as _, http::HeaderValue},
+};
+
+use crate::server::{Kind, Server};
+
+/// Before every edit's writer and number, in its value.
+const MARK: &[u8] = b"@@";
+const MARKED: usize = 2 + 2 + 7;
+
+/// One edit of one writer, made beforehand.
+#[derive(Debug, Clone)]
+pub(crate) struct Edit {
+    pub(crate) number: u32,
+    /// As it travels between our replicas.
+    pub(crate) delta: Bytes,
+    /// As it travels between Yjs peers.
+    pub(crate) update: Bytes,
+}
+
+pub(crate) fn replica(writer: u16) -> ReplicaId {
+    ReplicaId::from_bits(1_000_000 + u64::from(writer))
+}
+
+fn writer_of(replica: ReplicaId) -> u16 {
+    u16::try_from(replica.get() - 1_000_000).unwrap()
+}
+
+/// `count` edits of about 100 bytes, each putting a value under one of 1,000 keys of a map.
+pub(crate) fn edits(room: &str, writer: u16, count: u32) -> Arc<Vec<Edit>> {
+    let id = DocumentId::new(room).unwrap();
+    let mut document = Document::new(id, EngineKind::Yrs, replica(writer)).unwrap();
+    Arc::new((0..count).map(|number| edit(&mut document, writer, number)).collect())
+}
+
+fn edit(document: &mut Document, writer: u16, number: u32) -> Edit {
+    let key = format!("key-{:04}", (u32::from(writer) * 37 + number) % 1_000);
+    let value = json!(format!("@@{writer:02}{number:07} {:0>48}", u64::from(number) * 2_654_435_761));
+    put(document, number, &key, value)
+}
+
+pub(crate) fn put(document: &mut Document, number: u32, key: &str, value: serde_json::Value) -> Edit {
+    let op = Op::MapPut { map: "edits".into(), key: key.into(), value };
+    let ((), commit) = document
+        .transact(1_700_000_000_000 + u64::from(number), false, |transaction| {
+            transaction.content(op);
+            Ok::<_, aepoch::document::DocumentError>(())
+        })
+        .unwrap();
+    let update = commit.delta.content.as_ref().unwrap().updates[0].clone();
+    Edit { number, delta: commit.delta.encode().unwrap(), update }
+}
+
+/// What a client learnt from one packet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum News {
+    /// Exactly this edit of this writer.
+    Edit(u16, u32),
+    /// All edits of this writer below this number.
+    Upto(u16, u32),
+    /// That much of our own is durable.
+    Durable(u32),
+    /// What the relay has of everyone.
+    Frontier(Version),
+    /// A missing part has come, of this many bytes.
+    State,
+    /// An application message.
+    App(Bytes),
+}
+
+/// A connection to a server.
+pub(crate) struct Client {
+    kind: Kind,
+    room: String,
+    writer: u16,
+    socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
+    session: Session,
+    base: Instant,
+    pub(crate) bytes_in: u64,
+}
+
+impl Client {
+    /// Connects, greets and joins the room empty-handed.
+    pub(crate) async fn join(server: &Server, room: &str, writer: u16) -> Self {
+        let mut client = Self::connect(server, room, writer).await;
+        client.enter(Frontier::default(), &[0]).await;
+        client
+    }
+
+    /// Connects and greets.
+    pub(crate) async fn connect(server: &Server, room: &str, writer: u16) -> Self {
+        let kind = server.kind;
+        let path = if kind == Kind::Ours { "v1/sync" } else { room };
+        let mut request = format!("{}/{path}", server.url).into_client_request().unwrap();
+        if kind == Kind::Ours {
+            request.headers_mut().insert("Sec-WebSocket-Protocol", HeaderValue::from_static("aepoch/1"));
+        }
+        let config = websocket_config().max_message_size(None).max_frame_size(None);
+        let connected = tokio_tungstenite::connect_async_with_config(request, Some(config), true).await;
+        let agent = AgentId::new(&format!("load-{writer}")).unwrap();
+        let identity = Identity { agent, replica: replica(writer), incarnation: 1 };
+        let hello = Hello::new(identity, Role::Agent, Capabilities::LZ4.with(Capabilities::FORWARDING));
+        let base = Instant::now();
+        let session = Session::new(hello, Monotonic(0));
+        let (room, socket) = (room.to_owned(), connected.unwrap().0);
+        let mut client = Self { kind, room, writer, socket, session, base, bytes_in: 0 };
+        if kind == Kind::Ours {
+            client.transmit().await;
+            while client.session.peer().is_none() {
+                client.next().await.unwrap();
+            }
+        }
+        client
+    }
+
+    fn now(&self) -> Monotonic {
+        Monotonic(u64::try_from(self.base.elapsed().as_micros()).unwrap())
+    }
+
+    /// Takes part in the room, telling what is here already: `frontier` to ours, `state_vector` to Yjs servers.
+    /// Returns once the server has answered.
+    pub(crate) async fn enter(&mut self, frontier: Frontier, state_vector: &[u8]) {
+        if self.kind == Kind::Raw {
+            return;
+        }
+        self.ask(frontier, state_vector).await;
+        loop {
+            let news = self.next().await.unwrap();
+            if news.iter().any(|news| matches!(news, News::Frontier(_) | News::State)) {
+                return;
+            }
+        }
+    }
+
+    pub(crate) async fn ask(&mut self, frontier: Frontier, state_vector: &[u8]) {
+        let mut step = BytesMut::new();
+        match self.kind {
+            Kind::Raw => return,
+            Kind::Ours => {
+                let document = DocumentId::new(&self.room).unwrap();
+                let subscription = Subscription::default();
+                let join = Message::Join { document, engine: EngineKind::Yrs, frontier, subscription };
+                self.queue(&join, Lane::Critical);
+                return self.transmit().await;
+            }
+            Kind::Hocuspocus => {
+                // Type 2 (auth), kind 0 (token), an empty token.
+                self.put_name(&mut step);
+                step.put_slice(&[2, 0, 0]);
+                self.socket.send(Packet::Binary(step.split().freeze())).await.unwrap();
+                self.put_name(&mut step);
+            }
+            Kind::YWebsocket => {}
+        }
+        step.put_slice(&[0, 0]);
+        put_bytes(&mut step, state_vector);
+        self.socket.send(Packet::Binary(step.freeze())).await.unwrap();
+    }
+
+    fn put_name(&self, out: &mut BytesMut) {
+        put_bytes(out, self.room.as_bytes());
+    }
+
+    pub(crate) fn queue(&mut self, message: &Message, lane: Lane) {
+        self.session.send(Encoded::new(message, lane).unwrap());
+    }
+
+    /// Hands everything queued to the socket. Ours only.
+    pub(crate) async fn transmit(&mut self) {
+        while let Some(packet) = self.session.poll_transmit() {
+            self.socket.feed(Packet::Binary(packet)).await.unwrap();
+        }
+        self.socket.flush().await.unwrap();
+    }
+
+    /// Sends edits.
+    pub(crate) async fn send(&mut self, edits: &[Edit]) {
+        for edit in edits {
+            let mut frame = BytesMut::new();
+            match self.kind {
+                Kind::Ours => {
+                    let document = DocumentId::new(&self.room).unwrap();
+                    self.queue(&Message::Delta { document, delta: edit.delta.clone() }, Lane::High);
+                    continue;
+                }
+                Kind::Raw => frame.put_slice(&edit.delta),
+                Kind::YWebsocket | Kind::Hocuspocus => {
+                    if self.kind == Kind::Hocuspocus {
+                        self.put_name(&mut frame);
+                    }
+                    frame.put_slice(&[0, 2]);
+                    put_bytes(&mut frame, &edit.update);
+                }
+            }
+            self.socket.feed(Packet::Binary(frame.freeze())).await.unwrap();
+        }
+        if self.kind == Kind::Ours {
+            self.transmit().await;
+        } else {
+            self.socket.flush().await.unwrap();
+        }
+    }
+
+    /// Waits for the next packet and says what it brought; `None` when the connection has ended.
+    pub(crate) async fn next(&mut self) -> Option<Vec<News>> {
+        let packet = self.packet().await?;
+        Some(self.take(packet).await)
+    }
+
+    /// The next packet. Cancel-safe.
+    pub(crate) async fn packet(&mut self) -> Option<Bytes> {
+        loop {
+            match self.socket.next().await?.ok()? {
+                Packet::Binary(packet) => return Some(packet),
+                Packet::Close(_) => return None,
+                _ => {}
+            }
+        }
+    }
+
+    /// What a packet brought; answers what asks for an answer.
+    pub(crate) async fn take(&mut self, packet: Bytes) -> Vec<News> {
+        self.bytes_in += packet.len() as u64;
+        let mut news = Vec::new();
+        if self.kind != Kind::Ours {
+            marks(&packet, &mut news);
+            let after_name = if self.kind == Kind::Hocuspocus { self.room.len() + 1 } else { 0 };
+            // Type 0 (sync), step 2: the state.
+            if self.kind != Kind::Raw && packet.get(after_name..after_name + 2) == Some(&[0, 1]) {
+                news.push(News::State);
+            }
+            return news;
+        }
+        let mut received = Vec::new();
+        let now = self.now();
+        self.session.receive(packet, now, &mut received).unwrap();
+        for received in received {
+            match received {
+                Received::Message(Message::Delta { delta, .. }) => spans(&delta, &mut news),
+                Received::Message(Message::Ack { durable, .. }) => {
+                    news.push(News::Durable(u32::try_from(durable.content.get(replica(self.writer))).unwrap()));
+                }
+                Received::Message(Message::Frontier { frontier, .. }) => news.push(News::Frontier(frontier.version)),
+                Received::Message(Message::App { body, .. }) => news.push(News::App(body)),
+                Received::Message(Message::Error { reason, .. }) => panic!("the relay refused: {reason}"),
+                Received::Message(_) | Received::Ready(_) | Received::Pong { .. } => {}
+            }
+        }
+        self.transmit().await;
+        news
+    }
+
+    pub(crate) async fn close(mut self) {
+        let _ = self.socket.close(None).await;
+    }
+}
+
+fn put_bytes(out: &mut BytesMut, bytes: &[u8]) {
+    let mut len = bytes.len();
+    while len > 127 {
+        out.put_u8(u8::try_from(len & 127).unwrap() | 128);
+        len >>= 7;
+    }
+    out.put_u8(u8::try_from(len).unwrap());
+    out.put_slice(bytes);
+}
+
+/// The edits a plain message carries, by their marks.
+fn marks(packet: &[u8], news: &mut Vec<News>) {
+    let mut at = 0;
+    while at + MARKED <= packet.len() {
+        if !packet[at..].starts_with(MARK) {
+            at += 1;
+            continue;
+        }
+        let digits =
+            |from: usize, to: usize| std::str::from_utf8(&packet[at + from..at + to]).ok()?.parse::<u32>().ok();
+        if let (Some(writer), Some(number)) = (digits(2, 4), digits(4, MARKED)) {
+            news.push(News::Edit(u16::try_from(writer).unwrap(), number));
+        }
+        at += MARKED;
+    }
+}
+
+/// The edits one of our deltas carries: commit `n` of a writer is its edit `n - 1`.
+fn spans(delta: &Bytes, news: &mut Vec<News>) {
+    let delta: Delta = postcard::from_bytes(delta).unwrap();
+    news.push(News::State);
+    for span in delta.content.iter().flat_map(|content| &content.spans) {
+        news.push(News::Upto(writer_of(span.writer), u32::try_from(span.upto).unwrap()));
+    }
+}

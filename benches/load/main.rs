@@ -1,0 +1,72 @@
+//! The load tool: every area of `benches/README.md`, the relay in a process of its own beside others, the same clients
+//! for all. `cargo bench --bench load -- [AREA..] [--quick] [--repeat N] [--json FILE]`.
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a measurement that cannot go on ends here; it reads clocks and makes ratios"
+)]
+
+mod client;
+mod live;
+mod measure;
+mod raw;
+mod server;
+
+use measure::Report;
+
+/// How much to measure.
+#[derive(Debug)]
+struct Plan {
+    quick: bool,
+    repeat: usize,
+}
+
+/// The program under test.
+fn binary() -> String {
+    std::env::var("AEPOCH_BINARY").unwrap_or_else(|_| env!("CARGO_BIN_EXE_aepoch").to_owned())
+}
+
+const AREAS: [&str; 5] = ["propagation", "fan-out", "max-rate", "writers", "rooms"];
+
+fn main() {
+    let mut arguments = std::env::args().skip(1);
+    let (mut plan, mut json, mut areas) = (Plan { quick: false, repeat: 3 }, None, Vec::new());
+    let mut is_raw = false;
+    while let Some(argument) = arguments.next() {
+        match argument.as_str() {
+            "--raw" => is_raw = true,
+            // Passed by cargo.
+            "--bench" => {}
+            "--quick" => (plan.quick, plan.repeat) = (true, 1),
+            "--repeat" => plan.repeat = arguments.next().unwrap().parse().unwrap(),
+            "--json" => json = arguments.next(),
+            area if AREAS.contains(&area) => areas.push(area.to_owned()),
+            other => panic!("unknown: {other}; there is {AREAS:?}, --quick, --repeat N, --json FILE"),
+        }
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    if is_raw {
+        return runtime.block_on(raw::serve());
+    }
+    if areas.is_empty() {
+        areas = AREAS.map(str::to_owned).to_vec();
+    }
+    let mut report = Report::default();
+    for area in areas {
+        runtime.block_on(run(&area, &plan, &mut report));
+    }
+    report.finish(json.as_deref());
+}
+
+async fn run(area: &str, plan: &Plan, report: &mut Report) {
+    match area {
+        "propagation" => live::propagation(plan, report).await,
+        "fan-out" => live::fan_out(plan, report).await,
+        "max-rate" => live::max_rate(plan, report).await,
+        "writers" => live::many_writers(plan, report).await,
+        _ => live::many_rooms(plan, report).await,
+    }
+}

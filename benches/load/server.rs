@@ -1,0 +1,134 @@
+//! Systems under test, each in a process of its own, and what the system says of that process.
+
+use std::{
+    fs,
+    io::{BufRead as _, BufReader},
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+/// What is being measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// The release binary, with its store on disk.
+    Ours,
+    /// A WebSocket broadcast without any protocol.
+    Raw,
+    /// `@y/websocket-server`, in memory.
+    YWebsocket,
+    /// `@hocuspocus/server`, in memory.
+    Hocuspocus,
+}
+
+impl Kind {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Ours => "aepoch",
+            Self::Raw => "raw",
+            Self::YWebsocket => "y-websocket",
+            Self::Hocuspocus => "hocuspocus",
+        }
+    }
+
+    /// False when it runs on node and node, or its packages, are not there.
+    pub(crate) fn is_available(self) -> bool {
+        let script = matches!(self, Self::YWebsocket | Self::Hocuspocus);
+        !script || compare().join("node_modules").is_dir() && Command::new("node").arg("-v").output().is_ok()
+    }
+}
+
+fn compare() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("benches/compare")
+}
+
+/// A running server. Dropping it kills it.
+pub(crate) struct Server {
+    pub(crate) kind: Kind,
+    pub(crate) url: String,
+    pub(crate) started: Instant,
+    child: Child,
+    /// Keeps the store of ours; removed with it.
+    _folder: Option<tempfile::TempDir>,
+}
+
+impl Server {
+    pub(crate) fn start(kind: Kind) -> Self {
+        if kind != Kind::Ours {
+            return Self::spawn(kind, None, None);
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let store = folder.path().join("relay.redb");
+        Self::spawn(kind, Some(store), Some(folder))
+    }
+
+    /// Ours, on a store that stays when it goes.
+    pub(crate) fn on_store(store: PathBuf) -> Self {
+        Self::spawn(Kind::Ours, Some(store), None)
+    }
+
+    fn spawn(kind: Kind, store: Option<PathBuf>, folder: Option<tempfile::TempDir>) -> Self {
+        let mut command = match kind {
+            Kind::Ours => {
+                let mut command = Command::new(crate::binary());
+                command.args(["serve", "--listen", "127.0.0.1:0", "--print-address", "--store"]).arg(store.unwrap());
+                command
+            }
+            Kind::Raw => {
+                let mut command = Command::new(std::env::current_exe().unwrap());
+                command.arg("--raw");
+                command
+            }
+            Kind::YWebsocket | Kind::Hocuspocus => {
+                let script = if kind == Kind::YWebsocket { "y-websocket.mjs" } else { "hocuspocus.mjs" };
+                let mut command = Command::new("node");
+                command.arg(script).current_dir(compare());
+                command
+            }
+        };
+        let started = Instant::now();
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let mut url = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut url).unwrap();
+        assert!(url.starts_with("ws://"), "{} did not start: {url:?}", kind.name());
+        Self { kind, url: url.trim().to_owned(), started, child, _folder: folder }
+    }
+
+    pub(crate) fn address(&self) -> &str {
+        self.url.trim_start_matches("ws://")
+    }
+
+    /// Processor time of all its threads so far.
+    pub(crate) fn cpu(&self) -> Duration {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
+        let after_name = stat.rsplit_once(')').unwrap().1;
+        let fields: Vec<u64> =
+            after_name.split_whitespace().skip(11).take(2).map(|field| field.parse().unwrap()).collect();
+        // In ticks of 10 ms on every Linux.
+        Duration::from_millis((fields[0] + fields[1]) * 10)
+    }
+
+    /// Resident memory, in bytes.
+    pub(crate) fn memory(&self) -> u64 {
+        resident(&self.child.id().to_string())
+    }
+
+    /// Ends it without a chance to tidy up.
+    pub(crate) fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// Resident memory of a process, in bytes.
+pub(crate) fn resident(process: &str) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
+}
