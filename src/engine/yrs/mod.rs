@@ -309,7 +309,11 @@ impl Engine for YrsEngine {
             (encoder.to_vec().into(), inserted, units, txn.delete_set().clone())
         })?;
         if !update.is_empty() {
-            self.grounds.enter_all(&prescan::blocks(&update)?)?;
+            // Already written: were it refused, memory would be ahead of what the caller believes.
+            if let Err(error) = prescan::blocks(&update).and_then(|blocks| self.grounds.enter_all(&blocks)) {
+                self.poisoned = Some(error.to_string());
+                self.sound()?;
+            }
             self.grounds.settle();
         }
         self.own_deletes.merge_with(deleted);
