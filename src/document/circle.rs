@@ -9,7 +9,7 @@ use super::{
     Document, Incoming,
     merge::{Admitted, Ahead, HELD_MAX},
 };
-use crate::{engine::Admission, engine::UpdateInfo, id::ReplicaId};
+use crate::engine::{Admission, UpdateInfo};
 
 impl Document {
     /// Splits `waiting` into the largest set whose content has all it builds on once the whole set is in, and the
@@ -45,7 +45,6 @@ impl Document {
         for (index, incoming) in candidates.filter(|(index, _)| !out.contains(index)) {
             // What is refused here was refused, or will be, when it is looked at by itself.
             if let Ok(Some((info, content_new))) = self.follow(&ahead, incoming)
-                && writes_as(&info, incoming.author)
                 && self.grow(&mut ahead, &incoming.delta).is_ok()
             {
                 members.insert(index, (info, content_new));
@@ -64,10 +63,6 @@ fn part(waiting: Vec<Incoming>, mut members: BTreeMap<usize, (UpdateInfo, bool)>
         }
     }
     (batch, rest)
-}
-
-fn writes_as(info: &UpdateInfo, author: Option<ReplicaId>) -> bool {
-    author.is_none_or(|author| info.inserts.iter().all(|range| range.writer == author.get()))
 }
 
 /// Joins what two updates contain, the second applied after the first.

@@ -122,7 +122,7 @@ impl Document {
     fn admit(&self, ahead: &mut Ahead, incoming: &Incoming) -> Result<Verdict, DocumentError> {
         let Some((info, content_new)) = self.follow(ahead, incoming)? else { return Ok(Verdict::Hold) };
         if content_new {
-            match ahead.admission.admit(self.engine.as_ref(), &info, incoming.author) {
+            match ahead.admission.admit(self.engine.as_ref(), &info, None) {
                 Ok(()) => {}
                 Err(EngineError::Gap { .. }) => return Ok(Verdict::Hold),
                 Err(error) => return Err(error.into()),
@@ -161,6 +161,14 @@ impl Document {
         let mut info = UpdateInfo::default();
         for update in &content.updates {
             join(&mut info, engine::inspect(self.engine.kind(), update)?);
+        }
+        // Before anything is held: what waits is looked at again without its neighbours.
+        let foreign = |author: ReplicaId| info.inserts.iter().find(|range| range.writer != author.get());
+        if let Some(author) = incoming.author
+            && let Some(range) = foreign(author)
+        {
+            let reason = format!("writes as {:x}, but the connection belongs to {author}", range.writer);
+            return Err(EngineError::Refused { reason }.into());
         }
         Ok(Some((info, true)))
     }

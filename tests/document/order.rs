@@ -1,6 +1,6 @@
 //! Order of arrival: gaps wait, duplicates do nothing, what waits is bounded, a resync mends all.
 
-use aepoch::limits;
+use aepoch::{document::Incoming, id::ReplicaId, limits};
 use bytes::Bytes;
 
 use crate::peer::{Peer, kinds};
@@ -150,28 +150,73 @@ fn content_that_builds_on_another_writers_waits_for_it() {
 }
 
 #[test]
+fn deletions_follow_their_writers_numbers_too() {
+    for kind in kinds() {
+        let [a, b] = Peer::several(kind);
+        let first = a.write(|tx| tx.list("jobs").insert(0, &[1, 2, 3]));
+        let second = a.write(|tx| tx.list::<u64>("jobs").remove(0..1));
+        let third = a.write(|tx| tx.list::<u64>("jobs").remove(0..1));
+        // All that the third deletes is known: only its number shows that the second is missing.
+        assert!(b.receive(&[first, third]).waiting_on.is_some());
+        assert_eq!(b.list::<u64>("jobs").len().unwrap(), 3);
+        assert_eq!(b.receive(&[second]).landed.len(), 2);
+        assert_eq!(b.list::<u64>("jobs").values().unwrap(), [3]);
+    }
+}
+
+/// Writes in turns, each building on the other.
+fn take_turns(a: &Peer, b: &Peer) {
+    for number in 0..4_u64 {
+        for (writer, reader) in [(a, b), (b, a)] {
+            let at = format!("at-{}", writer.replica());
+            let delta = writer.write(|tx| {
+                tx.text("notes").insert(usize::try_from(number).unwrap(), "x")?;
+                tx.map("last").put("n", &number)?;
+                tx.register(&at).set(&number)
+            });
+            reader.receive(&[delta]);
+        }
+    }
+}
+
+#[test]
 fn writers_who_took_turns_can_each_bring_their_own_half() {
     for kind in kinds() {
-        let [a, b, c] = Peer::several(kind);
-        for number in 0..4_u64 {
-            for (writer, reader) in [(&a, &b), (&b, &a)] {
-                let at = format!("at-{}", writer.replica());
-                let delta = writer.write(|tx| {
-                    tx.text("notes").insert(usize::try_from(number).unwrap(), "x")?;
-                    tx.map("last").put("n", &number)?;
-                    tx.register(&at).set(&number)
-                });
-                reader.receive(&[delta]);
-            }
-        }
+        let [a, b, c, d, e] = Peer::several(kind);
+        take_turns(&a, &b);
+        // Something that lacks yet another writer's must not keep the two from each other.
+        d.receive(&[e.write(|tx| tx.text("other").push("ab"))]);
+        let stray = d.write(|tx| tx.text("other").insert(1, "x"));
+        assert!(c.receive(&[stray]).waiting_on.is_some());
         // Each builds on the other, so neither can be shown alone.
         let (first, second) = (a.own(&c).encode().unwrap(), b.own(&c).encode().unwrap());
-        let applied = c.receive(&[first]);
-        assert!(applied.waiting_on.is_some());
+        c.receive(&[first]);
         assert_eq!(c.render(), serde_json::json!({}), "{kind}");
-        let applied = c.receive(&[second]);
-        assert_eq!((applied.landed.len(), applied.waiting_on), (2, None), "{kind}");
+        assert_eq!(c.receive(&[second]).landed.len(), 2, "{kind}");
         assert_eq!(c.render(), a.render());
         assert!(a.lacking(&c).is_empty());
+        e.sync_to(&c);
+        assert!(!c.document.borrow().is_waiting());
+    }
+}
+
+#[test]
+fn nobody_writes_as_another_by_way_of_a_circle() {
+    for kind in kinds() {
+        let [a, b, c] = Peer::several(kind);
+        let liar = ReplicaId::from_bits(9);
+        take_turns(&a, &b);
+        let mut stolen = a.own(&c);
+        stolen.records.clear();
+        let content = stolen.content.as_mut().unwrap();
+        content.after.clear();
+        content.spans[0].writer = liar;
+        let stolen = Incoming::decode(stolen.encode().unwrap(), 1, Some(liar)).unwrap();
+        let honest = Incoming::decode(b.own(&c).encode().unwrap(), 2, Some(b.replica())).unwrap();
+        let applied = c.document.borrow_mut().apply(vec![stolen, honest], 1_000, false).unwrap();
+        assert_eq!((applied.landed.len(), applied.refused.len()), (0, 1));
+        assert!(c.document.borrow().version().is_empty());
+        c.receive(&[a.own(&c).encode().unwrap()]);
+        assert_eq!(c.render(), a.render());
     }
 }
