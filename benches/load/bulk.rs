@@ -69,11 +69,8 @@ pub(crate) async fn resync(plan: &Plan, report: &mut Report) {
                 writer.send(some).await;
                 // What a server answers is read, and it is given time.
                 let wanted = u32::try_from(index * 100 + some.len()).unwrap();
-                while kind == Kind::Ours {
-                    let news = writer.next().await.unwrap();
-                    if news.contains(&News::Durable(wanted)) {
-                        break;
-                    }
+                if kind == Kind::Ours {
+                    while !writer.next().await.unwrap().contains(&News::Durable(wanted)) {}
                 }
             }
             if kind != Kind::Ours {

@@ -106,7 +106,7 @@ pub(crate) fn store(plan: &Plan, report: &mut Report) {
 fn appends(producers: u64, span: Duration) -> Row {
     let folder = tempfile::tempdir().unwrap();
     let (answered, answers) = mpsc::channel::<Answers>();
-    let store = Box::new(RedbStore::open(&folder.path().join("store.redb")).unwrap());
+    let store = Box::new(RedbStore::open(folder.path().join("store.redb")).unwrap());
     let thread = StoreThread::spawn(store, WriterConfig::default(), move |done| {
         let _ = answered.send(done);
     })
