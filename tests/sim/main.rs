@@ -53,7 +53,7 @@ fn equal_plans_give_equal_runs() {
         assert_eq!((first.hash, first.events, first.micros), (second.hash, second.events, second.micros), "{engine}");
         plan.trace = true;
         let traced = run(&plan);
-        assert_eq!(traced.lines.is_empty(), false);
+        assert!(!traced.lines.is_empty());
         plan.trace = false;
         plan.seed = 12;
         assert_ne!(run(&plan).hash, first.hash, "{engine}");
