@@ -113,7 +113,8 @@ impl Room {
             return;
         }
         let changes = std::mem::take(&mut self.batch.changes);
-        self.batch.next_at = hub.now.mono + hub.config.tuning.tick;
+        let tick = hub.config.tuning.tick;
+        self.batch.next_at = self.batch.next_at.max(hub.now.mono.before(tick)) + tick;
         if self.members.is_empty() {
             return;
         }

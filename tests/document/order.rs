@@ -1,6 +1,10 @@
 //! Order of arrival: gaps wait, duplicates do nothing, what waits is bounded, a resync mends all.
 
-use aepoch::{document::Incoming, id::ReplicaId, limits};
+use aepoch::{
+    document::{Incoming, Transaction},
+    id::ReplicaId,
+    limits,
+};
 use bytes::Bytes;
 
 use crate::peer::{Peer, kinds};
@@ -66,11 +70,15 @@ fn duplicates_hold_nothing_new() {
 fn what_waits_is_bounded_in_number_and_bytes() {
     for kind in kinds() {
         // One more than fits, of either.
-        for (size, count) in [(limits::PENDING_BYTES / 3, 3), (1, 65)] {
+        let bytes = limits::PENDING_BYTES / 3;
+        for (size, count) in [(bytes, 3), (1, 65)] {
             let [a, b] = Peer::several(kind);
             let first = a.write(|tx| tx.register("at").set(&0));
-            let value = "x".repeat(size);
-            let deltas: Vec<_> = (0..count).map(|_| a.write(|tx| tx.register("at").set(&value))).collect();
+            let value = "x".repeat(size.min(100_000));
+            let big = |tx: &mut Transaction<'_>| {
+                (0..=size / 100_000).try_for_each(|key| tx.register(&format!("at/{key}")).set(&value))
+            };
+            let deltas: Vec<_> = (0..count).map(|_| a.write(big)).collect();
             for delta in &deltas {
                 assert!(b.receive(std::slice::from_ref(delta)).waiting_on.is_some());
             }
@@ -218,5 +226,30 @@ fn nobody_writes_as_another_by_way_of_a_circle() {
         assert!(c.document.borrow().version().is_empty());
         c.receive(&[a.own(&c).encode().unwrap()]);
         assert_eq!(c.render(), a.render());
+    }
+}
+
+#[test]
+fn writers_who_took_turns_at_length_can_each_bring_their_own_half() {
+    for kind in kinds() {
+        let [a, b, c, _, _] = Peer::several(kind);
+        let mut noise = 7_u64;
+        for number in 0..40_u64 {
+            for (writer, reader) in [(&a, &b), (&b, &a)] {
+                let delta = writer.write(|tx| {
+                    for key in 0..200 {
+                        noise = noise.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+                        tx.map("index").put(&format!("{number}/{key}/{noise}"), &noise)?;
+                    }
+                    tx.map("last").put("n", &number)
+                });
+                reader.receive(&[delta]);
+            }
+        }
+        for _ in 0..5 {
+            c.receive(&[a.own(&c).encode().unwrap()]);
+            c.receive(&[b.own(&c).encode().unwrap()]);
+        }
+        assert_eq!(c.render(), a.render(), "{kind}");
     }
 }
