@@ -1,6 +1,6 @@
 # Two commands for a newcomer: `make demo` and `make test`. The rest is for those who work here.
 
-.PHONY: demo test quick nightly fuzz format
+.PHONY: demo test quick nightly fuzz bench format
 
 # A relay and a swarm on this machine. Needs cargo and nothing else.
 demo:
@@ -24,6 +24,10 @@ SECONDS_EACH ?= 60
 fuzz:
 	@.ci/install.sh fuzz
 	@.ci/fuzz.sh $(SECONDS_EACH) libfuzzer
+
+# Every measurement of benches/README.md. ARGS="fan-out --quick" for a part; `npm ci` in benches/compare for the others.
+bench:
+	cargo bench --bench load -- $(ARGS)
 
 format:
 	cargo fmt --all

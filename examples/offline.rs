@@ -20,6 +20,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
     // Offline: everything works on the agent's own replica, and is kept in its store.
     let scout = open(&store, &relay).await?;
     scout.set_online(false);
+    while scout.status().online {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
     let map = scout.document("map").await?;
     for tile in 0..100 {
         map.map("tiles").put(&tile.to_string(), &"seen")?;

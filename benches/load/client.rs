@@ -175,6 +175,19 @@ impl Client {
         self.socket.send(Packet::Binary(step.freeze())).await.unwrap();
     }
 
+    /// Takes part in another document too, empty-handed. Ours only.
+    pub(crate) async fn join_also(&mut self, room: &str) {
+        let document = DocumentId::new(room).unwrap();
+        let (frontier, subscription) = (Frontier::default(), Subscription::default());
+        self.queue(&Message::Join { document, engine: EngineKind::Yrs, frontier, subscription }, Lane::Critical);
+        self.transmit().await;
+    }
+
+    pub(crate) async fn leave(&mut self, room: &str) {
+        self.queue(&Message::Leave { document: DocumentId::new(room).unwrap() }, Lane::Critical);
+        self.transmit().await;
+    }
+
     fn put_name(&self, out: &mut BytesMut) {
         put_bytes(out, self.room.as_bytes());
     }
@@ -238,6 +251,14 @@ impl Client {
 
     /// What a packet brought; answers what asks for an answer.
     pub(crate) async fn take(&mut self, packet: Bytes) -> Vec<News> {
+        let news = self.decode(packet);
+        if self.kind == Kind::Ours {
+            self.transmit().await;
+        }
+        news
+    }
+
+    pub(crate) fn decode(&mut self, packet: Bytes) -> Vec<News> {
         self.bytes_in += packet.len() as u64;
         let mut news = Vec::new();
         if self.kind != Kind::Ours {
@@ -264,7 +285,6 @@ impl Client {
                 Received::Message(_) | Received::Ready(_) | Received::Pong { .. } => {}
             }
         }
-        self.transmit().await;
         news
     }
 

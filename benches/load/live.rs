@@ -19,6 +19,9 @@ use crate::{
 
 const EVERYONE: [Kind; 4] = [Kind::Raw, Kind::Ours, Kind::YWebsocket, Kind::Hocuspocus];
 
+/// A number that no writer has.
+const READER: u16 = u16::MAX;
+
 /// When which edit was sent, in nanoseconds since `base`; one row per writer.
 struct Sent {
     base: Instant,
@@ -44,16 +47,17 @@ impl Sent {
     }
 }
 
-/// What a reader has seen of every writer.
+/// What a reader has seen of every writer but itself.
 struct Seen {
+    me: u16,
     sent: Arc<Sent>,
     upto: Vec<u32>,
     latencies: Latencies,
 }
 
 impl Seen {
-    fn new(sent: &Arc<Sent>) -> Self {
-        Self { sent: sent.clone(), upto: vec![0; sent.times.len()], latencies: Latencies::default() }
+    fn new(me: u16, sent: &Arc<Sent>) -> Self {
+        Self { me, sent: sent.clone(), upto: vec![0; sent.times.len()], latencies: Latencies::default() }
     }
 
     fn take(&mut self, news: &[News]) {
@@ -61,7 +65,8 @@ impl Seen {
         for news in news {
             match *news {
                 News::Edit(writer, number) => self.latencies.add(self.sent.latency(writer, number, now)),
-                News::Upto(writer, upto) => {
+                // A batch that several writers share comes back to each of them too.
+                News::Upto(writer, upto) if writer != self.me => {
                     for number in self.upto[usize::from(writer)]..upto {
                         self.latencies.add(self.sent.latency(writer, number, now));
                     }
@@ -84,7 +89,7 @@ async fn take_part(
     expected: usize,
     sent: Arc<Sent>,
 ) -> Latencies {
-    let mut seen = Seen::new(&sent);
+    let mut seen = Seen::new(writer, &sent);
     let start = tokio::time::Instant::now();
     let due = |index: usize| start + Duration::from_secs_f64(index as f64 / rate);
     let patience = Duration::from_secs(5);
@@ -121,7 +126,7 @@ async fn take_part(
 
 /// Reads until `expected` edits have come; gives up when `quiet` passes without any.
 async fn read(mut client: Client, expected: usize, quiet: Duration, sent: Arc<Sent>) -> Latencies {
-    let mut seen = Seen::new(&sent);
+    let mut seen = Seen::new(READER, &sent);
     while seen.latencies.len() < expected {
         let Ok(Some(packet)) = tokio::time::timeout(quiet, client.packet()).await else { break };
         let news = client.take(packet).await;
@@ -132,7 +137,7 @@ async fn read(mut client: Client, expected: usize, quiet: Duration, sent: Arc<Se
 }
 
 /// Runs every available system in turn, `plan.repeat` times, and reports.
-async fn compare<F: Future<Output = Row>>(
+pub(crate) async fn compare<F: Future<Output = Row>>(
     plan: &Plan,
     report: &mut Report,
     name: &str,
@@ -174,7 +179,7 @@ pub(crate) async fn propagation(plan: &Plan, report: &mut Report) {
             let mut reader = Client::join(&server, "propagation", 2).await;
             sleep(Duration::from_millis(300)).await;
             let sent = Sent::new(2, edits.len());
-            let mut seen = Seen::new(&sent);
+            let mut seen = Seen::new(READER, &sent);
             for edit in edits.iter() {
                 sent.note(1, std::slice::from_ref(edit));
                 writer.send(std::slice::from_ref(edit)).await;

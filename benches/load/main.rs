@@ -9,7 +9,10 @@
     reason = "a measurement that cannot go on ends here; it reads clocks and makes ratios"
 )]
 
+mod bulk;
 mod client;
+mod footprint;
+mod keeping;
 mod live;
 mod measure;
 mod raw;
@@ -29,7 +32,21 @@ fn binary() -> String {
     std::env::var("AEPOCH_BINARY").unwrap_or_else(|_| env!("CARGO_BIN_EXE_aepoch").to_owned())
 }
 
-const AREAS: [&str; 5] = ["propagation", "fan-out", "max-rate", "writers", "rooms"];
+const AREAS: [&str; 13] = [
+    "propagation",
+    "fan-out",
+    "max-rate",
+    "writers",
+    "rooms",
+    "resync",
+    "urgent",
+    "registers",
+    "kill",
+    "connections",
+    "documents",
+    "start",
+    "store",
+];
 
 fn main() {
     let mut arguments = std::env::args().skip(1);
@@ -67,6 +84,14 @@ async fn run(area: &str, plan: &Plan, report: &mut Report) {
         "fan-out" => live::fan_out(plan, report).await,
         "max-rate" => live::max_rate(plan, report).await,
         "writers" => live::many_writers(plan, report).await,
-        _ => live::many_rooms(plan, report).await,
+        "rooms" => live::many_rooms(plan, report).await,
+        "resync" => bulk::resync(plan, report).await,
+        "urgent" => bulk::urgent(plan, report).await,
+        "registers" => footprint::registers(plan, report),
+        "connections" => footprint::connections(plan, report).await,
+        "documents" => footprint::documents(plan, report).await,
+        "kill" => keeping::kill(plan, report).await,
+        "start" => keeping::start(plan, report).await,
+        _ => keeping::store(plan, report),
     }
 }

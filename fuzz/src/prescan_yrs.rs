@@ -37,5 +37,8 @@ pub(crate) fn hostile() -> Vec<Vec<u8>> {
         twice,
         // 2^26 writers declared in four bytes.
         vec![0x80, 0x80, 0x80, 0x20],
+        // Text between neighbours in two containers, and text on both sides of one half of a character.
+        vec![1, 1, 9, 0, 0xc4, 7, 7, 7, 0, 6, 0x68, 0xc3, 0xa9, 0x6c, 0x6c, 0x6f, 0],
+        vec![1, 1, 9, 0, 0xc4, 7, 7, 7, 7, 6, 0x68, 0xc3, 0xa9, 0x6c, 0x6c, 0x6f, 0],
     ]
 }

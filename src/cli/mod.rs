@@ -9,6 +9,7 @@ mod lines;
 mod lookup;
 mod output;
 mod serve;
+mod sim;
 mod source;
 mod state;
 mod store;
@@ -68,6 +69,8 @@ enum Command {
     /// List, show and compare whole documents.
     #[command(subcommand)]
     Doc(doc::DocCommand),
+    /// Simulate swarms under faults, one world per seed, and check what must hold.
+    Sim(sim::SimArgs),
     /// Check, repair and compact store files.
     #[command(subcommand)]
     Store(store::StoreCommand),
@@ -86,6 +89,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Demo(args) => demo::run(&args, &output),
         Command::State(command) => state::run(command, &output),
         Command::Doc(command) => doc::run(command, &output),
+        Command::Sim(args) => sim::run(&args, &output),
         Command::Store(command) => store::run(&command, &output),
         Command::DemoAgent(args) => demo::run_worker(&args),
     };

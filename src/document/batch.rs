@@ -17,7 +17,6 @@ impl Delta {
         let mut after: BTreeMap<ReplicaId, u64> = BTreeMap::new();
         let mut updates: Vec<Bytes> = Vec::new();
         let mut record_spans = Spans::default();
-        let mut records: BTreeMap<ReplicaId, Newest<'_>> = BTreeMap::new();
         for delta in run.iter().map(|incoming| &incoming.delta) {
             if let Some(content) = &delta.content {
                 content.spans.iter().for_each(|span| spans.join(span));
@@ -27,11 +26,13 @@ impl Delta {
                 }
                 updates.extend(content.updates.iter().cloned());
             }
-            for one in &delta.records {
-                record_spans.join(&one.span);
-                let newest = records.entry(one.span.writer).or_default();
-                one.records.iter().for_each(|record| newest.put(record));
-            }
+        }
+        let mut records: BTreeMap<ReplicaId, Newest<'_>> = BTreeMap::new();
+        for one in run.iter().flat_map(|incoming| &incoming.delta.records) {
+            record_spans.join(&one.span);
+            let content = spans.0.get(&one.span.writer).map_or(0, |span| span.upto);
+            let newest = records.entry(one.span.writer).or_default();
+            one.records.iter().for_each(|record| newest.put(record, content));
         }
         let content = (!updates.is_empty() || !spans.0.is_empty()).then(|| ContentDelta {
             spans: spans.0.into_values().collect(),
@@ -75,15 +76,17 @@ impl Spans {
 }
 
 /// The records of one writer that a run leaves standing. A record that waits for content stands beside the older one
-/// of its key, which is still shown: it only replaces one with the same fence.
+/// of its key, which is still shown: it replaces one with another fence only when the run brings the content of both,
+/// for that takes effect as a whole.
 #[derive(Default)]
 struct Newest<'a> {
     by_slot: BTreeMap<(RecordKind, &'a Arc<str>, u64), &'a Record>,
 }
 
 impl<'a> Newest<'a> {
-    fn put(&mut self, record: &'a Record) {
-        let slot = self.by_slot.entry((record.kind, &record.key, record.fence)).or_insert(record);
+    fn put(&mut self, record: &'a Record, content: u64) {
+        let fence = if record.fence <= content { 0 } else { record.fence };
+        let slot = self.by_slot.entry((record.kind, &record.key, fence)).or_insert(record);
         if slot.seq < record.seq {
             *slot = record;
         }

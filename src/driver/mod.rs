@@ -1,4 +1,4 @@
-//! What agents and relays share: a node under tokio. Layer 5.
+//! What agents and relays share: a node under tokio. Layer 5, below both of them.
 //!
 //! `host` keeps the node and carries out its outputs, `connection` runs one session on one transport, `clock` is
 //! where time comes from.

@@ -9,8 +9,8 @@ use crate::{id::Identity, sync::Role};
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Tuning {
-    /// Under load, changes of one document are sent together once per tick. The first change after a quiet tick goes
-    /// out at once.
+    /// Under load, changes of one document are sent together once per tick. A change after a quiet tick goes out at
+    /// once, and so does the one after it: what comes evenly and no faster than ticks never waits.
     pub tick: Duration,
     /// A batch goes out before its tick ends when it has this many changes.
     pub tick_changes: usize,
@@ -42,7 +42,7 @@ pub struct Tuning {
 impl Default for Tuning {
     fn default() -> Self {
         Self {
-            tick: Duration::from_millis(5),
+            tick: Duration::from_millis(4),
             tick_changes: 512,
             queue_high: 256 * 1024,
             queue_low: 32 * 1024,

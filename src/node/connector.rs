@@ -130,11 +130,15 @@ impl Connector {
             .min()
     }
 
-    pub(super) fn connected(&mut self, id: TargetId) {
-        if let Some(target) = self.targets.get_mut(&id) {
-            target.phase = Phase::Up;
-            target.failures = 0;
+    /// A dial has succeeded; false when the target was paused meanwhile, so that the connection is not wanted.
+    pub(super) fn connected(&mut self, id: TargetId) -> bool {
+        let Some(target) = self.targets.get_mut(&id) else { return true };
+        if matches!(target.phase, Phase::Paused) {
+            return false;
         }
+        target.phase = Phase::Up;
+        target.failures = 0;
+        true
     }
 
     /// A working connection was lost. `retry_after` is the peer's own wish, when it said goodbye.
@@ -191,6 +195,14 @@ mod tests {
     }
 
     #[test]
+    fn a_dial_that_succeeds_after_its_target_was_paused_is_not_wanted() {
+        let (mut connector, _) = dialing();
+        connector.pause(RELAY);
+        assert!(!connector.connected(RELAY));
+        assert!(connector.states().all(|(_, state, _)| state == TargetState::Paused));
+    }
+
+    #[test]
     fn the_circuit_opens_after_five_failures_and_probes_after_a_minute() {
         let (mut connector, mut dice) = dialing();
         let mut now = Monotonic(0);
@@ -208,7 +220,7 @@ mod tests {
         connector.failed(RELAY, now, &mut dice);
         assert_eq!(connector.next_wake().map(|wake| wake.since(now)), Some(Duration::from_secs(60)));
         assert_eq!(connector.due(now + Duration::from_secs(60)), [RELAY]);
-        connector.connected(RELAY);
+        assert!(connector.connected(RELAY));
         assert!(connector.states().all(|(_, state, failures)| state == TargetState::Up && failures == 0));
     }
 
@@ -221,7 +233,7 @@ mod tests {
             assert!(wait <= Duration::from_secs(1 << failure).min(Duration::from_secs(10)), "{wait:?}");
             connector.due(Monotonic(u64::MAX));
         }
-        connector.connected(RELAY);
+        assert!(connector.connected(RELAY));
         connector.lost(RELAY, None, Monotonic(0), &mut dice);
         assert!(connector.next_wake().expect("a retry is planned") <= Monotonic(200_000));
     }

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use bytes::Bytes;
+
 use super::{
     event::Event,
     hub::Hub,
@@ -111,7 +113,8 @@ impl Room {
             return;
         }
         let changes = std::mem::take(&mut self.batch.changes);
-        self.batch.next_at = hub.now.mono + hub.config.tuning.tick;
+        let tick = hub.config.tuning.tick;
+        self.batch.next_at = self.batch.next_at.max(hub.now.mono.before(tick)) + tick;
         if self.members.is_empty() {
             return;
         }
@@ -119,36 +122,45 @@ impl Room {
         hub.counters.changes += changes.len() as u64;
         let only_source =
             changes.iter().all(|change| change.source == changes[0].source).then_some(LinkId(changes[0].source));
+        let has_content = changes.iter().any(|change| change.delta.content.is_some());
         let (mut all, mut own, mut filtered) = (Vec::new(), Vec::new(), Vec::new());
-        for (link, member) in &self.members {
-            if only_source == Some(*link) || matches!(member.flow, Flow::Behind { .. }) {
-                continue;
+        let whole = self.subscription.is_everything();
+        for (link, member) in &mut self.members {
+            match &mut member.flow {
+                Flow::Behind { .. } => continue,
+                // The records of this batch would be shown without content that has to wait, or wait for it in numbers.
+                Flow::Records { since } if has_content => {
+                    let since = std::mem::take(since);
+                    member.behind(since);
+                    continue;
+                }
+                _ if only_source == Some(*link) => continue,
+                _ => {}
             }
-            let records_only = matches!(member.flow, Flow::Records { .. });
+            let own_only = !whole || hub.links.get(link).is_some_and(|link| link.accepts(hub.me()).is_some());
             if !member.subscription.is_everything() {
-                filtered.push((*link, records_only, member.subscription.clone()));
-            } else if self.accepted_author(*link, hub).is_some() {
-                own.push((*link, records_only));
+                filtered.push((*link, member.subscription.clone()));
+            } else if own_only {
+                own.push(*link);
             } else {
-                all.push((*link, records_only));
+                all.push(*link);
             }
         }
         let has_local = changes.iter().any(|change| change.source == LOCAL);
+        let bulk_bytes = hub.config.tuning.bulk_bytes;
         if !filtered.is_empty() {
             let delta = Delta::merged(&changes);
-            for (link, records_only, subscription) in filtered {
-                let parts = Parts::new(&self.id, delta.filtered(&subscription), hub.config.tuning.bulk_bytes);
-                self.send_parts(&parts, &[(link, records_only)], hub);
+            for (link, subscription) in filtered {
+                let parts = Parts::new(&self.id, delta.filtered(&subscription), bulk_bytes);
+                self.send_parts(&parts, &[link], hub);
             }
         }
         if !own.is_empty() && has_local {
             let local: Vec<_> = changes.iter().filter(|change| change.source == LOCAL).cloned().collect();
-            let parts = Parts::of_batch(&self.id, &local, hub.config.tuning.bulk_bytes);
-            self.send_parts(&parts, &own, hub);
+            self.send_parts(&Parts::of_batch(&self.id, &local, bulk_bytes), &own, hub);
         }
         if !all.is_empty() {
-            let parts = Parts::of_batch(&self.id, &changes, hub.config.tuning.bulk_bytes);
-            self.send_parts(&parts, &all, hub);
+            self.send_parts(&Parts::of_batch(&self.id, &changes, bulk_bytes), &all, hub);
         }
     }
 
@@ -162,49 +174,35 @@ impl Room {
         }
     }
 
-    fn send_parts(&mut self, parts: &Parts, receivers: &[(LinkId, bool)], hub: &mut Hub) {
+    fn send_parts(&mut self, parts: &Parts, receivers: &[LinkId], hub: &mut Hub) {
         hub.counters.deltas_out += receivers.len() as u64;
-        let content_receivers =
-            || receivers.iter().filter(|(_, records_only)| !records_only).map(|(link, _)| *link).collect::<Vec<_>>();
-        if let Some(records) = &parts.records {
-            self.emit(receivers.iter().map(|(link, _)| *link).collect(), records.clone(), hub);
-        }
-        if let Some(content) = &parts.content {
-            self.emit(content_receivers(), content.clone(), hub);
+        for part in parts.records.iter().chain(&parts.content) {
+            self.emit(receivers.to_vec(), part.clone(), hub);
         }
         let high = hub.config.tuning.queue_high;
-        let slow: Vec<LinkId> = receivers
-            .iter()
-            .map(|(link, _)| *link)
-            .filter(|link| hub.links.get(link).is_some_and(|link| link.outstanding > high))
-            .collect();
-        let bulk = if parts.is_bulk() { content_receivers() } else { Vec::new() };
-        if slow.is_empty() && bulk.is_empty() {
+        let is_slow = |link: &LinkId| hub.links.get(link).is_some_and(|link| link.outstanding > high);
+        let slow: Vec<LinkId> = receivers.iter().copied().filter(is_slow).collect();
+        if slow.is_empty() && !parts.is_bulk() {
             return;
         }
         // A session reports what it has drained in steps: what is smaller than a step may never be reported, so the
         // room looks again by itself.
         hub.arm(&self.id, hub.now.mono + hub.config.tuning.tick);
-        let since = self.document().map(crate::document::Document::frontier).unwrap_or_default();
-        for link in bulk {
-            if let Some(member) = self.members.get_mut(&link) {
-                member.flow = parts.flow_after(since.clone());
-            }
-        }
-        for link in slow {
-            if let Some(member) = self.members.get_mut(&link) {
-                // A member whose content already waits keeps the older frontier: that is what it has been sent.
-                let since = match std::mem::take(&mut member.flow) {
-                    Flow::Records { since: mut older } => {
-                        older.version.records.join(&since.version.records);
-                        older
-                    }
-                    Flow::Behind { since: older } => older,
-                    Flow::Live => since.clone(),
-                };
-                hub.counters.conflations += 1;
-                member.behind(since);
-            }
+        let now = self.document().map(crate::document::Document::frontier).unwrap_or_default();
+        for link in receivers {
+            let Some(member) = self.members.get_mut(link) else { continue };
+            let is_slow = slow.contains(link);
+            hub.counters.conflations += u64::from(is_slow);
+            member.flow = match std::mem::take(&mut member.flow) {
+                // Its content waits already: of that it has been sent no more than before.
+                Flow::Records { mut since } => {
+                    since.version.records.join(&now.version.records);
+                    Flow::Behind { since }
+                }
+                Flow::Live if is_slow => Flow::Behind { since: now.clone() },
+                Flow::Live if parts.is_bulk() => parts.flow_after(now.clone()),
+                other => other,
+            };
         }
     }
 
@@ -312,7 +310,7 @@ impl Room {
             let encoded = parts.records.iter().chain(&parts.content).cloned().collect();
             self.shared = Some(SharedSnapshot { frontier: frontier.clone(), parts: encoded, made_at: hub.now.mono });
         }
-        self.send_parts(&parts, &[(link, false)], hub);
+        self.send_parts(&parts, &[link], hub);
     }
 
     /// Commits of the application are part of the document: tells peers and the store.
@@ -342,7 +340,8 @@ fn is_first_visit(since: &Frontier) -> bool {
     since.version.is_empty() && since.engine.is_empty()
 }
 
-/// A delta cut into its two messages: records may overtake content.
+/// A delta as messages: one when it is small, so that what was written together travels together; two when it is
+/// large, so that its records need not wait for its content.
 struct Parts {
     records: Option<Encoded>,
     content: Option<Encoded>,
@@ -350,6 +349,29 @@ struct Parts {
 
 impl Parts {
     fn new(document: &DocumentId, delta: Delta, bulk_bytes: usize) -> Self {
+        match delta.encode() {
+            Ok(encoded) if encoded.len() <= bulk_bytes => Self::whole(document, &delta, encoded),
+            _ => Self::cut(document, delta, bulk_bytes),
+        }
+    }
+
+    /// A batch of one keeps its bytes as they came.
+    fn of_batch(document: &DocumentId, changes: &[Incoming], bulk_bytes: usize) -> Self {
+        match changes {
+            [one] if one.encoded.len() <= bulk_bytes => Self::whole(document, &one.delta, one.encoded.clone()),
+            _ => Self::new(document, Delta::merged(changes), bulk_bytes),
+        }
+    }
+
+    fn whole(document: &DocumentId, delta: &Delta, encoded: Bytes) -> Self {
+        let message = Message::Delta { document: document.clone(), delta: encoded };
+        match delta.content {
+            None => Self { records: Encoded::new(&message, Lane::Critical).ok(), content: None },
+            Some(_) => Self { records: None, content: Encoded::new(&message, Lane::High).ok() },
+        }
+    }
+
+    fn cut(document: &DocumentId, delta: Delta, bulk_bytes: usize) -> Self {
         let Delta { content, records } = delta;
         let message = |part: Delta, urgent: Lane| {
             let delta = part.encode().ok()?;
@@ -361,23 +383,6 @@ impl Parts {
         let content =
             content.and_then(|content| message(Delta { content: Some(content), records: Vec::new() }, Lane::High));
         Self { records, content }
-    }
-
-    /// A batch of one keeps its bytes as they came.
-    fn of_batch(document: &DocumentId, changes: &[Incoming], bulk_bytes: usize) -> Self {
-        if let [one] = changes
-            && one.encoded.len() <= bulk_bytes
-            && (one.delta.content.is_none() || one.delta.records.is_empty())
-        {
-            let lane = if one.delta.content.is_none() { Lane::Critical } else { Lane::High };
-            let message = Message::Delta { document: document.clone(), delta: one.encoded.clone() };
-            let encoded = Encoded::new(&message, lane).ok();
-            return match lane {
-                Lane::Critical => Self { records: encoded, content: None },
-                _ => Self { records: None, content: encoded },
-            };
-        }
-        Self::new(document, Delta::merged(changes), bulk_bytes)
     }
 
     fn is_bulk(&self) -> bool {

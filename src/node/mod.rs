@@ -285,8 +285,9 @@ impl Node {
     }
 
     fn link_up(&mut self, link: LinkId, hello: Hello, target: Option<TargetId>) {
-        if let Some(target) = target {
-            self.connector.connected(target);
+        if target.is_some_and(|target| !self.connector.connected(target)) {
+            let reason = "the application has gone offline".to_owned();
+            return self.hub.out.push_back(Output::Close { link, reason });
         }
         // A replica that comes back before its old connection was found dead replaces it.
         let replica = hello.identity.replica;

@@ -297,7 +297,10 @@ impl Room {
             self.log.queue(landed.encoded.clone());
             self.enqueue(landed);
         }
-        self.ack_known(hub);
+        // What has just landed is acknowledged once it is durable; what was here already may be so now.
+        if applied.known > 0 {
+            self.ack_known(hub);
+        }
     }
 
     /// The engine failed: rebuild from the store, then apply the suspects one at a time to find the offender.

@@ -15,13 +15,23 @@ use crate::{
     sync::{ErrorCode, Message},
 };
 
+/// An addition to a counter.
+#[derive(Debug)]
+struct Added {
+    /// Number of its record.
+    record: u64,
+    /// The writer's content commits by then: without them the record is not shown.
+    fence: u64,
+    counter: usize,
+    add: i64,
+}
+
 /// What one replica has written in one document: by the numbers of its commits.
 #[derive(Debug, Default)]
 struct Written {
     content: u64,
     records: u64,
-    /// Number of the record, counter, addend.
-    added: Vec<(u64, usize, i64)>,
+    added: Vec<Added>,
     /// Numbers of the content commits that added to the log, in order.
     pushed: Vec<u64>,
     /// Pairs written so far.
@@ -58,7 +68,7 @@ impl Ledger {
     ) {
         let written = self.written[document].entry(writer).or_default();
         (written.content, written.records) = (content, records);
-        written.added.extend(counted.map(|(counter, add)| (records, counter, add)));
+        written.added.extend(counted.map(|(counter, add)| Added { record: records, fence: content, counter, add }));
         written.pushed.extend(pushed.then_some(content));
     }
 
@@ -68,7 +78,7 @@ impl Ledger {
         written.content = version.content.get(writer);
         written.records = version.records.get(writer);
         let (content, records) = (written.content, written.records);
-        written.added.retain(|(record, _, _)| *record <= records);
+        written.added.retain(|added| added.record <= records);
         written.pushed.retain(|commit| *commit <= content);
     }
 }
@@ -269,11 +279,14 @@ impl World {
             return Err(format!("acknowledged writes are gone: promised {acked:?}, there is {version:?}"));
         }
         for (counter, name) in COUNTERS.iter().enumerate() {
+            let shown = |writer: ReplicaId, added: &Added| {
+                added.record <= version.records.get(writer) && added.fence <= version.content.get(writer)
+            };
             let expected: i64 = written
                 .iter()
-                .flat_map(|(writer, written)| written.added.iter().map(move |added| (writer, added)))
-                .filter(|(writer, (record, which, _))| *which == counter && *record <= version.records.get(**writer))
-                .map(|(_, (_, _, add))| add)
+                .flat_map(|(writer, written)| written.added.iter().filter(|added| shown(*writer, added)))
+                .filter(|added| added.counter == counter)
+                .map(|added| added.add)
                 .sum();
             if document.counter(name) != expected {
                 return Err(format!("counter `{name}` is {}, its writers added {expected}", document.counter(name)));

@@ -112,7 +112,7 @@ impl World {
     /// A connection becomes too slow for what goes through it, or fast again.
     fn slow_down(&mut self) {
         let Some(connection) = self.any_connection() else { return };
-        let rate = [2_000, 20_000, 4_000_000][self.dice.below(3) as usize];
+        let rate = [200, 1_000, 5_000, 4_000_000][self.dice.below(4) as usize];
         self.trace.note(self.now, &[12, connection, rate], format_args!("connection {connection}: {rate} bytes/s"));
         if let Some(slow) = self.connections.get_mut(&connection) {
             slow.weather.bytes_per_second = rate;
@@ -123,6 +123,11 @@ impl World {
     fn crash(&mut self) {
         let host = self.dice.below(self.hosts.len() as u64) as usize;
         let Some(node) = &self.hosts[host].node else { return };
+        // A relay forwards before it persists. One that accepts from each agent its own writes only can then lose what
+        // others build on, and only its writer could bring it back: none may be gone for good (`docs/guarantees.md`).
+        if host == 0 && !self.hosts[0].trusts && self.hosts[1..].iter().any(|agent| !agent.keeps) {
+            return;
+        }
         self.counters.add(node.counters());
         self.trace.note(self.now, &[13, host as u64], format_args!("{} crashes", self.hosts[host].agent));
         let links: Vec<(u64, usize)> = self.hosts[host].links.values().copied().collect();

@@ -131,8 +131,8 @@ impl Host {
 /// Sizes small enough that a short run meets every bound.
 pub(super) fn tight_tuning(dice: &mut Dice) -> Tuning {
     let mut tuning = Tuning::default();
-    tuning.queue_high = 2_000 + dice.below(12_000);
-    tuning.queue_low = tuning.queue_high / 8;
+    tuning.queue_high = 600 + dice.below(6_000);
+    tuning.queue_low = tuning.queue_high / 4;
     tuning.inline_bytes = [1_000, 4_000, 64_000][usize::try_from(dice.below(3)).unwrap_or(0)];
     tuning.bulk_bytes = [600, 2_000, 32_000][usize::try_from(dice.below(3)).unwrap_or(0)];
     tuning.tick_changes = 8;

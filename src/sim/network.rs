@@ -8,7 +8,7 @@ use bytes::Bytes;
 use crate::{id::LinkId, node::TargetId, sync::Session, time::Dice};
 
 /// Bytes under way in one direction before the sender has to wait: a socket's buffer.
-const WINDOW: usize = 8 * 1024;
+const WINDOW: usize = 2 * 1024;
 
 /// Bytes per second of a connection that nothing slows down.
 const FAST: u64 = 4_000_000;

@@ -17,7 +17,7 @@ use super::{
 use crate::{
     id::{AgentId, DocumentId, LinkId},
     node::{Counters, Event, Input, Output, TargetId, Tuning, Work},
-    sync::{Message, Received, Role, Session},
+    sync::{Lane, Message, Received, Role, Session},
     time::Dice,
 };
 
@@ -631,8 +631,8 @@ impl World {
         conflations > (*known & 0xffff_ffff)
     }
 
-    fn forget(&mut self, host: usize, lane: crate::sync::Lane) -> bool {
-        let forgets = lane != crate::sync::Lane::Critical;
+    fn forget(&mut self, host: usize, lane: Lane) -> bool {
+        let forgets = matches!(lane, Lane::High | Lane::Low);
         if forgets {
             *self.to_forget.entry(host).or_default() += 1;
         }

@@ -1,7 +1,7 @@
 //! A thread that owns a store and commits the tasks of many callers together. Layer 1; starts a thread, reads a clock.
 //!
 //! A flush costs about the same for one entry as for a thousand, so the thread gathers: the first task after a pause
-//! is committed at once, and while it is being flushed, and for `linger` after the last commit, others collect.
+//! waits for `gather`, and while it is being flushed, and for `linger` after the last commit, others collect.
 #![allow(
     clippy::disallowed_methods,
     reason = "a concrete store driver: its thread and its clock never reach the pure core"
@@ -27,6 +27,9 @@ pub type Answers = Vec<(u64, Result<StoreDone, StoreError>)>;
 pub struct WriterConfig {
     /// Shortest time between two commits. Adds up to this to an acknowledgement under load; nothing when idle.
     pub linger: Duration,
+    /// How long a write waits for company even after a pause. The thread that submitted it has more to do for it,
+    /// passing it on above all; a commit that began at once would take the processor from it.
+    pub gather: Duration,
     /// Tasks in one commit; reached earlier than `linger`, it commits at once.
     pub batch_tasks_max: usize,
     /// Payload bytes in one commit; one larger task still goes alone.
@@ -35,7 +38,12 @@ pub struct WriterConfig {
 
 impl Default for WriterConfig {
     fn default() -> Self {
-        Self { linger: Duration::from_millis(5), batch_tasks_max: 1024, batch_bytes_max: 16 * 1024 * 1024 }
+        Self {
+            linger: Duration::from_millis(10),
+            gather: Duration::from_millis(1),
+            batch_tasks_max: 1024,
+            batch_bytes_max: 16 * 1024 * 1024,
+        }
     }
 }
 
@@ -148,10 +156,13 @@ struct Group {
     written: BTreeSet<DocumentId>,
     /// A read is among them, and reads do not linger.
     holds_read: bool,
+    /// When the first came.
+    since: Option<Instant>,
 }
 
 impl Group {
     fn push(&mut self, id: u64, task: StoreTask) {
+        self.since.get_or_insert_with(Instant::now);
         self.bytes += task.bytes();
         if task.is_write() {
             self.written.extend(task.document().cloned());
@@ -223,8 +234,10 @@ impl Writer {
 
     /// Time left until the group is to be committed; `None` when that is now.
     fn due_in(&self) -> Option<Duration> {
-        let since = self.committed_at?.elapsed();
-        self.config.linger.checked_sub(since).filter(|left| !left.is_zero())
+        let left = |since: Option<Instant>, span: Duration| span.checked_sub(since?.elapsed());
+        let linger = left(self.committed_at, self.config.linger);
+        let gather = left(self.group.since, self.config.gather);
+        linger.max(gather).filter(|left| !left.is_zero())
     }
 
     fn commit_group(&mut self) {

@@ -1,4 +1,5 @@
 //! The program as its users meet it: the built binary, its texts, its exit codes, and a relay it serves.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod demo;
 mod program;

@@ -48,9 +48,9 @@ fn a_watcher_sees_the_changes_of_others_under_its_prefix() {
     let relay = Relay::serve(&folder.path().join("relay.redb"));
     let at = ["--connect", relay.url.as_str(), "--document", "stage", "--json"];
     let set = |path: &str, value: &str| program::json(&[&["state", "set", path, value], &at[..]].concat());
-    let mut watch = program::program(&[&["state", "watch", "register/", "--count", "1"], &at[..]].concat());
+    let mut watch = program::program(&[&["state", "watch", "register/", "--count", "3"], &at[..]].concat());
     let mut watch = watch.stdout(Stdio::piped()).spawn().unwrap();
-    let mut seen = BufReader::new(watch.stdout.take().unwrap());
+    let seen = BufReader::new(watch.stdout.take().unwrap());
     // Whether the watcher has begun is not told: what is set before does not count, so it is set again and again.
     let mut tempo = 0;
     while watch.try_wait().unwrap().is_none() {
@@ -58,12 +58,13 @@ fn a_watcher_sees_the_changes_of_others_under_its_prefix() {
         set("counter/takes", "1");
         set("register/tempo", &tempo.to_string());
     }
-    let mut line = String::new();
-    seen.read_line(&mut line).unwrap();
-    let patch: Value = serde_json::from_str(&line).unwrap();
-    assert_eq!(patch["path"]["name"], "tempo");
-    assert_eq!(patch["origin"], "remote");
-    assert!(patch["change"]["put"]["new"].as_i64().is_some_and(|seen| seen <= tempo), "{line}");
+    let patches: Vec<Value> = seen.lines().map(|line| serde_json::from_str(&line.unwrap()).unwrap()).collect();
+    assert_eq!(patches.len(), 3);
+    for patch in patches {
+        assert_eq!((&patch["path"]["section"], &patch["path"]["name"]), (&json!("register"), &json!("tempo")));
+        assert_eq!(patch["origin"], "remote");
+        assert!(patch["change"]["put"]["new"].as_i64().is_some_and(|seen| seen <= tempo), "{patch}");
+    }
 }
 
 #[cfg(unix)]

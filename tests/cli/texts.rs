@@ -2,7 +2,7 @@
 
 use crate::program::{run, text};
 
-const COMMANDS: [&[&str]; 12] = [
+const COMMANDS: [&[&str]; 13] = [
     &["serve"],
     &["demo"],
     &["state", "get"],
@@ -15,6 +15,7 @@ const COMMANDS: [&[&str]; 12] = [
     &["store", "verify"],
     &["store", "repair"],
     &["store", "compact"],
+    &["sim"],
 ];
 
 #[test]

@@ -341,3 +341,74 @@ fn an_engine_that_failed_says_so_until_it_is_rebuilt() {
     target.hear(&[saved]);
     survives(&mut target, &mut victim);
 }
+
+/// Refused before the engine is touched: the content, and what may be said about it, stay.
+fn contradicts(target: &mut Peer, bytes: &[u8], because: &str) {
+    inspect(EngineKind::Yrs, bytes).unwrap();
+    let before = (target.content(), target.engine.frontier());
+    match guarded(|| target.engine.apply(&[Bytes::copy_from_slice(bytes)], false)) {
+        Err(EngineError::Refused { reason }) => assert!(reason.contains(because), "{reason}"),
+        other => panic!("expected a refusal over `{because}`, got {other:?}"),
+    }
+    assert_eq!((target.content(), target.engine.frontier()), before);
+}
+
+#[test]
+fn a_block_with_neighbours_in_different_containers_is_refused() {
+    let mut victim = Peer::new(EngineKind::Yrs, VICTIM);
+    victim.commit(&[put("m", "k", json!(1))]);
+    victim.commit(&[put("m", "j", json!(2))]);
+    victim.commit(&[push("l", &[json!(1), json!(2)])]);
+    victim.commit(&[write("t", None, "hello")]);
+    let between = |left: u64, right: u64| {
+        blocks(66, 0, &[join(&[&[0xc4], &var(VICTIM), &var(left), &var(VICTIM), &var(right), &[1, b'x']])])
+    };
+    // Known as it was written, and as it was loaded.
+    for mut target in [victim.reload(1), victim.reload(2)] {
+        contradicts(&mut target, &between(4, 2), "different containers");
+        contradicts(&mut target, &between(2, 4), "different containers");
+        contradicts(&mut target, &between(0, 4), "different containers");
+        contradicts(&mut target, &between(4, 0), "in front of a map entry");
+        contradicts(&mut target, &between(0, 1), "in front of a map entry");
+        contradicts(&mut target, &blocks(66, 0, &[vec![0x44, VICTIM as u8, 1, 1, b'x']]), "in front of a map entry");
+        receive(target.engine.as_mut(), &between(4, 5), None).unwrap();
+        assert_eq!(text_of(target.engine.as_ref(), "t"), "hxello");
+        assert_eq!(target.reload(99).content(), target.content());
+        let mut victim = victim.reload(VICTIM);
+        victim.pull(&target);
+        survives(&mut target, &mut victim);
+    }
+    contradicts(&mut victim, &between(4, 2), "different containers");
+}
+
+#[test]
+fn a_block_whose_right_neighbour_comes_before_its_left_one_is_refused() {
+    let mut victim = Peer::new(EngineKind::Yrs, VICTIM);
+    victim.commit(&[write("t", None, "ab🦀")]);
+    victim.commit(&[write("t", None, "cd")]);
+    let victim_id = VICTIM as u8;
+    let between =
+        |left: u8, right: u8| Bytes::from(blocks(66, 0, &[vec![0xc4, victim_id, left, victim_id, right, 1, b'x']]));
+    for mut target in [victim.reload(1), victim.reload(2)] {
+        for (left, right) in [(1, 0), (5, 1), (3, 2), (3, 3)] {
+            contradicts(&mut target, &between(left, right), "in front of what it follows");
+        }
+        // Backwards in the writer's clocks is not backwards in the text.
+        let mut victim = victim.reload(VICTIM);
+        target.hear(&[victim.commit(&[write("t", Some(0), "> ")])]);
+        target.hear(&[between(7, 0)]);
+        assert_eq!(text_of(target.engine.as_ref(), "t"), "> xab🦀cd");
+        assert_eq!(target.reload(99).content(), target.content());
+    }
+}
+
+#[test]
+fn a_block_that_moves_to_another_container_halfway_is_refused() {
+    let (mut target, mut victim) = scene();
+    let start = blocks(66, 0, &[vec![4, 1, 1, b'a', 2, b'x', b'y']]);
+    receive(target.engine.as_mut(), &start, None).unwrap();
+    contradicts(&mut target, &blocks(66, 0, &[vec![4, 1, 1, b'b', 4, b'x', b'y', b'z', b'z']]), "than its start");
+    receive(target.engine.as_mut(), &blocks(66, 0, &[vec![4, 1, 1, b'a', 3, b'x', b'y', b'z']]), None).unwrap();
+    assert_eq!(text_of(target.engine.as_ref(), "a"), "xyz");
+    survives(&mut target, &mut victim);
+}

@@ -1,9 +1,9 @@
-//! The simulator itself, on a few seeds: clean worlds stay clean, equal seeds give equal runs, and worlds with a fault
-//! built in are caught.
+//! The simulator itself, on a few seeds: clean worlds stay clean, equal plans give equal runs, and worlds with a fault
+//! built in are caught. `aepoch sim` runs many more.
 
 use aepoch::{
     engine::EngineKind,
-    sim::{Plan, run},
+    sim::{Plan, Sabotage, run},
 };
 
 fn all_clean(engine: EngineKind, seeds: impl Iterator<Item = u64>) {
@@ -14,5 +14,78 @@ fn all_clean(engine: EngineKind, seeds: impl Iterator<Item = u64>) {
 
 #[test]
 fn twenty_seeds_of_yrs_break_no_promise() {
-    all_clean(EngineKind::Yrs, 0..20);
+    all_clean(EngineKind::Yrs, 100..120);
+}
+
+#[test]
+fn twenty_seeds_of_automerge_break_no_promise() {
+    let clean = |seed| {
+        let mut plan = Plan::new(seed, EngineKind::Automerge);
+        plan.steps = 120;
+        run(&plan).failure
+    };
+    let failures: Vec<String> = (0..20).filter_map(clean).map(|failure| failure.to_string()).collect();
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+#[test]
+fn seeds_that_once_failed_stay_clean() {
+    let seeds: Vec<(EngineKind, u64)> = include_str!("seeds.txt")
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+        .map(|line| {
+            let mut words = line.split_whitespace();
+            (words.next().unwrap().parse().unwrap(), words.next().unwrap().parse().unwrap())
+        })
+        .collect();
+    assert!(seeds.len() >= 10, "{} seeds read", seeds.len());
+    for (engine, seed) in seeds {
+        all_clean(engine, seed..=seed);
+    }
+}
+
+#[test]
+fn equal_plans_give_equal_runs() {
+    for engine in [EngineKind::Yrs, EngineKind::Automerge] {
+        let mut plan = Plan::new(11, engine);
+        plan.steps = 150;
+        let (first, second) = (run(&plan), run(&plan));
+        assert_eq!((first.hash, first.events, first.micros), (second.hash, second.events, second.micros), "{engine}");
+        plan.trace = true;
+        let traced = run(&plan);
+        assert_eq!(traced.lines.is_empty(), false);
+        plan.trace = false;
+        plan.seed = 12;
+        assert_ne!(run(&plan).hash, first.hash, "{engine}");
+    }
+}
+
+/// Seeds of `0..seeds` on which a fault is noticed; the same seeds are clean without it.
+fn caught(sabotage: Sabotage, seeds: u64) -> Vec<String> {
+    let mut noticed = Vec::new();
+    for seed in 0..seeds {
+        let mut plan = Plan::new(seed, EngineKind::Yrs);
+        plan.sabotage = Some(sabotage);
+        if let Some(failure) = run(&plan).failure {
+            all_clean(EngineKind::Yrs, seed..=seed);
+            noticed.push(failure.what);
+        }
+    }
+    noticed
+}
+
+#[test]
+fn an_acknowledgement_before_the_disk_has_it_is_caught() {
+    let noticed = caught(Sabotage::AckBeforeSync, 30);
+    assert!(noticed.iter().any(|what| what.contains("lost acknowledged writes")), "{noticed:?}");
+}
+
+#[test]
+fn a_forgotten_catch_up_is_caught() {
+    assert!(!caught(Sabotage::ForgetCatchUp, 30).is_empty());
+}
+
+#[test]
+fn deltas_applied_over_a_gap_are_caught() {
+    assert!(!caught(Sabotage::IgnoreGaps, 5).is_empty());
 }

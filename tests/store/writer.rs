@@ -66,6 +66,7 @@ fn bench(inner: Box<dyn Store>, config: WriterConfig) -> Bench {
 fn config(linger: Duration) -> WriterConfig {
     let mut config = WriterConfig::default();
     config.linger = linger;
+    config.gather = Duration::ZERO;
     config
 }
 

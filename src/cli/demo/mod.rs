@@ -113,7 +113,8 @@ pub(super) fn run(args: &DemoArgs, output: &Output) -> Result<ExitCode, Failure>
             outcome = perform(args, &folder, root, files, output) => outcome,
             interrupted = tokio::signal::ctrl_c() => {
                 interrupted?;
-                Err(Failure::failed("interrupted"))
+                output.note("interrupted");
+                Ok(ExitCode::FAILURE)
             }
         }
     });

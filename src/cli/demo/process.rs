@@ -78,6 +78,9 @@ impl Folder {
         let log = std::fs::File::options().create(true).append(true).open(self.file(&format!("{name}.log")))?;
         let mut command = Command::new(std::env::current_exe()?);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(log).kill_on_drop(true);
+        // Ctrl-C at the terminal is for the demo alone: it ends its processes itself, and knows that it did.
+        #[cfg(unix)]
+        command.process_group(0);
         Ok(command)
     }
 }

@@ -28,6 +28,7 @@ use bytes::Bytes;
 use self::{
     encode::Canonical,
     frontier::{DeletesDigest, Frontier},
+    grounds::Grounds,
     inbox::{Inbox, Outlook},
     plan::Plan,
     shape::Shape,
@@ -42,6 +43,7 @@ use crate::{id::ReplicaId, limits};
 
 mod encode;
 mod frontier;
+mod grounds;
 mod inbox;
 mod plan;
 mod shape;
@@ -63,6 +65,7 @@ pub(super) struct YrsEngine {
     /// Lists and texts looked at since the last remote change.
     shapes: RefCell<BTreeMap<Arc<str>, Shape>>,
     inbox: Inbox,
+    grounds: Grounds,
     nesting: Nesting,
     watch: Watch,
     poisoned: Option<String>,
@@ -108,6 +111,7 @@ impl YrsEngine {
             digest: Cell::new(None),
             shapes: RefCell::default(),
             inbox: Inbox::default(),
+            grounds: Grounds::default(),
             nesting: Nesting::default(),
             watch: Watch::default(),
             poisoned: None,
@@ -201,9 +205,13 @@ impl YrsEngine {
         let mut outlook = Outlook::new(&self.clocks);
         while let Some((update, scan)) = queue.pop() {
             let (update, scan, advanced) = match outlook.accept(&scan) {
-                Some(advanced) => (update, scan, advanced),
+                Some(advanced) => {
+                    self.grounds.enter_all(&prescan::blocks(&update)?)?;
+                    (update, scan, advanced)
+                }
                 None => {
-                    let parts = split::split(&update, &scan, prescan::blocks(&update)?, &mut outlook);
+                    let blocks = prescan::blocks(&update)?;
+                    let parts = split::split(&update, &scan, &blocks, &mut outlook, &mut self.grounds)?;
                     for (missing, rest) in parts.rest {
                         self.inbox.hold(missing, rest);
                     }
@@ -300,6 +308,14 @@ impl Engine for YrsEngine {
             txn.encode_update(&mut encoder);
             (encoder.to_vec().into(), inserted, units, txn.delete_set().clone())
         })?;
+        if !update.is_empty() {
+            // Already written: were it refused, memory would be ahead of what the caller believes.
+            if let Err(error) = prescan::blocks(&update).and_then(|blocks| self.grounds.enter_all(&blocks)) {
+                self.poisoned = Some(error.to_string());
+                self.sound()?;
+            }
+            self.grounds.settle();
+        }
         self.own_deletes.merge_with(deleted);
         if let Some(clock) = clock {
             self.clocks.insert(self.replica.get(), clock);
@@ -329,7 +345,14 @@ impl Engine for YrsEngine {
 
     fn apply(&mut self, updates: &[Bytes], watch: bool) -> Result<Applied, EngineError> {
         self.sound()?;
-        let Sorted { ready, roots, ahead } = self.sort(updates)?;
+        let Sorted { ready, roots, ahead } = match self.sort(updates) {
+            Ok(sorted) => sorted,
+            Err(error) => {
+                self.grounds.roll_back();
+                return Err(error);
+            }
+        };
+        self.grounds.settle();
         if ready.is_empty() {
             return Ok(Applied { pending: self.inbox.bytes() > 0, ..Applied::default() });
         }

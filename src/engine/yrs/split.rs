@@ -11,9 +11,9 @@ use ::yrs::{
 };
 use bytes::Bytes;
 
-use super::inbox::Outlook;
+use super::{grounds::Grounds, inbox::Outlook};
 use crate::engine::{
-    ClockRange,
+    ClockRange, EngineError,
     inspect::yrs::{Place, Placed, Scan},
 };
 
@@ -33,33 +33,35 @@ pub(super) struct Parts {
 
 /// The blocks of one writer: those before `next` are ready.
 struct Row<'a> {
-    blocks: &'a [Placed],
+    blocks: &'a [Placed<'a>],
     next: usize,
     missing: Option<Missing>,
 }
 
 impl Row<'_> {
-    /// Goes on until something is missing. Returns the clock reached.
-    fn advance(&mut self, outlook: &mut Outlook<'_>) {
+    /// Goes on until something is missing.
+    fn advance(&mut self, outlook: &mut Outlook<'_>, grounds: &mut Grounds) -> Result<(), EngineError> {
         self.missing = None;
         while let Some(block) = self.blocks.get(self.next) {
             self.missing = missing(block, outlook);
             if self.missing.is_some() {
-                return;
+                return Ok(());
             }
+            grounds.enter(block)?;
             if block.to > outlook.clock(block.writer) {
                 outlook.advance(block.writer, block.to);
             }
             self.next += 1;
         }
+        Ok(())
     }
 }
 
-fn missing(block: &Placed, outlook: &Outlook<'_>) -> Option<Missing> {
+fn missing(block: &Placed<'_>, outlook: &Outlook<'_>) -> Option<Missing> {
     let needs = match block.place {
-        Place::Root | Place::Nowhere => [None, None],
+        Place::Root(_) | Place::Nowhere => [None, None],
         Place::Inside(id) => [Some((id.0, id.1 + 1)), None],
-        Place::Beside(left, right) => [Some((left.0, left.1 + 1)), right.map(|id| (id.0, id.1 + 1))],
+        Place::Beside(left, right) => [left, right].map(|id| id.map(|id| (id.0, id.1 + 1))),
         Place::Gap => [Some((block.writer, block.to)), None],
     };
     let start = match block.place {
@@ -69,15 +71,25 @@ fn missing(block: &Placed, outlook: &Outlook<'_>) -> Option<Missing> {
     [start].into_iter().chain(needs).flatten().find(|(writer, clock)| *clock > outlook.clock(*writer))
 }
 
-/// Parts `update`, whose blocks are `blocks`, and raises the clocks of `outlook` by the part that is ready.
-pub(super) fn split(update: &Bytes, scan: &Scan, blocks: Vec<Placed>, outlook: &mut Outlook<'_>) -> Parts {
+/// Parts `update`, whose blocks are `blocks`, and raises the clocks of `outlook` by the part that is ready, which enters
+/// `grounds`.
+///
+/// # Errors
+/// `Refused` over a block that contradicts itself.
+pub(super) fn split(
+    update: &Bytes,
+    scan: &Scan,
+    blocks: &[Placed<'_>],
+    outlook: &mut Outlook<'_>,
+    grounds: &mut Grounds,
+) -> Result<Parts, EngineError> {
     let mut rows: Vec<_> =
         blocks.chunk_by(|a, b| a.writer == b.writer).map(|blocks| Row { blocks, next: 0, missing: None }).collect();
     let mut waiting: BTreeMap<Missing, Vec<usize>> = BTreeMap::new();
     let mut due: Vec<usize> = (0..rows.len()).collect();
     while let Some(index) = due.pop() {
         let row = &mut rows[index];
-        row.advance(outlook);
+        row.advance(outlook, grounds)?;
         if let Some(missing) = row.missing {
             waiting.entry(missing).or_default().push(index);
         }
@@ -106,7 +118,7 @@ pub(super) fn split(update: &Bytes, scan: &Scan, blocks: Vec<Placed>, outlook: &
     for ranges in later.chunk_by(|a, b| a.writer == b.writer) {
         parts.rest.push(((ranges[0].writer, ranges[0].to), encode(update, &[], ranges)));
     }
-    parts
+    Ok(parts)
 }
 
 /// Deleted ranges below and above the clocks known.
@@ -124,7 +136,7 @@ fn split_deletes(deletes: &[ClockRange], outlook: &Outlook<'_>) -> (Vec<ClockRan
     (now, later)
 }
 
-fn encode(update: &[u8], rows: &[&[Placed]], deletes: &[ClockRange]) -> Bytes {
+fn encode(update: &[u8], rows: &[&[Placed<'_>]], deletes: &[ClockRange]) -> Bytes {
     let mut out = EncoderV1::new();
     out.write_var(rows.len());
     for row in rows {

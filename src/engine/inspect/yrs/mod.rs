@@ -73,7 +73,7 @@ pub(in crate::engine) fn admit(nesting: &mut Nesting, update: &[u8]) -> Result<(
 ///
 /// # Errors
 /// `Refused`.
-pub(in crate::engine) fn blocks(update: &[u8]) -> Result<Vec<Placed>, EngineError> {
+pub(in crate::engine) fn blocks(update: &[u8]) -> Result<Vec<Placed<'_>>, EngineError> {
     let mut blocks = Vec::new();
     Scanner::read(update, &mut |block| blocks.push(block)).map_err(refused)?;
     Ok(blocks)
@@ -86,7 +86,7 @@ fn refused(flaw: Flaw) -> EngineError {
 struct Scanner<'a, 'f> {
     reader: Reader<'a>,
     scan: Scan,
-    on_block: &'f mut dyn FnMut(Placed),
+    on_block: &'f mut dyn FnMut(Placed<'a>),
 }
 
 /// What the content of a block says of it.
@@ -96,7 +96,7 @@ struct Content {
 }
 
 impl<'a, 'f> Scanner<'a, 'f> {
-    fn read(update: &'a [u8], on_block: &'f mut dyn FnMut(Placed)) -> Result<Scan, Flaw> {
+    fn read(update: &'a [u8], on_block: &'f mut dyn FnMut(Placed<'a>)) -> Result<Scan, Flaw> {
         if update.len() > limits::DOCUMENT_BYTES {
             return Err(Flaw(format!("update of {} bytes, limit {}", update.len(), limits::DOCUMENT_BYTES)));
         }
@@ -148,7 +148,7 @@ impl<'a, 'f> Scanner<'a, 'f> {
             }
             let place = if info == GC { Place::Nowhere } else { Place::Gap };
             let bytes = start..self.reader.position();
-            (self.on_block)(Placed { writer, from: clock, to: clock + len, place, bytes });
+            (self.on_block)(Placed { writer, from: clock, to: clock + len, place, keyed: false, bytes });
             return Ok(len);
         }
         let (place, keyed) = self.place(writer, clock, info)?;
@@ -161,19 +161,16 @@ impl<'a, 'f> Scanner<'a, 'f> {
         }
         self.inserted(writer, clock, content.len);
         let bytes = start..self.reader.position();
-        (self.on_block)(Placed { writer, from: clock, to: clock + content.len, place, bytes });
+        (self.on_block)(Placed { writer, from: clock, to: clock + content.len, place, keyed, bytes });
         Ok(content.len)
     }
 
     /// Reads where a block lies, and whether it names a key.
-    fn place(&mut self, writer: u64, clock: u64, info: u8) -> Result<(Place, bool), Flaw> {
+    fn place(&mut self, writer: u64, clock: u64, info: u8) -> Result<(Place<'a>, bool), Flaw> {
         let left = if info & 0x80 != 0 { Some(self.reference(writer, clock)?) } else { None };
         let right = if info & 0x40 != 0 { Some(self.reference(writer, clock)?) } else { None };
-        match (left, right) {
-            (Some(id), other) | (None, other @ Some(id)) => {
-                return Ok((Place::Beside(id, other.filter(|other| *other != id)), false));
-            }
-            (None, None) => {}
+        if left.is_some() || right.is_some() {
+            return Ok((Place::Beside(left, right), false));
         }
         let place = match self.reader.var("a parent")? {
             1 => {
@@ -181,7 +178,7 @@ impl<'a, 'f> Scanner<'a, 'f> {
                 if !self.scan.roots.contains(root) {
                     self.scan.roots.insert(root.to_owned());
                 }
-                Place::Root
+                Place::Root(root)
             }
             0 => Place::Inside(self.reference(writer, clock)?),
             kind => return Err(Flaw(format!("parent kind {kind} is unknown"))),

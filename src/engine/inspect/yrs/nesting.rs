@@ -11,13 +11,13 @@ use crate::limits;
 
 /// Where a block lies.
 #[derive(Debug, Clone, Copy)]
-pub(in crate::engine) enum Place {
-    /// In a root type.
-    Root,
+pub(in crate::engine) enum Place<'a> {
+    /// In the root type of this name.
+    Root(&'a str),
     /// In the shared type that the block of this id holds.
     Inside(Id),
-    /// Wherever these neighbours lie.
-    Beside(Id, Option<Id>),
+    /// Wherever these neighbours lie: after the first and before the second. At least one is there.
+    Beside(Option<Id>, Option<Id>),
     /// Nowhere any more: collected.
     Nowhere,
     /// Not a block but a gap in the clocks.
@@ -26,11 +26,13 @@ pub(in crate::engine) enum Place {
 
 /// A block's clocks, place and bytes.
 #[derive(Debug, Clone)]
-pub(in crate::engine) struct Placed {
+pub(in crate::engine) struct Placed<'a> {
     pub(in crate::engine) writer: u64,
     pub(in crate::engine) from: u64,
     pub(in crate::engine) to: u64,
-    pub(in crate::engine) place: Place,
+    pub(in crate::engine) place: Place<'a>,
+    /// It says that it is a map entry. One beside another entry is too, without saying so.
+    pub(in crate::engine) keyed: bool,
     /// Where in the update it is written.
     pub(in crate::engine) bytes: Range<usize>,
 }
@@ -49,7 +51,7 @@ impl Nesting {
     ///
     /// # Errors
     /// A type nested deeper than [`limits::VALUE_DEPTH`], or blocks that lie beside each other in a circle.
-    pub(in crate::engine) fn admit(&mut self, mut blocks: Vec<Placed>) -> Result<(), Flaw> {
+    pub(in crate::engine) fn admit(&mut self, mut blocks: Vec<Placed<'_>>) -> Result<(), Flaw> {
         blocks.retain(|block| !matches!(block.place, Place::Gap));
         blocks.sort_unstable_by_key(|block| (block.writer, block.from));
         let depths = self.resolve(&blocks)?;
@@ -78,7 +80,7 @@ impl Nesting {
     }
 
     /// Depth-first with its own stack: chains of neighbours are as long as texts.
-    fn resolve(&self, blocks: &[Placed]) -> Result<Vec<usize>, Flaw> {
+    fn resolve(&self, blocks: &[Placed<'_>]) -> Result<Vec<usize>, Flaw> {
         let find = |id: Id| {
             let after = blocks.partition_point(|block| (block.writer, block.from) <= id);
             let block = after.checked_sub(1).and_then(|index| blocks.get(index))?;
@@ -96,9 +98,9 @@ impl Nesting {
                     continue;
                 }
                 let (sources, plus) = match blocks[index].place {
-                    Place::Root | Place::Nowhere | Place::Gap => ([None, None], 0),
+                    Place::Root(_) | Place::Nowhere | Place::Gap => ([None, None], 0),
                     Place::Inside(id) => ([Some(id), None], 1),
-                    Place::Beside(left, right) => ([Some(left), right], 0),
+                    Place::Beside(left, right) => ([left, right], 0),
                 };
                 let (mut depth, mut open) = (0, None);
                 for id in sources.into_iter().flatten() {
@@ -131,23 +133,23 @@ impl Nesting {
 mod tests {
     use super::*;
 
-    fn block(writer: u64, from: u64, place: Place) -> Placed {
-        Placed { writer, from, to: from + 1, place, bytes: 0..0 }
+    fn block(writer: u64, from: u64, place: Place<'static>) -> Placed<'static> {
+        Placed { writer, from, to: from + 1, place, keyed: false, bytes: 0..0 }
     }
 
-    fn chain(writer: u64, from: u64, count: u64) -> Vec<Placed> {
+    fn chain(writer: u64, from: u64, count: u64) -> Vec<Placed<'static>> {
         (from..from + count).map(|clock| block(writer, clock, Place::Inside((writer, clock - 1)))).collect()
     }
 
     #[test]
     fn types_nest_up_to_the_limit_within_one_update_or_over_many() {
         let mut nesting = Nesting::default();
-        nesting.admit(vec![block(1, 0, Place::Root)]).unwrap();
+        nesting.admit(vec![block(1, 0, Place::Root("r"))]).unwrap();
         assert!(nesting.is_empty());
         nesting.admit(chain(1, 1, 40)).unwrap();
         assert!(nesting.admit(chain(1, 41, 25)).is_err());
         nesting.admit(chain(1, 41, 24)).unwrap();
-        nesting.admit(vec![block(2, 0, Place::Beside((1, 64), None))]).unwrap();
+        nesting.admit(vec![block(2, 0, Place::Beside(Some((1, 64)), None))]).unwrap();
         assert!(nesting.admit(vec![block(2, 1, Place::Inside((2, 0)))]).is_err());
         assert!(Nesting::default().admit(chain(1, 1, 65)).is_err());
     }
@@ -155,7 +157,7 @@ mod tests {
     #[test]
     fn order_within_an_update_does_not_matter() {
         let mut blocks: Vec<_> = (1..=65).map(|writer| block(writer, 0, Place::Inside((writer + 1, 0)))).collect();
-        blocks.push(block(66, 0, Place::Root));
+        blocks.push(block(66, 0, Place::Root("r")));
         assert!(Nesting::default().admit(blocks.clone()).is_err());
         blocks.remove(0);
         assert!(Nesting::default().admit(blocks).is_ok());
@@ -163,10 +165,11 @@ mod tests {
 
     #[test]
     fn circles_are_refused_and_long_rows_are_not() {
-        let circle = vec![block(1, 0, Place::Beside((2, 0), None)), block(2, 0, Place::Beside((1, 0), None))];
+        let circle =
+            vec![block(1, 0, Place::Beside(Some((2, 0)), None)), block(2, 0, Place::Beside(Some((1, 0)), None))];
         assert!(Nesting::default().admit(circle).is_err());
-        let mut row = vec![block(1, 0, Place::Root)];
-        row.extend((1..200_000).map(|clock| block(1, clock, Place::Beside((1, clock - 1), None))));
+        let mut row = vec![block(1, 0, Place::Root("r"))];
+        row.extend((1..200_000).map(|clock| block(1, clock, Place::Beside(Some((1, clock - 1)), None))));
         row.reverse();
         assert!(Nesting::default().admit(row).is_ok());
     }
