@@ -40,14 +40,20 @@ pub(crate) fn replica(writer: u16) -> ReplicaId {
     ReplicaId::from_bits(1_000_000 + u64::from(writer))
 }
 
+/// Like [`replica`], and another for every numbered room: one agent does not write from two places at once.
+fn replica_in(room: &str, writer: u16) -> ReplicaId {
+    let number: u64 = room.rsplit('-').next().and_then(|number| number.parse().ok()).unwrap_or(0);
+    ReplicaId::from_bits(replica(writer).get() + number * 10_000)
+}
+
 fn writer_of(replica: ReplicaId) -> u16 {
-    u16::try_from(replica.get() - 1_000_000).unwrap()
+    u16::try_from((replica.get() - 1_000_000) % 10_000).unwrap()
 }
 
 /// `count` edits of about 100 bytes, each putting a value under one of 1,000 keys of a map.
 pub(crate) fn edits(room: &str, writer: u16, count: u32) -> Arc<Vec<Edit>> {
     let id = DocumentId::new(room).unwrap();
-    let mut document = Document::new(id, EngineKind::Yrs, replica(writer)).unwrap();
+    let mut document = Document::new(id, EngineKind::Yrs, replica_in(room, writer)).unwrap();
     Arc::new((0..count).map(|number| edit(&mut document, writer, number)).collect())
 }
 
@@ -116,7 +122,7 @@ impl Client {
         let config = websocket_config().max_message_size(None).max_frame_size(None);
         let connected = tokio_tungstenite::connect_async_with_config(request, Some(config), true).await;
         let agent = AgentId::new(&format!("load-{writer}")).unwrap();
-        let identity = Identity { agent, replica: replica(writer), incarnation: 1 };
+        let identity = Identity { agent, replica: replica_in(room, writer), incarnation: 1 };
         let hello = Hello::new(identity, Role::Agent, Capabilities::LZ4.with(Capabilities::FORWARDING));
         let base = Instant::now();
         let session = Session::new(hello, Monotonic(0));
@@ -277,7 +283,9 @@ impl Client {
             match received {
                 Received::Message(Message::Delta { delta, .. }) => spans(&delta, &mut news),
                 Received::Message(Message::Ack { durable, .. }) => {
-                    news.push(News::Durable(u32::try_from(durable.content.get(replica(self.writer))).unwrap()));
+                    news.push(News::Durable(
+                        u32::try_from(durable.content.get(replica_in(&self.room, self.writer))).unwrap(),
+                    ));
                 }
                 Received::Message(Message::Frontier { frontier, .. }) => news.push(News::Frontier(frontier.version)),
                 Received::Message(Message::App { body, .. }) => news.push(News::App(body)),

@@ -31,19 +31,21 @@ pub(crate) fn registers(plan: &Plan, report: &mut Report) {
     let mut hub = new(0);
     let mut number = 0_u32;
     for writer in &mut writers {
+        meet(writer, &hub);
         write_all(writer, &mut hub, &mut number);
     }
+    writers.iter_mut().for_each(|writer| meet(writer, &hub));
     let size = |hub: &Document| hub.snapshot().encode().unwrap().len() as f64;
     let (first_bytes, first_held, first_resident) = (size(&hub), hub.records_held(), resident("self") as f64);
     for _ in 0..rounds {
         for writer in &mut writers {
-            let missed = hub.delta_since(&writer.frontier(), None, &Subscription::default()).unwrap();
-            take(writer, missed);
+            meet(writer, &hub);
             for _ in 0..TURNS {
                 write_all(writer, &mut hub, &mut number);
             }
         }
     }
+    writers.iter_mut().for_each(|writer| meet(writer, &hub));
     let (bytes, held, resident) = (size(&hub), hub.records_held(), resident("self") as f64);
     let row = Row::from([
         ("bytes ratio", bytes / first_bytes),
@@ -69,6 +71,11 @@ fn write_all(writer: &mut Document, hub: &mut Document, number: &mut u32) {
         })
         .unwrap();
     take(hub, commit.delta);
+}
+
+fn meet(writer: &mut Document, hub: &Document) {
+    let missed = hub.delta_since(&writer.frontier(), None, &Subscription::default()).unwrap();
+    take(writer, missed);
 }
 
 fn take(document: &mut Document, delta: Delta) {

@@ -47,7 +47,8 @@ impl Sent {
     }
 }
 
-/// What a reader has seen of every writer but itself.
+/// What a reader has seen of every writer but itself: a shared batch comes back to its writers, and some servers send
+/// every edit back.
 struct Seen {
     me: u16,
     sent: Arc<Sent>,
@@ -64,8 +65,9 @@ impl Seen {
         let now = self.sent.base.elapsed();
         for news in news {
             match *news {
-                News::Edit(writer, number) => self.latencies.add(self.sent.latency(writer, number, now)),
-                // A batch that several writers share comes back to each of them too.
+                News::Edit(writer, number) if writer != self.me => {
+                    self.latencies.add(self.sent.latency(writer, number, now))
+                }
                 News::Upto(writer, upto) if writer != self.me => {
                     for number in self.upto[usize::from(writer)]..upto {
                         self.latencies.add(self.sent.latency(writer, number, now));

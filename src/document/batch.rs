@@ -30,9 +30,8 @@ impl Delta {
         let mut records: BTreeMap<ReplicaId, Newest<'_>> = BTreeMap::new();
         for one in run.iter().flat_map(|incoming| &incoming.delta.records) {
             record_spans.join(&one.span);
-            let content = spans.0.get(&one.span.writer).map_or(0, |span| span.upto);
             let newest = records.entry(one.span.writer).or_default();
-            one.records.iter().for_each(|record| newest.put(record, content));
+            one.records.iter().for_each(|record| newest.put(record));
         }
         let content = (!updates.is_empty() || !spans.0.is_empty()).then(|| ContentDelta {
             spans: spans.0.into_values().collect(),
@@ -77,17 +76,15 @@ impl Spans {
 }
 
 /// The records of one writer that a run leaves standing. A record that waits for content stands beside the older one
-/// of its key, which is still shown: it replaces one with another fence only when the run brings the content of both,
-/// for that takes effect as a whole.
+/// of its key, which is still shown: it only replaces one with the same fence.
 #[derive(Default)]
 struct Newest<'a> {
     by_slot: BTreeMap<(RecordKind, &'a Arc<str>, u64), &'a Record>,
 }
 
 impl<'a> Newest<'a> {
-    fn put(&mut self, record: &'a Record, content: u64) {
-        let fence = if record.fence <= content { 0 } else { record.fence };
-        let slot = self.by_slot.entry((record.kind, &record.key, fence)).or_insert(record);
+    fn put(&mut self, record: &'a Record) {
+        let slot = self.by_slot.entry((record.kind, &record.key, record.fence)).or_insert(record);
         if slot.seq < record.seq {
             *slot = record;
         }

@@ -224,14 +224,20 @@ fn writers_who_claim_to_have_seen_everything_cannot_make_values_vanish() {
 
 #[test]
 fn a_record_whose_content_never_comes_costs_a_bounded_amount() {
-    let peer = Peer::new(kinds()[0], 1);
-    for seq in 1..=100 {
-        let mut record = record(seq, RecordKind::Register, "k", &body("1"));
-        record.fence = seq;
-        peer.receive(&[run(seq - 1, seq, vec![record]).encode().unwrap()]);
+    for (count, value) in [(1_500, "1".to_owned()), (20, format!("\"{}\"", "x".repeat(50_000)))] {
+        let peer = Peer::new(kinds()[0], 1);
+        for seq in 1..=count {
+            let mut record = record(seq, RecordKind::Register, "k", &body(&value));
+            record.fence = seq;
+            peer.receive(&[run(seq - 1, seq, vec![record]).encode().unwrap()]);
+        }
+        let (records, bytes) = peer.document.borrow().records_held();
+        assert!(records <= 1_024 && bytes <= limits::PENDING_BYTES, "{records} records of {bytes} bytes");
+        assert_eq!(peer.at("register/k"), None);
+        // The newest is the one that is kept.
+        let first = peer.document.borrow().snapshot().records[0].records[0].seq;
+        assert!(first > 1 && peer.document.borrow().snapshot().records[0].records.last().unwrap().seq == count);
     }
-    assert!(peer.document.borrow().records_held().0 <= 16);
-    assert_eq!(peer.at("register/k"), None);
 }
 
 #[test]

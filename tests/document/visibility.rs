@@ -71,6 +71,20 @@ fn the_older_record_is_shown_until_the_newer_ones_content_is_here() {
 }
 
 #[test]
+fn records_that_run_far_ahead_are_shown_one_by_one_as_their_content_arrives() {
+    for kind in kinds() {
+        let [a, b] = Peer::several(kind);
+        let (records, contents): (Vec<_>, Vec<_>) = (1..=200).map(|number| both(&a, number)).unzip();
+        b.receive(&records);
+        assert_eq!(shown(&b), (None, None));
+        for (content, number) in contents.into_iter().zip(1..) {
+            b.receive(&[content]);
+            assert_eq!(shown(&b), one(number));
+        }
+    }
+}
+
+#[test]
 fn a_third_replica_passes_on_what_it_does_not_show_itself() {
     for kind in kinds() {
         let [a, b, c] = Peer::several(kind);

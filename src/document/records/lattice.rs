@@ -6,11 +6,13 @@ use super::{Entry, Slot};
 use crate::{
     document::{DocumentError, Record, RecordKind},
     id::ReplicaId,
+    limits,
 };
 
 /// Records of one writer and slot that wait for content. When more wait, the oldest is skipped: a reader then sees
-/// that writer's newer record with the newer content, and never the older one.
-const HIDDEN_MAX: usize = 16;
+/// that writer's newer record with the newer content, and never the older one. Enough for a writer that commits every
+/// millisecond while a second's worth of content is on its way. Their bytes are bounded by [`limits::PENDING_BYTES`].
+const HIDDEN_MAX: usize = 1_024;
 /// Pairs of contradicting records kept as evidence; all are counted.
 const EVIDENCE_MAX: usize = 16;
 
@@ -89,14 +91,20 @@ impl Lattice {
             cell.shown = Some(entry.clone());
         } else {
             let at = cell.hidden.partition_point(|known| known.seq < entry.seq);
-            if cell.hidden.len() >= HIDDEN_MAX {
-                if at == 0 {
-                    return Ok(false);
+            let mut bytes = entry.cost(&slot) + cell.hidden.iter().map(|known| known.cost(&slot)).sum::<usize>();
+            let mut surplus = 0;
+            for known in &cell.hidden {
+                if bytes <= limits::PENDING_BYTES && cell.hidden.len() - surplus < HIDDEN_MAX {
+                    break;
                 }
-                gone.push(cell.hidden.remove(0));
+                bytes -= known.cost(&slot);
+                surplus += 1;
             }
-            let at = cell.hidden.partition_point(|known| known.seq < entry.seq);
+            if surplus > at {
+                return Ok(false);
+            }
             cell.hidden.insert(at, entry.clone());
+            gone.extend(cell.hidden.drain(..surplus));
         }
         self.index(writer, &slot, &entry, entry.fence > content);
         for entry in gone {
