@@ -52,10 +52,14 @@ impl Document {
         spans
     }
 
+    /// All there is, for the store: behind the content, our own deletions apart.
     pub(super) fn everything(&self) -> Delta {
         let nothing = Seen::default();
         let spans = spans(&self.version.content, &nothing, None);
-        let content = (!spans.is_empty()).then(|| self.content_delta(spans, self.engine.snapshot()));
+        let mut content = (!spans.is_empty()).then(|| self.content_delta(spans, self.engine.snapshot()));
+        if let Some(content) = &mut content {
+            content.updates.extend(Some(self.engine.own_deletes()).filter(|own| !own.is_empty()));
+        }
         Delta { content, records: self.records_since(&nothing, None, &Subscription::default()) }
     }
 

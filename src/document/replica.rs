@@ -72,6 +72,7 @@ impl Document {
         let runs = incoming.iter().flat_map(|incoming| &incoming.delta.records);
         let own = runs.filter(|run| run.span.writer == replica).flat_map(|run| &run.records);
         let wall_ms = own.map(|record| record.hlc.wall_ms()).max().unwrap_or(0);
+        let own = own_updates(&incoming, replica);
         let applied = document.apply(incoming, wall_ms, false)?;
         if let Some((_, error)) = applied.refused.into_iter().next() {
             return Err(error);
@@ -80,7 +81,7 @@ impl Document {
             let entry = document.held.front().map_or(last, |incoming| incoming.source);
             return Err(DocumentError::Incomplete { entry: usize::try_from(entry).unwrap_or(usize::MAX) });
         }
-        document.engine.adopt();
+        own.iter().try_for_each(|update| document.engine.adopt(update))?;
         Ok(document)
     }
 
@@ -286,4 +287,20 @@ mod tests {
         assert_eq!(writer.lattice.len(), 1);
         assert_eq!(writer.lattice.numbered(writer.replica, 1).count(), 0);
     }
+}
+
+/// What among stored deltas is `replica`'s own content: entries with its commits only, and what a snapshot sets apart
+/// behind everything (see [`Document::everything`]).
+fn own_updates(stored: &[Incoming], replica: ReplicaId) -> Vec<Bytes> {
+    let contents = stored.iter().filter_map(|incoming| Some((incoming.source, incoming.delta.content.as_ref()?)));
+    let own = contents.flat_map(|(position, content)| {
+        let is_own = content.spans.iter().all(|span| span.writer == replica);
+        let foreign = match position {
+            0 => 1,
+            _ if is_own => 0,
+            _ => usize::MAX,
+        };
+        content.updates.iter().skip(foreign)
+    });
+    own.cloned().collect()
 }

@@ -360,9 +360,19 @@ pub trait Engine: Send + fmt::Debug {
     /// `WrongType`, `OutOfRange`, `TooLarge`: nothing was changed.
     fn transact(&mut self, ops: &[Op], watch: bool) -> Result<EngineCommit, EngineError>;
 
-    /// Takes what has been loaded so far for this replica's own work, where the bytes do not say whose it is: yrs does
-    /// not know who deleted something. Called once, after loading.
-    fn adopt(&mut self) {}
+    /// An update of nothing but this replica's own deletions, for its store: engines that do not attribute deletions
+    /// ([`Capabilities::attributes_deletes`]) must be told again, with [`Engine::adopt`]. Empty when there are none.
+    fn own_deletes(&self) -> Bytes {
+        Bytes::new()
+    }
+
+    /// Takes the deletions in a loaded update, applied before, for this replica's own.
+    ///
+    /// # Errors
+    /// `Refused` when the update cannot be read.
+    fn adopt(&mut self, _update: &Bytes) -> Result<(), EngineError> {
+        Ok(())
+    }
 
     /// The first clock not yet known of a writer (numbered as in [`UpdateInfo`]); zero when nothing is known.
     fn known(&self, writer: u64) -> u64;

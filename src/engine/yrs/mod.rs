@@ -57,10 +57,8 @@ pub(super) struct YrsEngine {
     replica: ReplicaId,
     clocks: BTreeMap<u64, u64>,
     deletes: IdSet,
-    /// Those made here since the document was loaded.
+    /// Those made here: yrs does not say who deleted something.
     own_deletes: IdSet,
-    /// Those found when it was loaded: ours among others'.
-    old_deletes: IdSet,
     digest: Cell<Option<DeletesDigest>>,
     /// Lists and texts looked at since the last remote change.
     shapes: RefCell<BTreeMap<Arc<str>, Shape>>,
@@ -107,7 +105,6 @@ impl YrsEngine {
             clocks: BTreeMap::new(),
             deletes: IdSet::new(),
             own_deletes: IdSet::new(),
-            old_deletes: IdSet::new(),
             digest: Cell::new(None),
             shapes: RefCell::default(),
             inbox: Inbox::default(),
@@ -250,20 +247,7 @@ impl YrsEngine {
         if peer.deletes == ours.deletes {
             return IdSet::new();
         }
-        if author != Some(self.replica) {
-            return self.deletes.clone();
-        }
-        // Whose the old ones are is not known: of what the peer does not know, none is sent, lest a deletion of
-        // another's keep the peer waiting for what we may not send.
-        let mut deletes = self.own_deletes.clone();
-        for (writer, ranges) in self.old_deletes.iter() {
-            let known = if *writer == ClientID::new(self.replica.get()) { u64::MAX } else { peer.clock(writer.get()) };
-            for range in ranges.iter().filter(|range| u64::from(range.start) < known) {
-                let end = u64::from(range.end).min(known) as u32;
-                deletes.insert(ID::new(*writer, range.start), end - range.start);
-            }
-        }
-        deletes
+        if author == Some(self.replica) { self.own_deletes.clone() } else { self.deletes.clone() }
     }
 
     fn encode_since(&self, known: &StateVector) -> Vec<u8> {
@@ -331,8 +315,22 @@ impl Engine for YrsEngine {
         Ok(EngineCommit { update, patches: if watch { self.watch.take() } else { Vec::new() } })
     }
 
-    fn adopt(&mut self) {
-        self.old_deletes = self.deletes.clone();
+    fn own_deletes(&self) -> Bytes {
+        if self.own_deletes.is_empty() {
+            return Bytes::new();
+        }
+        // An update is its blocks by client, here none, and then its deletions.
+        let mut update = vec![0];
+        update.extend_from_slice(&self.own_deletes.encode_v1());
+        update.into()
+    }
+
+    fn adopt(&mut self, update: &Bytes) -> Result<(), EngineError> {
+        for range in prescan::scan(update)?.info.deletes {
+            let (from, to) = (range.from as u32, range.to as u32);
+            self.own_deletes.insert(ID::new(ClientID::new(range.writer), from), to - from);
+        }
+        Ok(())
     }
 
     fn known(&self, writer: u64) -> u64 {
