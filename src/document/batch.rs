@@ -58,7 +58,8 @@ impl Delta {
 
     /// Whose writes it contains, some more than once.
     pub fn writers(&self) -> impl Iterator<Item = ReplicaId> + '_ {
-        let content = self.content.iter().flat_map(|content| content.spans.iter().map(|span| span.writer));
+        let content = self.content.iter().flat_map(|content| &content.spans).filter(|span| span.upto > span.since);
+        let content = content.map(|span| span.writer);
         content.chain(self.records.iter().map(|run| run.span.writer))
     }
 }

@@ -78,6 +78,7 @@ impl Incoming {
 pub struct ContentDelta {
     /// The commits contained, at least one: updates from elsewhere (a plain Yjs client, for one) count as commits of
     /// the replica that took them in.
+    /// An empty one contains none: it says only how far the receiver must have followed a writer before.
     pub spans: Vec<Span>,
     /// Records of these writers must be known up to these numbers before the content is shown: the other half of the
     /// promise that one transaction becomes visible at once.

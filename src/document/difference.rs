@@ -1,5 +1,7 @@
 //! What a peer lacks.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 
 use super::{
@@ -30,9 +32,24 @@ impl Document {
             None
         } else {
             let update = self.engine.delta_since(&frontier.engine, author)?;
+            let spans = if author.is_none() { self.grounded(spans) } else { spans };
             Some(self.content_delta(spans, update))
         };
         Ok(Delta { content, records: self.records_since(&frontier.version.records, author, subscription) })
+    }
+
+    /// Adds an empty span for everybody else. An engine that does not know who deleted something sends all deletions,
+    /// those too of commits the peer was sent but has not let in yet: it must let them in first, or it would see
+    /// what such a commit took away before what it put there instead.
+    fn grounded(&self, mut spans: Vec<Span>) -> Vec<Span> {
+        if self.engine.kind().capabilities().attributes_deletes {
+            return spans;
+        }
+        let new: BTreeSet<ReplicaId> = spans.iter().map(|span| span.writer).collect();
+        let known = self.version.content.iter().filter(|(writer, _)| !new.contains(writer));
+        spans.extend(known.map(|(writer, upto)| Span { writer, since: upto, upto }));
+        spans.sort_unstable_by_key(|span| span.writer);
+        spans
     }
 
     pub(super) fn everything(&self) -> Delta {

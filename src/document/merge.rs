@@ -426,7 +426,7 @@ fn check_delta(delta: &Delta, author: Option<ReplicaId>) -> Result<(), DocumentE
         if content.spans.is_empty() {
             return Err(malformed("its content is nobody's".to_owned()));
         }
-        check_spans(content.spans.iter(), author)?;
+        check_spans(content.spans.iter(), true, author)?;
         if !content.after.is_sorted_by(|a, b| a.0 < b.0) {
             return Err(malformed("its conditions are not sorted by writer".to_owned()));
         }
@@ -434,7 +434,7 @@ fn check_delta(delta: &Delta, author: Option<ReplicaId>) -> Result<(), DocumentE
             check_author(*writer, author)?;
         }
     }
-    check_spans(delta.records.iter().map(|run| &run.span), author)?;
+    check_spans(delta.records.iter().map(|run| &run.span), false, author)?;
     for run in &delta.records {
         let numbers = |record: &Record| record.seq > run.span.since && record.seq <= run.span.upto;
         if let Some(outside) = run.records.iter().find(|record| !numbers(record)) {
@@ -449,13 +449,19 @@ fn check_delta(delta: &Delta, author: Option<ReplicaId>) -> Result<(), DocumentE
     Ok(())
 }
 
-fn check_spans<'a>(spans: impl Iterator<Item = &'a Span>, author: Option<ReplicaId>) -> Result<(), DocumentError> {
+/// With `may_be_empty`, a span may say no more than how far its writer must have been followed.
+fn check_spans<'a>(
+    spans: impl Iterator<Item = &'a Span>,
+    may_be_empty: bool,
+    author: Option<ReplicaId>,
+) -> Result<(), DocumentError> {
     let mut last = None;
     for span in spans {
         check_author(span.writer, author)?;
-        if span.since >= span.upto || span.upto > SEQ_MAX {
+        let is_wrong = if may_be_empty { span.since > span.upto } else { span.since >= span.upto };
+        if is_wrong || span.upto > SEQ_MAX {
             let Span { writer, since, upto } = span;
-            return Err(malformed(format!("span {since}..{upto} of {writer} is empty or beyond {SEQ_MAX}")));
+            return Err(malformed(format!("span {since}..{upto} of {writer} is empty, backwards or beyond {SEQ_MAX}")));
         }
         if last >= Some(span.writer) {
             return Err(malformed("its spans are not sorted by writer".to_owned()));

@@ -211,6 +211,12 @@ impl World {
             .map_err(|error| format!("{} cannot read `{id}` after its crash: {error}", self.hosts[host].agent))
     }
 
+    /// Some document is being worked on just now.
+    pub(super) fn is_busy(&self) -> bool {
+        let nodes = self.hosts.iter().filter_map(|host| host.node.as_ref());
+        nodes.flat_map(Node::documents).any(|status| !status.ready)
+    }
+
     /// Why the swarm does not agree yet; `None` when it does.
     pub(super) fn disagreement(&self) -> Option<String> {
         let relay = self.hosts[0].node.as_ref()?;

@@ -238,6 +238,7 @@ impl World {
                 }
             }
             Due::Look => self.look(),
+            Due::Verdict if self.is_busy() => self.put(self.now + LOOK_EVERY, Due::Verdict),
             Due::Verdict => {
                 self.check_rest();
                 self.done = true;
