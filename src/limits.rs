@@ -41,7 +41,9 @@ pub const RECORD_CONTEXT: usize = 4_096;
 /// Bytes of deltas a document may hold until what they build on has come; beyond it they are dropped and asked for
 /// again. Writers who took turns while a relay was away each bring a half that waits for the other, so two halves of a
 /// long spell of work have to fit.
-pub const PENDING_BYTES: usize = 8 * 1024 * 1024;
+pub const HELD_BYTES: usize = 8 * 1024 * 1024;
+/// Bytes of the records of one key and writer that may wait for their content; beyond it the oldest are dropped.
+pub const PENDING_BYTES: usize = 256 * 1024;
 
 /// Bytes of one frame on the wire. A critical frame waits for at most one of these.
 pub const CHUNK_BYTES: usize = 16 * 1024;

@@ -13,7 +13,7 @@ use crate::{
     limits,
 };
 
-/// Deltas that may wait for one document. Their bytes are bounded by [`limits::PENDING_BYTES`] as well.
+/// Deltas that may wait for one document. Their bytes are bounded by [`limits::HELD_BYTES`] as well.
 pub(super) const HELD_MAX: usize = 64;
 /// How often the deltas that wait are looked at again within one call. Deltas sent last to first would otherwise cost
 /// the square of their number.
@@ -360,7 +360,7 @@ impl Document {
         for incoming in waiting {
             let twin = kept.iter().any(|known| known.encoded == incoming.encoded);
             let size = incoming.encoded.len();
-            if !twin && kept.len() < HELD_MAX && bytes + size <= limits::PENDING_BYTES {
+            if !twin && kept.len() < HELD_MAX && bytes + size <= limits::HELD_BYTES {
                 bytes += size;
                 kept.push_back(incoming);
             }

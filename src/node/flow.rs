@@ -23,11 +23,6 @@ pub(super) enum Flow {
     /// Everything, as it happens.
     #[default]
     Live,
-    /// Records as they happen; content waits until the bulk before it has left.
-    Records {
-        /// What has been sent of the content.
-        since: Frontier,
-    },
     /// Nothing until it drains; then one delta.
     Behind {
         /// What it has, or what has been sent.
@@ -79,7 +74,7 @@ pub(super) struct Batch {
 #[derive(Debug)]
 pub(super) struct SharedSnapshot {
     frontier: Frontier,
-    parts: Vec<Encoded>,
+    encoded: Encoded,
     made_at: Monotonic,
 }
 
@@ -122,20 +117,11 @@ impl Room {
         hub.counters.changes += changes.len() as u64;
         let only_source =
             changes.iter().all(|change| change.source == changes[0].source).then_some(LinkId(changes[0].source));
-        let has_content = changes.iter().any(|change| change.delta.content.is_some());
         let (mut all, mut own, mut filtered) = (Vec::new(), Vec::new(), Vec::new());
         let whole = self.subscription.is_everything();
-        for (link, member) in &mut self.members {
-            match &mut member.flow {
-                Flow::Behind { .. } => continue,
-                // The records of this batch would be shown without content that has to wait, or wait for it in numbers.
-                Flow::Records { since } if has_content => {
-                    let since = std::mem::take(since);
-                    member.behind(since);
-                    continue;
-                }
-                _ if only_source == Some(*link) => continue,
-                _ => {}
+        for (link, member) in &self.members {
+            if only_source == Some(*link) || !member.is_live() {
+                continue;
             }
             let own_only = !whole || hub.links.get(link).is_some_and(|link| link.accepts(hub.me()).is_some());
             if !member.subscription.is_everything() {
@@ -151,16 +137,16 @@ impl Room {
         if !filtered.is_empty() {
             let delta = Delta::merged(&changes);
             for (link, subscription) in filtered {
-                let parts = Parts::new(&self.id, delta.filtered(&subscription), bulk_bytes);
-                self.send_parts(&parts, &[link], hub);
+                let encoded = encode_whole(&self.id, &delta.filtered(&subscription), bulk_bytes);
+                self.send(encoded, &[link], hub);
             }
         }
         if !own.is_empty() && has_local {
             let local: Vec<_> = changes.iter().filter(|change| change.source == LOCAL).cloned().collect();
-            self.send_parts(&Parts::of_batch(&self.id, &local, bulk_bytes), &own, hub);
+            self.send(encode_batch(&self.id, &local, bulk_bytes), &own, hub);
         }
         if !all.is_empty() {
-            self.send_parts(&Parts::of_batch(&self.id, &changes, bulk_bytes), &all, hub);
+            self.send(encode_batch(&self.id, &changes, bulk_bytes), &all, hub);
         }
     }
 
@@ -174,45 +160,34 @@ impl Room {
         }
     }
 
-    fn send_parts(&mut self, parts: &Parts, receivers: &[LinkId], hub: &mut Hub) {
+    /// Sends a delta. Whoever has much to drain now, because it is slow or because the delta is large, gets nothing more
+    /// until it has: what is smaller must not overtake.
+    fn send(&mut self, encoded: Option<Encoded>, receivers: &[LinkId], hub: &mut Hub) {
+        let Some(encoded) = encoded else { return };
         hub.counters.deltas_out += receivers.len() as u64;
-        for part in parts.records.iter().chain(&parts.content) {
-            self.emit(receivers.to_vec(), part.clone(), hub);
-        }
+        let is_bulk = encoded.lane() == Lane::Low;
+        self.emit(receivers.to_vec(), encoded, hub);
         let high = hub.config.tuning.queue_high;
         let is_slow = |link: &LinkId| hub.links.get(link).is_some_and(|link| link.outstanding > high);
         let slow: Vec<LinkId> = receivers.iter().copied().filter(is_slow).collect();
-        if slow.is_empty() && !parts.is_bulk() {
+        hub.counters.conflations += slow.len() as u64;
+        let waiting = if is_bulk { receivers } else { &slow };
+        if waiting.is_empty() {
             return;
         }
         // A session reports what it has drained in steps: what is smaller than a step may never be reported, so the
         // room looks again by itself.
         hub.arm(&self.id, hub.now.mono + hub.config.tuning.tick);
-        let now = self.document().map(crate::document::Document::frontier).unwrap_or_default();
-        for link in receivers {
-            let Some(member) = self.members.get_mut(link) else { continue };
-            let is_slow = slow.contains(link);
-            hub.counters.conflations += u64::from(is_slow);
-            member.flow = match std::mem::take(&mut member.flow) {
-                // Its content waits already: of that it has been sent no more than before.
-                Flow::Records { mut since } => {
-                    since.version.records.join(&now.version.records);
-                    Flow::Behind { since }
-                }
-                Flow::Live if is_slow => Flow::Behind { since: now.clone() },
-                Flow::Live if parts.is_bulk() => parts.flow_after(now.clone()),
-                other => other,
-            };
+        let since = self.document().map(crate::document::Document::frontier).unwrap_or_default();
+        for link in waiting {
+            if let Some(member) = self.members.get_mut(link) {
+                member.behind(since.clone());
+            }
         }
     }
 
     /// Sends what they lack to members that have drained.
     pub(super) fn serve_behind(&mut self, hub: &mut Hub) {
-        // Who gets records as they happen is served from all records here, so those of the batch must be sent before.
-        let gets_records = |member: &Member| matches!(member.flow, Flow::Records { .. });
-        if matches!(self.state, State::Ready(_)) && self.members.values().any(gets_records) {
-            self.flush(hub);
-        }
         let low = hub.config.tuning.queue_low;
         let drained: Vec<LinkId> = self
             .members
@@ -225,14 +200,7 @@ impl Room {
         for link in drained {
             let State::Ready(document) = &self.state else { return };
             let Some(member) = self.members.get_mut(&link) else { continue };
-            let since = match std::mem::take(&mut member.flow) {
-                Flow::Behind { since } => since,
-                Flow::Records { mut since } => {
-                    since.version.records = document.version().records.clone();
-                    since
-                }
-                Flow::Live => continue,
-            };
+            let Flow::Behind { since } = std::mem::take(&mut member.flow) else { continue };
             if since.version.covers(document.version()) {
                 continue;
             }
@@ -252,9 +220,8 @@ impl Room {
             {
                 hub.counters.snapshots_shared += 1;
                 member.flow = Flow::Behind { since: shared.frontier.clone() };
-                for part in shared.parts.clone() {
-                    self.emit(vec![link], part, hub);
-                }
+                let encoded = shared.encoded.clone();
+                self.emit(vec![link], encoded, hub);
                 // What has changed since the snapshot follows once it has drained.
                 hub.arm(&self.id, hub.now.mono + hub.config.tuning.tick);
                 return;
@@ -305,12 +272,11 @@ impl Room {
         }
         let frontier = document.frontier();
         let whole = is_first_visit(since) && member.subscription.is_everything();
-        let parts = Parts::new(&self.id, delta, hub.config.tuning.bulk_bytes);
-        if whole && self.accepted_author(link, hub).is_none() {
-            let encoded = parts.records.iter().chain(&parts.content).cloned().collect();
-            self.shared = Some(SharedSnapshot { frontier: frontier.clone(), parts: encoded, made_at: hub.now.mono });
+        let encoded = encode_whole(&self.id, &delta, hub.config.tuning.bulk_bytes);
+        if let (true, None, Some(encoded)) = (whole, self.accepted_author(link, hub), &encoded) {
+            self.shared = Some(SharedSnapshot { frontier, encoded: encoded.clone(), made_at: hub.now.mono });
         }
-        self.send_parts(&parts, &[link], hub);
+        self.send(encoded, &[link], hub);
     }
 
     /// Commits of the application are part of the document: tells peers and the store.
@@ -340,61 +306,25 @@ fn is_first_visit(since: &Frontier) -> bool {
     since.version.is_empty() && since.engine.is_empty()
 }
 
-/// A delta as messages: one when it is small, so that what was written together travels together; two when it is
-/// large, so that its records need not wait for its content.
-struct Parts {
-    records: Option<Encoded>,
-    content: Option<Encoded>,
+/// A delta as one message, so that what was written together travels together: records that ran ahead of the content
+/// they were written with would leave out what that content was written with before. Large ones yield to everything.
+fn encode_delta(document: &DocumentId, encoded: Bytes, has_content: bool, bulk_bytes: usize) -> Option<Encoded> {
+    let lane = match has_content {
+        _ if encoded.len() > bulk_bytes => Lane::Low,
+        true => Lane::High,
+        false => Lane::Critical,
+    };
+    Encoded::new(&Message::Delta { document: document.clone(), delta: encoded }, lane).ok()
 }
 
-impl Parts {
-    fn new(document: &DocumentId, delta: Delta, bulk_bytes: usize) -> Self {
-        match delta.encode() {
-            Ok(encoded) if encoded.len() <= bulk_bytes => Self::whole(document, &delta, encoded),
-            _ => Self::cut(document, delta, bulk_bytes),
-        }
+/// A batch of one keeps its bytes as they came.
+fn encode_batch(document: &DocumentId, changes: &[Incoming], bulk_bytes: usize) -> Option<Encoded> {
+    match changes {
+        [one] => encode_delta(document, one.encoded.clone(), one.delta.content.is_some(), bulk_bytes),
+        _ => encode_whole(document, &Delta::merged(changes), bulk_bytes),
     }
+}
 
-    /// A batch of one keeps its bytes as they came.
-    fn of_batch(document: &DocumentId, changes: &[Incoming], bulk_bytes: usize) -> Self {
-        match changes {
-            [one] if one.encoded.len() <= bulk_bytes => Self::whole(document, &one.delta, one.encoded.clone()),
-            _ => Self::new(document, Delta::merged(changes), bulk_bytes),
-        }
-    }
-
-    fn whole(document: &DocumentId, delta: &Delta, encoded: Bytes) -> Self {
-        let message = Message::Delta { document: document.clone(), delta: encoded };
-        match delta.content {
-            None => Self { records: Encoded::new(&message, Lane::Critical).ok(), content: None },
-            Some(_) => Self { records: None, content: Encoded::new(&message, Lane::High).ok() },
-        }
-    }
-
-    fn cut(document: &DocumentId, delta: Delta, bulk_bytes: usize) -> Self {
-        let Delta { content, records } = delta;
-        let message = |part: Delta, urgent: Lane| {
-            let delta = part.encode().ok()?;
-            let lane = if delta.len() > bulk_bytes { Lane::Low } else { urgent };
-            Encoded::new(&Message::Delta { document: document.clone(), delta }, lane).ok()
-        };
-        let records =
-            (!records.is_empty()).then(|| message(Delta { content: None, records }, Lane::Critical)).flatten();
-        let content =
-            content.and_then(|content| message(Delta { content: Some(content), records: Vec::new() }, Lane::High));
-        Self { records, content }
-    }
-
-    fn is_bulk(&self) -> bool {
-        self.records.iter().chain(&self.content).any(|part| part.lane() == Lane::Low)
-    }
-
-    /// How a member goes on after bulk: what is smaller must not overtake it.
-    fn flow_after(&self, since: Frontier) -> Flow {
-        if self.records.as_ref().is_some_and(|records| records.lane() == Lane::Low) {
-            Flow::Behind { since }
-        } else {
-            Flow::Records { since }
-        }
-    }
+fn encode_whole(document: &DocumentId, delta: &Delta, bulk_bytes: usize) -> Option<Encoded> {
+    encode_delta(document, delta.encode().ok()?, delta.content.is_some(), bulk_bytes)
 }

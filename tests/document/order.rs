@@ -70,7 +70,7 @@ fn duplicates_hold_nothing_new() {
 fn what_waits_is_bounded_in_number_and_bytes() {
     for kind in kinds() {
         // One more than fits, of either.
-        let bytes = limits::PENDING_BYTES / 3;
+        let bytes = limits::HELD_BYTES / 3;
         for (size, count) in [(bytes, 3), (1, 65)] {
             let [a, b] = Peer::several(kind);
             let first = a.write(|tx| tx.register("at").set(&0));
