@@ -59,8 +59,8 @@ Examples:
   aepoch demo --engine automerge --agents 3
   aepoch demo --input ~/notes --no-chaos
   aepoch demo --json                             one line for programs
-  aepoch demo --keep /tmp/run                    leaves stores and logs for a closer look, for example with
-  aepoch doc history --store /tmp/run/relay.redb --swarm demo --document index";
+  aepoch demo --keep run                         leaves stores and logs for a closer look, for example with
+  aepoch doc history --store run/relay.redb --swarm demo --document index";
 
 /// Watch a swarm at work.
 #[derive(Debug, Args)]
