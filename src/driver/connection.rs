@@ -1,21 +1,23 @@
-//! One connection as a task: packets through a session, messages to the node or nodes behind it.
+//! One connection: packets through a session, messages to the node or nodes behind it.
+//!
+//! Reading and timers are a task's. Sending is whoever's has something to send: a node that fans a change out to a
+//! hundred idle connections writes to their sockets itself, instead of waking a hundred tasks that would each write
+//! once. What a socket does not take at once is left to the connection's task.
 
 use std::{
+    collections::VecDeque,
     future::poll_fn,
-    pin::Pin,
+    pin::{Pin, pin},
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard, PoisonError, TryLockError,
         atomic::{AtomicU64, Ordering},
     },
-    task::{Context, Poll},
+    task::{Context, Poll, Waker},
 };
 
 use bytes::Bytes;
-use futures_util::SinkExt as _;
-use tokio::{
-    sync::mpsc,
-    time::{Sleep, sleep_until},
-};
+use futures_util::task::AtomicWaker;
+use tokio::time::{Sleep, sleep_until};
 
 use super::clock::Clock;
 use crate::{
@@ -53,103 +55,117 @@ pub(crate) struct Traffic {
     pub(crate) bytes_out: AtomicU64,
 }
 
+/// The sending end of a connection, shared by its task and the nodes behind it.
+pub(crate) trait Outlet: Send + Sync {
+    /// Queues a command, and never waits. True when nothing was queued before: whoever hears that sees to it that the
+    /// connection is flushed or woken.
+    fn queue(&self, command: Command) -> bool;
+    /// Sends what is queued, as far as the transport takes it now; the rest is left to the connection's task.
+    fn flush(&self);
+    /// Leaves what is queued to the connection's task.
+    fn wake(&self);
+}
+
+/// What of a connection is used from more than one thread.
+struct Shared<T> {
+    commands: Mutex<VecDeque<Command>>,
+    wire: Mutex<Wire<T>>,
+    task: AtomicWaker,
+}
+
+impl<T> Shared<T> {
+    /// Both locks guard state that is whole between any two statements.
+    fn wire(&self) -> MutexGuard<'_, Wire<T>> {
+        self.wire.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn commands(&self) -> MutexGuard<'_, VecDeque<Command>> {
+        self.commands.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<T: Transport> Outlet for Shared<T> {
+    fn queue(&self, command: Command) -> bool {
+        let mut commands = self.commands();
+        commands.push_back(command);
+        commands.len() == 1
+    }
+
+    fn flush(&self) {
+        let mut wire = match self.wire.try_lock() {
+            Ok(wire) => wire,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            // Someone is at it, who may have looked at the queue before this was in it.
+            Err(TryLockError::WouldBlock) => return self.task.wake(),
+        };
+        // The caller's task has a budget for its own I/O, which this is not; and nobody waits here to be woken, so
+        // what is left undone goes to the task, which waits.
+        let sending = poll_fn(|cx| Poll::Ready(wire.send(&self.commands, cx)));
+        let sent = pin!(tokio::task::unconstrained(sending)).poll(&mut Context::from_waker(Waker::noop()));
+        let is_done = matches!(sent, Poll::Ready(Sent::All)) && !wire.session.has_drained();
+        drop(wire);
+        if !is_done {
+            self.task.wake();
+        }
+    }
+
+    fn wake(&self) {
+        self.task.wake();
+    }
+}
+
+/// How far a connection got with sending.
+enum Sent {
+    /// Everything is with the system.
+    All,
+    /// The transport takes no more for now.
+    Part,
+    /// The connection is over, and why.
+    Ended(String),
+}
+
 /// A session on a transport.
-pub(crate) struct Connection<T> {
+struct Wire<T> {
     transport: T,
     session: Session,
-    commands: mpsc::UnboundedReceiver<Command>,
-    clock: Clock,
     traffic: Arc<Traffic>,
     packet: Option<Bytes>,
     dirty: bool,
-    timer: Option<Pin<Box<Sleep>>>,
-    received: Vec<Received>,
     closing: Option<String>,
+    /// A failed or closed transport is not written to again.
+    ended: Option<String>,
 }
 
-impl<T: Transport> Connection<T> {
-    pub(crate) fn new(
-        transport: T,
-        session: Session,
-        commands: mpsc::UnboundedReceiver<Command>,
-        clock: Clock,
-        traffic: Arc<Traffic>,
-    ) -> Self {
-        Self {
-            transport,
-            session,
-            commands,
-            clock,
-            traffic,
-            packet: None,
-            dirty: false,
-            timer: None,
-            received: Vec::new(),
-            closing: None,
+impl<T: Transport> Wire<T> {
+    /// Sends while the transport takes packets.
+    fn send(&mut self, commands: &Mutex<VecDeque<Command>>, cx: &mut Context<'_>) -> Sent {
+        if let Some(reason) = &self.ended {
+            return Sent::Ended(reason.clone());
         }
-    }
-
-    /// Runs until either side ends it; returns why. `deliver` gets what happens, in order.
-    ///
-    /// # Cancel safety
-    /// Dropping the future drops the connection; what was delivered stays delivered.
-    pub(crate) async fn run(mut self, mut deliver: impl FnMut(Notice)) -> String {
-        loop {
-            let ended = poll_fn(|cx| self.poll_turn(cx)).await;
-            for received in self.received.drain(..) {
-                match received {
-                    Received::Ready(hello) => deliver(Notice::Ready(hello)),
-                    Received::Message(message) => deliver(Notice::Message(message)),
-                    Received::Pong { .. } => {}
-                }
-            }
-            if let Some(bytes) = self.session.take_drained() {
-                deliver(Notice::Drained(bytes));
-            }
-            if let Some(reason) = ended {
-                // The peer may be gone or may not read: closing is a courtesy with a deadline.
-                let goodbye = tokio::time::timeout(std::time::Duration::from_secs(1), self.transport.close());
-                let _ = goodbye.await;
-                return reason;
+        self.take(std::mem::take(&mut *commands.lock().unwrap_or_else(PoisonError::into_inner)));
+        let ended = match self.write(cx) {
+            Ok(true) => self.closing.take(),
+            Ok(false) => return Sent::Part,
+            Err(error) => Some(error.to_string()),
+        };
+        match ended {
+            None => Sent::All,
+            Some(reason) => {
+                self.ended = Some(reason.clone());
+                Sent::Ended(reason)
             }
         }
     }
 
-    /// Moves what can be moved. Ready when something was received or drained, or the connection has ended.
-    fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<Option<String>> {
-        if let Err(reason) = self.take_commands(cx) {
-            return Poll::Ready(Some(reason));
-        }
-        match self.write(cx) {
-            Err(error) => return Poll::Ready(Some(error.to_string())),
-            Ok(true) if self.closing.is_some() => return Poll::Ready(self.closing.take()),
-            Ok(_) => {}
-        }
-        if let Err(reason) = self.read(cx) {
-            return Poll::Ready(Some(reason));
-        }
-        if !self.received.is_empty() || self.session.has_drained() {
-            // Answers to what was received go out with the next turn.
-            return Poll::Ready(None);
-        }
-        if let Err(reason) = self.keep_time(cx) {
-            return Poll::Ready(Some(reason));
-        }
-        Poll::Pending
-    }
-
-    fn take_commands(&mut self, cx: &mut Context<'_>) -> Result<(), String> {
-        while let Poll::Ready(command) = self.commands.poll_recv(cx) {
+    fn take(&mut self, commands: VecDeque<Command>) {
+        for command in commands {
             match command {
-                Some(Command::Send(encoded)) => self.session.send(encoded),
-                Some(Command::Close(reason)) => {
-                    self.closing = Some(reason);
-                    break;
-                }
-                None => return Err("the node has stopped".to_owned()),
+                // What comes after a close is for nobody.
+                _ if self.closing.is_some() => {}
+                Command::Send(encoded) => self.session.send(encoded),
+                Command::Close(reason) => self.closing = Some(reason),
             }
         }
-        Ok(())
     }
 
     /// Writes while the transport takes packets; true when all is written and flushed.
@@ -178,7 +194,7 @@ impl<T: Transport> Connection<T> {
         Ok(!self.dirty)
     }
 
-    fn read(&mut self, cx: &mut Context<'_>) -> Result<(), String> {
+    fn read(&mut self, clock: Clock, received: &mut Vec<Received>, cx: &mut Context<'_>) -> Result<(), String> {
         for _ in 0..PACKETS_PER_TURN {
             match Pin::new(&mut self.transport).poll_next(cx) {
                 Poll::Pending => return Ok(()),
@@ -186,41 +202,114 @@ impl<T: Transport> Connection<T> {
                 Poll::Ready(Some(Err(error))) => return Err(error.to_string()),
                 Poll::Ready(Some(Ok(packet))) => {
                     self.traffic.bytes_in.fetch_add(packet.len() as u64, Ordering::Relaxed);
-                    self.session
-                        .receive(packet, self.clock.mono(), &mut self.received)
-                        .map_err(|error| error.to_string())?;
+                    self.session.receive(packet, clock.mono(), received).map_err(|error| error.to_string())?;
                 }
             }
         }
         cx.waker().wake_by_ref();
         Ok(())
     }
+}
 
-    /// Ticks the session when it is time. The timer may fire early, when the session's wish has moved on since it was
-    /// set: cheaper than setting it anew for every packet.
-    fn keep_time(&mut self, cx: &mut Context<'_>) -> Result<(), String> {
-        while let Some(at) = self.session.next_wake() {
-            let at = self.clock.instant(at);
-            let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(at)));
-            if timer.deadline() > at {
-                timer.as_mut().reset(at);
-            }
-            if timer.as_mut().poll(cx).is_pending() {
-                return Ok(());
-            }
-            self.session.tick(self.clock.mono()).map_err(|error| error.to_string())?;
-            if let Some(next) = self.session.next_wake() {
-                timer.as_mut().reset(self.clock.instant(next));
-            }
-            // A tick may have queued a ping.
-            self.write(cx).map_err(|error| error.to_string())?;
-        }
-        Ok(())
+/// A connection as its task sees it.
+pub(crate) struct Connection<T> {
+    shared: Arc<Shared<T>>,
+    clock: Clock,
+    timer: Option<Pin<Box<Sleep>>>,
+    received: Vec<Received>,
+}
+
+impl<T: Transport> Connection<T> {
+    pub(crate) fn new(transport: T, session: Session, clock: Clock, traffic: Arc<Traffic>) -> Self {
+        let wire = Wire { transport, session, traffic, packet: None, dirty: false, closing: None, ended: None };
+        let shared = Shared { commands: Mutex::default(), wire: Mutex::new(wire), task: AtomicWaker::new() };
+        Self { shared: Arc::new(shared), clock, timer: None, received: Vec::new() }
     }
+
+    /// Where others send through this connection.
+    pub(crate) fn outlet(&self) -> Arc<dyn Outlet> {
+        self.shared.clone()
+    }
+
+    /// Runs until either side ends it; returns why. `deliver` gets what happens, in order.
+    ///
+    /// # Cancel safety
+    /// Dropping the future drops the connection; what was delivered stays delivered.
+    pub(crate) async fn run(mut self, mut deliver: impl FnMut(Notice)) -> String {
+        loop {
+            let (ended, drained) = poll_fn(|cx| self.poll_turn(cx)).await;
+            // Not under the lock of the wire: whoever hears this may have something to send.
+            for received in self.received.drain(..) {
+                match received {
+                    Received::Ready(hello) => deliver(Notice::Ready(hello)),
+                    Received::Message(message) => deliver(Notice::Message(message)),
+                    Received::Pong { .. } => {}
+                }
+            }
+            if let Some(bytes) = drained {
+                deliver(Notice::Drained(bytes));
+            }
+            if let Some(reason) = ended {
+                self.shared.wire().ended.get_or_insert_with(|| reason.clone());
+                // The peer may be gone or may not read: closing is a courtesy with a deadline.
+                let closed = poll_fn(|cx| Pin::new(&mut self.shared.wire().transport).poll_close(cx));
+                let _ = tokio::time::timeout(std::time::Duration::from_secs(1), closed).await;
+                return reason;
+            }
+        }
+    }
+
+    /// Moves what can be moved. Ready when something was received or drained, or the connection has ended.
+    fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<(Option<String>, Option<u64>)> {
+        self.shared.task.register(cx.waker());
+        let mut wire = self.shared.wire();
+        if let Sent::Ended(reason) = wire.send(&self.shared.commands, cx) {
+            return Poll::Ready((Some(reason), wire.session.take_drained()));
+        }
+        if let Err(reason) = wire.read(self.clock, &mut self.received, cx) {
+            return Poll::Ready((Some(reason), None));
+        }
+        let drained = wire.session.take_drained();
+        if !self.received.is_empty() || drained.is_some() {
+            // Answers to what was received go out with the next turn.
+            return Poll::Ready((None, drained));
+        }
+        if let Err(reason) = keep_time(&mut wire, &mut self.timer, self.clock, cx) {
+            return Poll::Ready((Some(reason), None));
+        }
+        Poll::Pending
+    }
+}
+
+/// Ticks the session when it is time. The timer may fire early, when the session's wish has moved on since it was set:
+/// cheaper than setting it anew for every packet.
+fn keep_time<T: Transport>(
+    wire: &mut Wire<T>,
+    timer: &mut Option<Pin<Box<Sleep>>>,
+    clock: Clock,
+    cx: &mut Context<'_>,
+) -> Result<(), String> {
+    while let Some(at) = wire.session.next_wake() {
+        let at = clock.instant(at);
+        let timer = timer.get_or_insert_with(|| Box::pin(sleep_until(at)));
+        if timer.deadline() > at {
+            timer.as_mut().reset(at);
+        }
+        if timer.as_mut().poll(cx).is_pending() {
+            return Ok(());
+        }
+        wire.session.tick(clock.mono()).map_err(|error| error.to_string())?;
+        if let Some(next) = wire.session.next_wake() {
+            timer.as_mut().reset(clock.instant(next));
+        }
+        // A tick may have queued a ping.
+        wire.write(cx).map_err(|error| error.to_string())?;
+    }
+    Ok(())
 }
 
 impl<T> std::fmt::Debug for Connection<T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Connection").field("session", &self.session).finish_non_exhaustive()
+        f.debug_struct("Connection").field("session", &self.shared.wire().session).finish_non_exhaustive()
     }
 }

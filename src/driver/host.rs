@@ -2,7 +2,8 @@
 //!
 //! Whoever has something for the node (a connection's task, the store's thread, the application) locks it, hands it
 //! over and carries out what comes back while still holding the lock, so outputs keep their order. Nothing done under
-//! the lock waits: sends go to unbounded queues that the node itself bounds, heavy work goes to other threads.
+//! the lock waits: sends go to unbounded queues that the node itself bounds, heavy work goes to other threads. Once the
+//! lock is free again, the same thread writes what it has queued to the sockets.
 
 use std::{
     collections::BTreeMap,
@@ -13,13 +14,12 @@ use std::{
     },
 };
 
-use tokio::{
-    runtime::Handle,
-    sync::{Notify, mpsc},
-    time::sleep_until,
-};
+use tokio::{runtime::Handle, sync::Notify, time::sleep_until};
 
-use super::{clock::Clock, connection::Command};
+use super::{
+    clock::Clock,
+    connection::{Command, Outlet},
+};
 use crate::{
     id::LinkId,
     node::{Event, Input, Node, Output, TargetId},
@@ -37,7 +37,30 @@ pub(crate) trait Outside: Send + Sync + 'static {
 
 struct Inner {
     node: Node,
-    links: BTreeMap<LinkId, mpsc::UnboundedSender<Command>>,
+    links: BTreeMap<LinkId, Arc<dyn Outlet>>,
+    /// Connections with something to send, of which nobody else knows.
+    waiting: Vec<Arc<dyn Outlet>>,
+}
+
+/// Connections that one call writes to by itself; the tasks of the others are woken, so that a very large fan-out is
+/// spread over all threads.
+const FLUSHED_AT_ONCE: usize = 256;
+
+impl Inner {
+    fn command(&mut self, link: LinkId, command: Command) {
+        // Unknown links are ending, and the node hears of that next.
+        if let Some(outlet) = self.links.get(&link)
+            && outlet.queue(command)
+        {
+            self.waiting.push(outlet.clone());
+        }
+    }
+}
+
+fn flush(waiting: &[Arc<dyn Outlet>]) {
+    let (now, later) = waiting.split_at(waiting.len().min(FLUSHED_AT_ONCE));
+    later.iter().for_each(|outlet| outlet.wake());
+    now.iter().for_each(|outlet| outlet.flush());
 }
 
 /// A node and what surrounds it.
@@ -74,7 +97,7 @@ impl Host {
         clock: Clock,
     ) -> Arc<Self> {
         let host = Arc::new_cyclic(|me| Self {
-            inner: Mutex::new(Inner { node, links: BTreeMap::new() }),
+            inner: Mutex::new(Inner { node, links: BTreeMap::new(), waiting: Vec::new() }),
             returned: Condvar::new(),
             store,
             shard: (shard as u64) << TASK_BITS,
@@ -120,7 +143,9 @@ impl Host {
         let result = act(&mut inner.node, self.clock.now());
         self.carry_out(&mut inner);
         let wake = inner.node.next_wake();
+        let waiting = std::mem::take(&mut inner.waiting);
         drop(inner);
+        flush(&waiting);
         if wake.is_some_and(|wake| before.is_none_or(|before| wake < before)) {
             self.timer.notify_one();
         }
@@ -134,6 +159,7 @@ impl Host {
         loop {
             let result = act(&mut inner.node, self.clock.now());
             self.carry_out(&mut inner);
+            flush(&std::mem::take(&mut inner.waiting));
             if let Some(result) = result {
                 drop(inner);
                 self.timer.notify_one();
@@ -144,8 +170,8 @@ impl Host {
     }
 
     /// Adds a connection whose handshake is under way.
-    pub(crate) fn add_link(&self, link: LinkId, commands: mpsc::UnboundedSender<Command>) {
-        self.lock().links.insert(link, commands);
+    pub(crate) fn add_link(&self, link: LinkId, outlet: Arc<dyn Outlet>) {
+        self.lock().links.insert(link, outlet);
     }
 
     /// A connection has ended.
@@ -159,17 +185,10 @@ impl Host {
             match output {
                 Output::Send { links, encoded } => {
                     for link in links {
-                        if let Some(commands) = inner.links.get(&link) {
-                            // A closed queue: its connection is ending, and the node hears of that next.
-                            let _ = commands.send(Command::Send(encoded.clone()));
-                        }
+                        inner.command(link, Command::Send(encoded.clone()));
                     }
                 }
-                Output::Close { link, reason } => {
-                    if let Some(commands) = inner.links.get(&link) {
-                        let _ = commands.send(Command::Close(reason));
-                    }
-                }
+                Output::Close { link, reason } => inner.command(link, Command::Close(reason)),
                 Output::Dial { target } => {
                     if let (Some(me), false) = (self.me.upgrade(), self.is_stopped()) {
                         self.outside.dial(&me, target);
@@ -211,8 +230,9 @@ impl Host {
 
     /// Ends every connection.
     pub(crate) fn close_links(&self, reason: &str) {
-        for commands in self.lock().links.values() {
-            let _ = commands.send(Command::Close(reason.to_owned()));
+        for outlet in self.lock().links.values() {
+            outlet.queue(Command::Close(reason.to_owned()));
+            outlet.wake();
         }
     }
 }

@@ -5,8 +5,6 @@ use std::sync::{
     atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
-use tokio::sync::mpsc;
-
 use super::{Connection, Host, Notice, Traffic};
 use crate::{
     id::{DocumentId, LinkId},
@@ -25,17 +23,15 @@ pub(crate) async fn run_link<T: Transport>(
     traffic: Arc<Traffic>,
 ) -> String {
     let link = LinkId(NEXT_LINK.fetch_add(1, Ordering::Relaxed));
-    let (commands, queue) = mpsc::unbounded_channel();
-    for host in hosts {
-        host.add_link(link, commands.clone());
-    }
-    drop(commands);
     let clock = hosts[0].clock();
     let hello = hosts[0].with(|node, _| node.hello(target.is_some()));
     let session = Session::new(hello, clock.mono());
+    let connection = Connection::new(transport, session, clock, traffic);
+    for host in hosts {
+        host.add_link(link, connection.outlet());
+    }
     let ready = AtomicBool::new(false);
     let guard = EndGuard { hosts, link, target, ready: &ready, reason: "cancelled".to_owned() };
-    let connection = Connection::new(transport, session, queue, clock, traffic);
     let reason = connection
         .run(|notice| match notice {
             Notice::Ready(hello) => {
