@@ -4,7 +4,7 @@
 use std::{sync::Arc, time::Instant};
 
 use aepoch::{
-    document::{Delta, Document, Frontier, Subscription, Version},
+    document::{Document, Frontier, Span, Subscription, Version},
     engine::{EngineKind, Op},
     id::{AgentId, DocumentId, Identity, ReplicaId},
     sync::{Capabilities, Encoded, Hello, Lane, Message, Received, Role, Session},
@@ -330,9 +330,11 @@ fn marks(packet: &[u8], news: &mut Vec<News>) {
 
 /// The edits one of our deltas carries: commit `n` of a writer is its edit `n - 1`.
 fn spans(delta: &Bytes, news: &mut Vec<News>) {
-    let delta: Delta = postcard::from_bytes(delta).unwrap();
+    // Its beginning says which; the rest of a large document would be copied for nothing.
+    let (has_content, rest) = postcard::take_from_bytes::<bool>(delta).unwrap();
+    let spans: Vec<Span> = if has_content { postcard::take_from_bytes(rest).unwrap().0 } else { Vec::new() };
     news.push(News::State);
-    for span in delta.content.iter().flat_map(|content| &content.spans) {
+    for span in spans {
         news.push(News::Upto(writer_of(span.writer), u32::try_from(span.upto).unwrap()));
     }
 }

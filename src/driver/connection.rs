@@ -45,8 +45,10 @@ pub(crate) enum Notice {
     Drained(u64),
 }
 
-/// Packets read in one go before others get their turn.
+/// Packets read, or sent, in one go before others get their turn.
 const PACKETS_PER_TURN: usize = 32;
+/// Packets sent in one go on behalf of whoever queued them: what is longer is the connection's own business.
+const PACKETS_AT_ONCE: usize = 2;
 
 /// Bytes through one connection, for metrics.
 #[derive(Debug, Default)]
@@ -100,7 +102,7 @@ impl<T: Transport> Outlet for Shared<T> {
         };
         // The caller's task has a budget for its own I/O, which this is not; and nobody waits here to be woken, so
         // what is left undone goes to the task, which waits.
-        let sending = poll_fn(|cx| Poll::Ready(wire.send(&self.commands, cx)));
+        let sending = poll_fn(|cx| Poll::Ready(wire.send(&self.commands, PACKETS_AT_ONCE, cx)));
         let sent = pin!(tokio::task::unconstrained(sending)).poll(&mut Context::from_waker(Waker::noop()));
         let is_done = matches!(sent, Poll::Ready(Sent::All)) && !wire.session.has_drained();
         drop(wire);
@@ -137,24 +139,67 @@ struct Wire<T> {
 }
 
 impl<T: Transport> Wire<T> {
-    /// Sends while the transport takes packets.
-    fn send(&mut self, commands: &Mutex<VecDeque<Command>>, cx: &mut Context<'_>) -> Sent {
+    /// Sends while the transport takes packets, `packets_max` of them at most. What is queued meanwhile counts from
+    /// the next packet on: a critical message does not wait for a large one to be through.
+    fn send(&mut self, commands: &Mutex<VecDeque<Command>>, packets_max: usize, cx: &mut Context<'_>) -> Sent {
         if let Some(reason) = &self.ended {
             return Sent::Ended(reason.clone());
         }
-        self.take(std::mem::take(&mut *commands.lock().unwrap_or_else(PoisonError::into_inner)));
-        let ended = match self.write(cx) {
-            Ok(true) => self.closing.take(),
-            Ok(false) => return Sent::Part,
-            Err(error) => Some(error.to_string()),
-        };
-        match ended {
-            None => Sent::All,
-            Some(reason) => {
-                self.ended = Some(reason.clone());
-                Sent::Ended(reason)
+        for _ in 0..packets_max {
+            self.take(std::mem::take(&mut *commands.lock().unwrap_or_else(PoisonError::into_inner)));
+            match self.write_packet(cx) {
+                Ok(Poll::Ready(true)) => {}
+                Ok(Poll::Ready(false)) => return self.flush(cx),
+                Ok(Poll::Pending) => return Sent::Part,
+                Err(error) => return self.end(error.to_string()),
             }
         }
+        match self.flush(cx) {
+            // There may be more to send.
+            Sent::All => {
+                cx.waker().wake_by_ref();
+                Sent::Part
+            }
+            sent => sent,
+        }
+    }
+
+    fn end(&mut self, reason: String) -> Sent {
+        self.ended = Some(reason.clone());
+        Sent::Ended(reason)
+    }
+
+    fn flush(&mut self, cx: &mut Context<'_>) -> Sent {
+        if self.dirty {
+            match Pin::new(&mut self.transport).poll_flush(cx) {
+                Poll::Ready(Ok(())) => self.dirty = false,
+                Poll::Ready(Err(error)) => return self.end(error.to_string()),
+                Poll::Pending => return Sent::Part,
+            }
+        }
+        match self.closing.take_if(|_| self.packet.is_none() && self.session.queued_bytes() == 0) {
+            Some(reason) => self.end(reason),
+            None => Sent::All,
+        }
+    }
+
+    /// Hands one packet to the transport; false when there is none.
+    fn write_packet(&mut self, cx: &mut Context<'_>) -> Result<Poll<bool>, TransportError> {
+        if self.packet.is_none() {
+            self.packet = self.session.poll_transmit();
+        }
+        if self.packet.is_none() {
+            return Ok(Poll::Ready(false));
+        }
+        if Pin::new(&mut self.transport).poll_ready(cx)?.is_pending() {
+            return Ok(Poll::Pending);
+        }
+        if let Some(packet) = self.packet.take() {
+            self.traffic.bytes_out.fetch_add(packet.len() as u64, Ordering::Relaxed);
+            Pin::new(&mut self.transport).start_send(packet)?;
+            self.dirty = true;
+        }
+        Ok(Poll::Ready(true))
     }
 
     fn take(&mut self, commands: VecDeque<Command>) {
@@ -166,32 +211,6 @@ impl<T: Transport> Wire<T> {
                 Command::Close(reason) => self.closing = Some(reason),
             }
         }
-    }
-
-    /// Writes while the transport takes packets; true when all is written and flushed.
-    fn write(&mut self, cx: &mut Context<'_>) -> Result<bool, TransportError> {
-        loop {
-            if self.packet.is_none() {
-                self.packet = self.session.poll_transmit();
-            }
-            if self.packet.is_none() {
-                break;
-            }
-            match Pin::new(&mut self.transport).poll_ready(cx)? {
-                Poll::Pending => return Ok(false),
-                Poll::Ready(()) => {
-                    if let Some(packet) = self.packet.take() {
-                        self.traffic.bytes_out.fetch_add(packet.len() as u64, Ordering::Relaxed);
-                        Pin::new(&mut self.transport).start_send(packet)?;
-                        self.dirty = true;
-                    }
-                }
-            }
-        }
-        if self.dirty && Pin::new(&mut self.transport).poll_flush(cx)?.is_ready() {
-            self.dirty = false;
-        }
-        Ok(!self.dirty)
     }
 
     fn read(&mut self, clock: Clock, received: &mut Vec<Received>, cx: &mut Context<'_>) -> Result<(), String> {
@@ -263,7 +282,7 @@ impl<T: Transport> Connection<T> {
     fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<(Option<String>, Option<u64>)> {
         self.shared.task.register(cx.waker());
         let mut wire = self.shared.wire();
-        if let Sent::Ended(reason) = wire.send(&self.shared.commands, cx) {
+        if let Sent::Ended(reason) = wire.send(&self.shared.commands, PACKETS_PER_TURN, cx) {
             return Poll::Ready((Some(reason), wire.session.take_drained()));
         }
         if let Err(reason) = wire.read(self.clock, &mut self.received, cx) {
@@ -302,8 +321,8 @@ fn keep_time<T: Transport>(
         if let Some(next) = wire.session.next_wake() {
             timer.as_mut().reset(clock.instant(next));
         }
-        // A tick may have queued a ping.
-        wire.write(cx).map_err(|error| error.to_string())?;
+        // A tick may have queued a ping, which the next turn sends.
+        cx.waker().wake_by_ref();
     }
     Ok(())
 }

@@ -40,6 +40,8 @@ struct Inner {
     links: BTreeMap<LinkId, Arc<dyn Outlet>>,
     /// Connections with something to send, of which nobody else knows.
     waiting: Vec<Arc<dyn Outlet>>,
+    /// The store has tasks it has not been woken for.
+    store_waiting: bool,
 }
 
 /// Connections that one call writes to by itself; the tasks of the others are woken, so that a very large fan-out is
@@ -97,7 +99,7 @@ impl Host {
         clock: Clock,
     ) -> Arc<Self> {
         let host = Arc::new_cyclic(|me| Self {
-            inner: Mutex::new(Inner { node, links: BTreeMap::new(), waiting: Vec::new() }),
+            inner: Mutex::new(Inner { node, links: BTreeMap::new(), waiting: Vec::new(), store_waiting: false }),
             returned: Condvar::new(),
             store,
             shard: (shard as u64) << TASK_BITS,
@@ -144,8 +146,12 @@ impl Host {
         self.carry_out(&mut inner);
         let wake = inner.node.next_wake();
         let waiting = std::mem::take(&mut inner.waiting);
+        let store_waiting = std::mem::take(&mut inner.store_waiting);
         drop(inner);
         flush(&waiting);
+        if store_waiting {
+            self.store.wake();
+        }
         if wake.is_some_and(|wake| before.is_none_or(|before| wake < before)) {
             self.timer.notify_one();
         }
@@ -160,6 +166,9 @@ impl Host {
             let result = act(&mut inner.node, self.clock.now());
             self.carry_out(&mut inner);
             flush(&std::mem::take(&mut inner.waiting));
+            if std::mem::take(&mut inner.store_waiting) {
+                self.store.wake();
+            }
             if let Some(result) = result {
                 drop(inner);
                 self.timer.notify_one();
@@ -194,7 +203,10 @@ impl Host {
                         self.outside.dial(&me, target);
                     }
                 }
-                Output::Store { id, task } => self.store.submit(self.shard | id, task),
+                Output::Store { id, task } => {
+                    self.store.enqueue(self.shard | id, task);
+                    inner.store_waiting = true;
+                }
                 Output::Work(mut work) => {
                     let Some(me) = self.me.upgrade() else { continue };
                     self.runtime.spawn_blocking(move || {

@@ -8,7 +8,7 @@ use super::{
     event::Event,
     hub::Hub,
     room::{Room, State},
-    work::{Job, Outcome, Work},
+    work::{CatchUp, Job, Outcome, Work},
 };
 use crate::{
     document::{Delta, DocumentError, Frontier, Incoming, Subscription, Version},
@@ -229,7 +229,8 @@ impl Room {
             hub.counters.snapshots += 1;
         }
         member.serving = true;
-        let job = Job::CatchUp { link, since, author, subscription };
+        let bulk_bytes = hub.config.tuning.bulk_bytes;
+        let job = Job::CatchUp { link, since, author, subscription, bulk_bytes };
         if self.weight > hub.config.tuning.inline_bytes as u64 {
             return self.send_away(job, hub);
         }
@@ -250,29 +251,23 @@ impl Room {
         &mut self,
         link: LinkId,
         since: &Frontier,
-        delta: Result<Delta, DocumentError>,
+        delta: Result<CatchUp, DocumentError>,
         hub: &mut Hub,
     ) {
-        let State::Ready(document) = &self.state else { return };
         let Some(member) = self.members.get_mut(&link) else { return };
         if !std::mem::take(&mut member.serving) {
             // It has said anew what it has, and is served from that.
             return;
         }
-        let delta = match delta {
-            Ok(delta) => delta,
+        let CatchUp { encoded, frontier } = match delta {
+            Ok(caught_up) => caught_up,
             Err(error) => {
                 member.flow = Flow::Live;
                 return hub.strike(link, Some(&self.id), format!("frontier refused: {error}"));
             }
         };
         member.flow = Flow::Live;
-        if delta.is_empty() {
-            return;
-        }
-        let frontier = document.frontier();
         let whole = is_first_visit(since) && member.subscription.is_everything();
-        let encoded = encode_whole(&self.id, &delta, hub.config.tuning.bulk_bytes);
         if let (true, None, Some(encoded)) = (whole, self.accepted_author(link, hub), &encoded) {
             self.shared = Some(SharedSnapshot { frontier, encoded: encoded.clone(), made_at: hub.now.mono });
         }
@@ -325,6 +320,6 @@ fn encode_batch(document: &DocumentId, changes: &[Incoming], bulk_bytes: usize) 
     }
 }
 
-fn encode_whole(document: &DocumentId, delta: &Delta, bulk_bytes: usize) -> Option<Encoded> {
+pub(super) fn encode_whole(document: &DocumentId, delta: &Delta, bulk_bytes: usize) -> Option<Encoded> {
     encode_delta(document, delta.encode().ok()?, delta.content.is_some(), bulk_bytes)
 }

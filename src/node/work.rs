@@ -5,11 +5,13 @@
 
 use bytes::Bytes;
 
+use super::flow::encode_whole;
 use crate::{
-    document::{AppliedDeltas, Delta, DigestEntry, Document, DocumentError, Frontier, Incoming, Subscription},
+    document::{AppliedDeltas, DigestEntry, Document, DocumentError, Frontier, Incoming, Subscription},
     engine::EngineKind,
     id::{DocumentId, LinkId, ReplicaId},
     store::StoredDocument,
+    sync::Encoded,
 };
 
 /// A job and the document it is about.
@@ -27,7 +29,7 @@ pub struct Work {
 pub(super) enum Job {
     Load { kind: EngineKind, replica: ReplicaId, stored: StoredDocument },
     Apply { incoming: Vec<Incoming>, wall_ms: u64, watch: bool },
-    CatchUp { link: LinkId, since: Frontier, author: Option<ReplicaId>, subscription: Subscription },
+    CatchUp { link: LinkId, since: Frontier, author: Option<ReplicaId>, subscription: Subscription, bulk_bytes: usize },
     Snapshot { upto: u64 },
     Digest { link: LinkId, path: String },
 }
@@ -36,9 +38,18 @@ pub(super) enum Job {
 pub(super) enum Outcome {
     Loaded(Result<(), DocumentError>),
     Applied { result: Result<AppliedDeltas, DocumentError>, suspects: Vec<Incoming> },
-    CatchUp { link: LinkId, since: Frontier, delta: Result<Delta, DocumentError> },
+    CatchUp { link: LinkId, since: Frontier, delta: Result<CatchUp, DocumentError> },
     Snapshot { upto: u64, bytes: Result<Bytes, DocumentError> },
     Digest { link: LinkId, path: String, entries: Result<Vec<DigestEntry>, DocumentError> },
+}
+
+/// What a member lacked, ready to be sent: encoding (and compressing) a document takes as long as computing it.
+#[derive(Debug)]
+pub(super) struct CatchUp {
+    /// `None`: nothing was lacking.
+    pub(super) encoded: Option<Encoded>,
+    /// What the member has once it has this.
+    pub(super) frontier: Frontier,
 }
 
 impl Work {
@@ -71,8 +82,11 @@ fn run_on(document: &mut Document, job: Job) -> Outcome {
             let suspects = if result.is_err() { suspects } else { Vec::new() };
             Outcome::Applied { result, suspects }
         }
-        Job::CatchUp { link, since, author, subscription } => {
-            let delta = document.delta_since(&since, author, &subscription);
+        Job::CatchUp { link, since, author, subscription, bulk_bytes } => {
+            let delta = document.delta_since(&since, author, &subscription).map(|delta| CatchUp {
+                encoded: if delta.is_empty() { None } else { encode_whole(document.id(), &delta, bulk_bytes) },
+                frontier: document.frontier(),
+            });
             Outcome::CatchUp { link, since, delta }
         }
         Job::Snapshot { upto } => Outcome::Snapshot { upto, bytes: document.snapshot().encode() },

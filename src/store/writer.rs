@@ -39,7 +39,7 @@ pub struct WriterConfig {
 impl Default for WriterConfig {
     fn default() -> Self {
         Self {
-            linger: Duration::from_millis(10),
+            linger: Duration::from_millis(20),
             gather: Duration::from_millis(1),
             batch_tasks_max: 1024,
             batch_bytes_max: 16 * 1024 * 1024,
@@ -94,10 +94,20 @@ impl StoreThread {
     /// Hands a task over and returns at once. `id` comes back with the answer; callers that share the thread keep
     /// their ids apart, for instance by their own number in the upper bits.
     pub fn submit(&self, id: u64, task: StoreTask) {
+        self.enqueue(id, task);
+        self.wake();
+    }
+
+    /// Like [`StoreThread::submit`], but the thread may only notice at [`StoreThread::wake`]: for a caller that has
+    /// something more urgent to do than waking a thread, and needs its task in line already.
+    pub fn enqueue(&self, id: u64, task: StoreTask) {
         let mut queue = self.shared.lock();
         queue.bytes += task.bytes();
         queue.tasks.push_back((id, task));
-        drop(queue);
+    }
+
+    /// Has the thread look at what is enqueued.
+    pub fn wake(&self) {
         self.shared.wake.notify_one();
     }
 
