@@ -281,7 +281,13 @@ impl Client {
         self.session.receive(packet, now, &mut received).unwrap();
         for received in received {
             match received {
-                Received::Message(Message::Delta { delta, .. }) => spans(&delta, &mut news),
+                Received::Message(Message::Delta { delta, .. }) => {
+                    spans(&delta, &mut news);
+                    if delta.len() > 1_000_000 {
+                        // An agent works on what is large outside of its connection; giving it back takes milliseconds.
+                        tokio::task::spawn_blocking(move || drop(delta));
+                    }
+                }
                 Received::Message(Message::Ack { durable, .. }) => {
                     news.push(News::Durable(
                         u32::try_from(durable.content.get(replica_in(&self.room, self.writer))).unwrap(),

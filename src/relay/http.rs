@@ -17,14 +17,11 @@ use super::{Shared, metrics, rest, socket::ServerSocket};
 use crate::{
     driver::run_link,
     id::DocumentId,
-    transport::{SUBPROTOCOL, websocket_config},
+    transport::{SUBPROTOCOL, set_prompt, websocket_config},
 };
 
 pub(super) async fn serve(listener: tokio::net::TcpListener, shared: Arc<Shared>, stopping: Arc<Notify>) {
-    let listener = listener.tap_io(|stream| {
-        // Small packets must not wait for one another; a socket that refuses the option still works.
-        let _ = stream.set_nodelay(true);
-    });
+    let listener = listener.tap_io(|stream| set_prompt(stream));
     let router = Router::new()
         .route("/v1/sync", get(sync))
         .route("/health", get(health))

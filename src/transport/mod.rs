@@ -12,7 +12,7 @@ mod websocket;
 
 pub use memory::{MemoryTransport, memory_pair};
 #[cfg(feature = "relay")]
-pub(crate) use websocket::SUBPROTOCOL;
+pub(crate) use websocket::{SUBPROTOCOL, set_prompt};
 #[cfg(feature = "websocket")]
 pub use websocket::{WebSocketTransport, accept_websocket, connect_websocket, websocket_config};
 

@@ -36,6 +36,18 @@ pub fn websocket_config() -> WebSocketConfig {
         .max_frame_size(Some(packet))
 }
 
+/// Bytes not yet sent above which a socket takes no more.
+const UNSENT_BYTES: u32 = 32 * 1024;
+
+/// Sets a socket up for messages that must not wait for others: small packets leave at once, and the system takes
+/// little more than the network does. It would hold megabytes otherwise, which nothing urgent can overtake. A socket
+/// that refuses an option still works.
+pub(crate) fn set_prompt(stream: &TcpStream) {
+    let _ = stream.set_nodelay(true);
+    #[cfg(any(target_os = "android", target_os = "linux"))]
+    let _ = socket2::SockRef::from(stream).set_tcp_notsent_lowat(UNSENT_BYTES);
+}
+
 /// A WebSocket this process opened.
 #[derive(Debug)]
 pub struct WebSocketTransport {
@@ -60,6 +72,9 @@ pub async fn connect_websocket(address: &str) -> Result<WebSocketTransport, Tran
     let (socket, _) = connect
         .await
         .map_err(|error| TransportError::Connect { address: address.to_owned(), reason: error.to_string() })?;
+    if let MaybeTlsStream::Plain(stream) = socket.get_ref() {
+        set_prompt(stream);
+    }
     Ok(WebSocketTransport { socket })
 }
 
@@ -69,7 +84,7 @@ pub async fn connect_websocket(address: &str) -> Result<WebSocketTransport, Tran
 /// `Connect` when the other side does not speak WebSocket.
 pub async fn accept_websocket(stream: TcpStream) -> Result<WebSocketTransport, TransportError> {
     let refuse = |reason: String| TransportError::Connect { address: "an incoming connection".to_owned(), reason };
-    stream.set_nodelay(true).map_err(|error| refuse(error.to_string()))?;
+    set_prompt(&stream);
     #[allow(clippy::result_large_err, reason = "the library fixes the type of the refusal")]
     let answer = |_: &Request, mut response: Response| {
         response.headers_mut().insert("Sec-WebSocket-Protocol", HeaderValue::from_static(SUBPROTOCOL));
