@@ -8,6 +8,7 @@ use std::{
         atomic::{AtomicU64, Ordering},
     },
     task::{Context, Poll},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -19,7 +20,8 @@ use tokio::{
 
 use super::clock::Clock;
 use crate::{
-    sync::{Encoded, Hello, Message, Received, Session},
+    error::CloseCode,
+    sync::{Encoded, Hello, Message, Received, Session, SessionError},
     transport::{Transport, TransportError},
 };
 
@@ -29,7 +31,7 @@ pub(crate) enum Command {
     /// Queue a message.
     Send(Encoded),
     /// Send what is queued, then close and say why.
-    Close(String),
+    Close(CloseCode, String),
 }
 
 /// What a connection tells its node.
@@ -43,8 +45,53 @@ pub(crate) enum Notice {
     Drained(u64),
 }
 
+/// Why a connection ended.
+#[derive(Debug, Clone)]
+pub(crate) struct Ended {
+    pub(crate) reason: String,
+    /// Of the side that closed it; none when it broke, or was closed without a word.
+    code: Option<CloseCode>,
+    /// This side closes, so that the peer has to be told.
+    ours: bool,
+}
+
+impl Ended {
+    fn ours(code: CloseCode, reason: String) -> Self {
+        Self { reason, code: Some(code), ours: true }
+    }
+
+    pub(crate) fn lost(reason: &str) -> Self {
+        Self { reason: reason.to_owned(), code: None, ours: false }
+    }
+
+    /// The same again would end the same.
+    pub(crate) fn is_final(&self) -> bool {
+        self.code.is_some_and(CloseCode::is_final)
+    }
+}
+
+impl From<TransportError> for Ended {
+    fn from(error: TransportError) -> Self {
+        let reason = error.to_string();
+        match error {
+            TransportError::Unexpected { .. } => Self::ours(CloseCode::PROTOCOL, reason),
+            TransportError::Closed { code, .. } => Self { reason, code: Some(code), ours: false },
+            _ => Self::lost(&reason),
+        }
+    }
+}
+
+impl From<SessionError> for Ended {
+    fn from(error: SessionError) -> Self {
+        Self::ours(error.close_code(), error.to_string())
+    }
+}
+
 /// Packets read in one go before others get their turn.
 const PACKETS_PER_TURN: usize = 32;
+
+/// How long closing may take.
+const GOODBYE_WAIT: Duration = Duration::from_secs(1);
 
 /// Bytes through one connection, for metrics.
 #[derive(Debug, Default)]
@@ -64,7 +111,7 @@ pub(crate) struct Connection<T> {
     dirty: bool,
     timer: Option<Pin<Box<Sleep>>>,
     received: Vec<Received>,
-    closing: Option<String>,
+    closing: Option<Ended>,
 }
 
 impl<T: Transport> Connection<T> {
@@ -93,7 +140,7 @@ impl<T: Transport> Connection<T> {
     ///
     /// # Cancel safety
     /// Dropping the future drops the connection; what was delivered stays delivered.
-    pub(crate) async fn run(mut self, mut deliver: impl FnMut(Notice)) -> String {
+    pub(crate) async fn run(mut self, mut deliver: impl FnMut(Notice)) -> Ended {
         loop {
             let ended = poll_fn(|cx| self.poll_turn(cx)).await;
             for received in self.received.drain(..) {
@@ -106,47 +153,49 @@ impl<T: Transport> Connection<T> {
             if let Some(bytes) = self.session.take_drained() {
                 deliver(Notice::Drained(bytes));
             }
-            if let Some(reason) = ended {
+            if let Some(ended) = ended {
+                if let (true, Some(code)) = (ended.ours, ended.code) {
+                    self.transport.explain(code, &ended.reason);
+                }
                 // The peer may be gone or may not read: closing is a courtesy with a deadline.
-                let goodbye = tokio::time::timeout(std::time::Duration::from_secs(1), self.transport.close());
-                let _ = goodbye.await;
-                return reason;
+                let _ = tokio::time::timeout(GOODBYE_WAIT, part(&mut self.transport)).await;
+                return ended;
             }
         }
     }
 
     /// Moves what can be moved. Ready when something was received or drained, or the connection has ended.
-    fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<Option<String>> {
-        if let Err(reason) = self.take_commands(cx) {
-            return Poll::Ready(Some(reason));
+    fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<Option<Ended>> {
+        if let Err(ended) = self.take_commands(cx) {
+            return Poll::Ready(Some(ended));
         }
         match self.write(cx) {
-            Err(error) => return Poll::Ready(Some(error.to_string())),
+            Err(error) => return Poll::Ready(Some(error.into())),
             Ok(true) if self.closing.is_some() => return Poll::Ready(self.closing.take()),
             Ok(_) => {}
         }
-        if let Err(reason) = self.read(cx) {
-            return Poll::Ready(Some(reason));
+        if let Err(ended) = self.read(cx) {
+            return Poll::Ready(Some(ended));
         }
         if !self.received.is_empty() || self.session.has_drained() {
             // Answers to what was received go out with the next turn.
             return Poll::Ready(None);
         }
-        if let Err(reason) = self.keep_time(cx) {
-            return Poll::Ready(Some(reason));
+        if let Err(ended) = self.keep_time(cx) {
+            return Poll::Ready(Some(ended));
         }
         Poll::Pending
     }
 
-    fn take_commands(&mut self, cx: &mut Context<'_>) -> Result<(), String> {
+    fn take_commands(&mut self, cx: &mut Context<'_>) -> Result<(), Ended> {
         while let Poll::Ready(command) = self.commands.poll_recv(cx) {
             match command {
                 Some(Command::Send(encoded)) => self.session.send(encoded),
-                Some(Command::Close(reason)) => {
-                    self.closing = Some(reason);
+                Some(Command::Close(code, reason)) => {
+                    self.closing = Some(Ended::ours(code, reason));
                     break;
                 }
-                None => return Err("the node has stopped".to_owned()),
+                None => return Err(Ended::ours(CloseCode::GOING_AWAY, "the node has stopped".to_owned())),
             }
         }
         Ok(())
@@ -178,17 +227,15 @@ impl<T: Transport> Connection<T> {
         Ok(!self.dirty)
     }
 
-    fn read(&mut self, cx: &mut Context<'_>) -> Result<(), String> {
+    fn read(&mut self, cx: &mut Context<'_>) -> Result<(), Ended> {
         for _ in 0..PACKETS_PER_TURN {
             match Pin::new(&mut self.transport).poll_next(cx) {
                 Poll::Pending => return Ok(()),
-                Poll::Ready(None) => return Err("closed by the peer".to_owned()),
-                Poll::Ready(Some(Err(error))) => return Err(error.to_string()),
+                Poll::Ready(None) => return Err(Ended::lost("closed by the peer")),
+                Poll::Ready(Some(Err(error))) => return Err(error.into()),
                 Poll::Ready(Some(Ok(packet))) => {
                     self.traffic.bytes_in.fetch_add(packet.len() as u64, Ordering::Relaxed);
-                    self.session
-                        .receive(packet, self.clock.mono(), &mut self.received)
-                        .map_err(|error| error.to_string())?;
+                    self.session.receive(packet, self.clock.mono(), &mut self.received)?;
                 }
             }
         }
@@ -198,7 +245,7 @@ impl<T: Transport> Connection<T> {
 
     /// Ticks the session when it is time. The timer may fire early, when the session's wish has moved on since it was
     /// set: cheaper than setting it anew for every packet.
-    fn keep_time(&mut self, cx: &mut Context<'_>) -> Result<(), String> {
+    fn keep_time(&mut self, cx: &mut Context<'_>) -> Result<(), Ended> {
         while let Some(at) = self.session.next_wake() {
             let at = self.clock.instant(at);
             let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(at)));
@@ -208,14 +255,22 @@ impl<T: Transport> Connection<T> {
             if timer.as_mut().poll(cx).is_pending() {
                 return Ok(());
             }
-            self.session.tick(self.clock.mono()).map_err(|error| error.to_string())?;
+            self.session.tick(self.clock.mono())?;
             if let Some(next) = self.session.next_wake() {
                 timer.as_mut().reset(self.clock.instant(next));
             }
             // A tick may have queued a ping.
-            self.write(cx).map_err(|error| error.to_string())?;
+            self.write(cx)?;
         }
         Ok(())
+    }
+}
+
+/// Closes a transport and reads to its end: a socket dropped with bytes unread is reset, and the reset overtakes what
+/// the peer was told.
+async fn part(transport: &mut impl Transport) {
+    if transport.close().await.is_ok() {
+        while poll_fn(|cx| Pin::new(&mut *transport).poll_next(cx)).await.is_some_and(|packet| packet.is_ok()) {}
     }
 }
 

@@ -19,8 +19,12 @@ use tokio::{
     time::sleep_until,
 };
 
-use super::{clock::Clock, connection::Command};
+use super::{
+    clock::Clock,
+    connection::{Command, Ended},
+};
 use crate::{
+    error::CloseCode,
     id::LinkId,
     node::{Event, Input, Node, Output, TargetId},
     store::StoreThread,
@@ -149,9 +153,9 @@ impl Host {
     }
 
     /// A connection has ended.
-    pub(crate) fn drop_link(&self, link: LinkId, reason: String) {
+    pub(crate) fn drop_link(&self, link: LinkId, ended: &Ended) {
         self.lock().links.remove(&link);
-        self.handle(Input::LinkDown { link, reason });
+        self.handle(Input::LinkDown { link, reason: ended.reason.clone(), is_final: ended.is_final() });
     }
 
     fn carry_out(&self, inner: &mut Inner) {
@@ -165,9 +169,9 @@ impl Host {
                         }
                     }
                 }
-                Output::Close { link, reason } => {
+                Output::Close { link, code, reason } => {
                     if let Some(commands) = inner.links.get(&link) {
-                        let _ = commands.send(Command::Close(reason));
+                        let _ = commands.send(Command::Close(code, reason));
                     }
                 }
                 Output::Dial { target } => {
@@ -209,10 +213,10 @@ impl Host {
         self.lock().links.len()
     }
 
-    /// Ends every connection.
+    /// Ends every connection, because this side goes away.
     pub(crate) fn close_links(&self, reason: &str) {
         for commands in self.lock().links.values() {
-            let _ = commands.send(Command::Close(reason.to_owned()));
+            let _ = commands.send(Command::Close(CloseCode::GOING_AWAY, reason.to_owned()));
         }
     }
 }

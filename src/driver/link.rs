@@ -7,7 +7,7 @@ use std::sync::{
 
 use tokio::sync::mpsc;
 
-use super::{Connection, Host, Notice, Traffic};
+use super::{Connection, Host, Notice, Traffic, connection::Ended};
 use crate::{
     id::{DocumentId, LinkId},
     node::{Input, TargetId},
@@ -23,7 +23,7 @@ pub(crate) async fn run_link<T: Transport>(
     transport: T,
     target: Option<TargetId>,
     traffic: Arc<Traffic>,
-) -> String {
+) -> Ended {
     let link = LinkId(NEXT_LINK.fetch_add(1, Ordering::Relaxed));
     let (commands, queue) = mpsc::unbounded_channel();
     for host in hosts {
@@ -34,9 +34,9 @@ pub(crate) async fn run_link<T: Transport>(
     let hello = hosts[0].with(|node, _| node.hello(target.is_some()));
     let session = Session::new(hello, clock.mono());
     let ready = AtomicBool::new(false);
-    let guard = EndGuard { hosts, link, target, ready: &ready, reason: "cancelled".to_owned() };
+    let guard = EndGuard { hosts, link, target, ready: &ready, ended: Ended::lost("cancelled") };
     let connection = Connection::new(transport, session, queue, clock, traffic);
-    let reason = connection
+    let ended = connection
         .run(|notice| match notice {
             Notice::Ready(hello) => {
                 ready.store(true, Ordering::Relaxed);
@@ -56,7 +56,7 @@ pub(crate) async fn run_link<T: Transport>(
             }
         })
         .await;
-    guard.end(reason)
+    guard.end(ended)
 }
 
 /// Tells the nodes that the connection has ended, also when its task is dropped.
@@ -65,20 +65,20 @@ struct EndGuard<'a> {
     link: LinkId,
     target: Option<TargetId>,
     ready: &'a AtomicBool,
-    reason: String,
+    ended: Ended,
 }
 
 impl EndGuard<'_> {
-    fn end(mut self, reason: String) -> String {
-        self.reason.clone_from(&reason);
-        reason
+    fn end(mut self, ended: Ended) -> Ended {
+        self.ended.clone_from(&ended);
+        ended
     }
 }
 
 impl Drop for EndGuard<'_> {
     fn drop(&mut self) {
         for host in self.hosts {
-            host.drop_link(self.link, self.reason.clone());
+            host.drop_link(self.link, &self.ended);
             if let (Some(target), false) = (self.target, self.ready.load(Ordering::Relaxed)) {
                 host.handle(Input::DialFailed { target });
             }
