@@ -75,6 +75,8 @@ pub const PATH_BYTES: usize = 2 * KEY_BYTES;
 pub const CLOSE_REASON_BYTES: usize = 123;
 /// Bytes of the sentence in a refusal or a goodbye.
 pub const REASON_BYTES: usize = 4 * 1024;
+/// Lines of one digest on the wire: at most about 1.4 MB, with the longest paths. A level that has more is told in groups.
+pub const DIGEST_LINES: usize = 1_024;
 /// Prefixes in one subscription.
 pub const SUBSCRIPTION_PREFIXES: usize = 64;
 /// Refused inputs after which a connection is closed.
