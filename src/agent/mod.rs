@@ -1,4 +1,4 @@
-//! Agents: the public, asynchronous face of the library. Layer 5.
+//! Agents: the public, asynchronous face of the library. Layer 6.
 //!
 //! An [`Agent`] is one node under tokio. Its documents are replicas in this process: reads and writes are local, and
 //! travel when there is a connection. It needs no server; with a relay or with peers it converges with them.
