@@ -1,4 +1,4 @@
-//! Vocabulary shared by every error type: whose fault it is. Layer 0.
+//! Vocabulary shared by every error type: whose fault it is, and how a peer is told. Layer 0.
 
 use std::fmt;
 
@@ -25,5 +25,40 @@ impl fmt::Display for Fault {
             Self::Environment => "environment",
             Self::Internal => "internal",
         })
+    }
+}
+
+/// Why a connection is closed, in the range WebSocket leaves to applications (RFC 6455, section 7.4.2).
+/// `docs/wire.md` lists them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CloseCode(pub u16);
+
+impl CloseCode {
+    /// The bytes break the protocol.
+    pub const PROTOCOL: Self = Self(4400);
+    /// No protocol version in common.
+    pub const VERSION: Self = Self(4406);
+    /// The same replica has connected once more.
+    pub const REPLACED: Self = Self(4409);
+    /// Something is over its limit.
+    pub const TOO_LARGE: Self = Self(4413);
+    /// Inputs had to be refused too often.
+    pub const REFUSED: Self = Self(4422);
+    /// A fault of the side that closes.
+    pub const INTERNAL: Self = Self(4500);
+    /// The side that closes is going away.
+    pub const GOING_AWAY: Self = Self(4503);
+    /// The handshake, the peer or a message took too long.
+    pub const TIMEOUT: Self = Self(4508);
+
+    /// True when connecting again in the same way leads to the same end.
+    pub const fn is_final(self) -> bool {
+        matches!(self.0, 4400..=4499)
+    }
+}
+
+impl fmt::Display for CloseCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
     }
 }

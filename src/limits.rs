@@ -71,8 +71,12 @@ pub const PRESENCE_TTL_MAX: Duration = Duration::from_secs(300);
 pub const LINK_DOCUMENTS: usize = 1_024;
 /// Bytes of a path on the wire (a prefix, a line of a digest): a section, a container name and a key.
 pub const PATH_BYTES: usize = 2 * KEY_BYTES;
+/// Bytes of the sentence in a WebSocket close frame: a control frame holds 125, two of them the code (RFC 6455, 5.5).
+pub const CLOSE_REASON_BYTES: usize = 123;
 /// Bytes of the sentence in a refusal or a goodbye.
 pub const REASON_BYTES: usize = 4 * 1024;
+/// Lines of one digest on the wire: at most about 1.4 MB, with the longest paths. A level that has more is told in groups.
+pub const DIGEST_LINES: usize = 1_024;
 /// Prefixes in one subscription.
 pub const SUBSCRIPTION_PREFIXES: usize = 64;
 /// Refused inputs after which a connection is closed.

@@ -140,12 +140,7 @@ pub(crate) async fn urgent(plan: &Plan, report: &mut Report) {
             let mut idle = echo(&server, 0, 500).await;
             let mut busy = echo(&server, deltas.len(), 500).await;
             let (idle, busy_p50, busy) = (idle.at(0.99), busy.at(0.5), busy.at(0.99));
-            Row::from([
-                ("idle p99 ms", idle),
-                ("busy p50 ms", busy_p50),
-                ("busy p99 ms", busy),
-                ("ratio", busy / idle),
-            ])
+            Row::from([("idle p99 ms", idle), ("busy p50 ms", busy_p50), ("busy p99 ms", busy), ("ratio", busy / idle)])
         }
     })
     .await;

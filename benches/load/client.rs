@@ -1,7 +1,10 @@
 //! Light clients, one per system, alike in everything but the protocol. Writers send edits made beforehand by a real
 //! document; readers find out which edits a message carries, and apply nothing.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use aepoch::{
     document::{Document, Frontier, Span, Subscription, Version},
@@ -21,6 +24,9 @@ use tokio_tungstenite::{
 };
 
 use crate::server::{Kind, Server};
+
+/// How long a server may take to answer before a run is given up.
+const ANSWER_WAIT: Duration = Duration::from_secs(30);
 
 /// Before every edit's writer and number, in its value.
 const MARK: &[u8] = b"@@";
@@ -148,11 +154,16 @@ impl Client {
             return;
         }
         self.ask(frontier, state_vector).await;
-        loop {
-            let news = self.next().await.unwrap();
-            if news.iter().any(|news| matches!(news, News::Frontier(_) | News::State)) {
-                return;
+        let answer = async {
+            loop {
+                let news = self.next().await.unwrap();
+                if news.iter().any(|news| matches!(news, News::Frontier(_) | News::State)) {
+                    return;
+                }
             }
+        };
+        if tokio::time::timeout(ANSWER_WAIT, answer).await.is_err() {
+            panic!("{} has not answered a join of {} within {ANSWER_WAIT:?}", self.kind.name(), self.room);
         }
     }
 

@@ -11,8 +11,8 @@ use serde::Serialize;
 use super::{Agent, AgentError, Missed, Patches, events::Events, to_json};
 use crate::{
     document::{
-        Access, AgentState, Counter, DigestEntry, Document, DocumentError, List, Map, Register, RichText, Set,
-        Transaction, Version,
+        Access, AgentState, Comparison, Counter, DigestEntry, Document, DocumentError, List, Map, Register, RichText,
+        Set, Transaction, Version,
     },
     driver::Host,
     id::{AgentId, DocumentId, LinkId},
@@ -240,7 +240,7 @@ impl AgentDocument {
     }
 
     /// Compares this replica with that of every connected peer: `None` when all hold the same, else the first path
-    /// that differs. Writes made meanwhile show up as differences.
+    /// that differs (of more than [`limits::DIGEST_LINES`](crate::limits::DIGEST_LINES) on one level, any one). Writes made meanwhile show up as differences.
     ///
     /// # Errors
     /// `Access` when a peer does not answer.
@@ -258,12 +258,10 @@ impl AgentDocument {
         let mut path = String::new();
         loop {
             let theirs = self.ask_digest(link, &path).await?;
-            // What only the other side has is unknown here, and differs.
-            let ours = self.read(|document| document.digest(&path))?.unwrap_or_default();
-            match first_differing(&ours, &theirs) {
-                None => return Ok((!path.is_empty()).then_some(path)),
-                Some(differing) if differing.len() <= path.len() => return Ok(Some(path)),
-                Some(differing) => path = differing,
+            match self.read(|document| document.compare(&path, &theirs))?? {
+                Comparison::Equal => return Ok(None),
+                Comparison::Differs(at) => return Ok(Some(at)),
+                Comparison::Below(next) => path = next,
             }
         }
     }
@@ -306,13 +304,6 @@ impl AgentDocument {
     pub fn events(&self) -> Events {
         self.open.agent.events()
     }
-}
-
-fn first_differing(ours: &[DigestEntry], theirs: &[DigestEntry]) -> Option<String> {
-    let missing = |from: &[DigestEntry], entry: &&DigestEntry| !from.contains(entry);
-    let mine = ours.iter().find(|entry| missing(theirs, entry));
-    let other = theirs.iter().find(|entry| missing(ours, entry));
-    mine.into_iter().chain(other).map(|entry| entry.path.clone()).min()
 }
 
 impl fmt::Debug for AgentDocument {

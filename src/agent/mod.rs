@@ -1,4 +1,4 @@
-//! Agents: the public, asynchronous face of the library. Layer 5.
+//! Agents: the public, asynchronous face of the library. Layer 6.
 //!
 //! An [`Agent`] is one node under tokio. Its documents are replicas in this process: reads and writes are local, and
 //! travel when there is a connection. It needs no server; with a relay or with peers it converges with them.
@@ -110,8 +110,8 @@ impl Outside for Surroundings {
         host.runtime().clone().spawn(async move {
             match tokio::time::timeout(DIAL_TIMEOUT, connect_websocket(&address)).await {
                 Ok(Ok(transport)) => {
-                    let reason = run_link(std::slice::from_ref(&host), transport, Some(target), traffic).await;
-                    tracing::info!(%address, %reason, "connection ended");
+                    let ended = run_link(std::slice::from_ref(&host), transport, Some(target), traffic).await;
+                    tracing::info!(%address, reason = %ended.reason, "connection ended");
                 }
                 Ok(Err(error)) => {
                     tracing::debug!(%error, "dial failed");

@@ -1,4 +1,4 @@
-//! Which document a command is about, and opening a live replica of it. Layer 6.
+//! Which document a command is about, and opening a live replica of it. Layer 7.
 #![allow(clippy::disallowed_methods, reason = "the program waits for peers by the clock")]
 
 use std::{

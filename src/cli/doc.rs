@@ -1,4 +1,4 @@
-//! `aepoch doc`: whole documents. Layer 6.
+//! `aepoch doc`: whole documents. Layer 7.
 
 use std::process::ExitCode;
 

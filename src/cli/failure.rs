@@ -1,4 +1,4 @@
-//! How a command fails: a sentence for the user and an exit code for scripts. Layer 6.
+//! How a command fails: a sentence for the user and an exit code for scripts. Layer 7.
 
 use std::process::ExitCode;
 

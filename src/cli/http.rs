@@ -1,4 +1,4 @@
-//! Asking a relay's REST interface. Layer 6.
+//! Asking a relay's REST interface. Layer 7.
 //!
 //! Questions of a few lines to a server of ours need no HTTP library: HTTP/1.0 has no chunks and no kept connections.
 

@@ -1,4 +1,4 @@
-//! Lines from stdin. Layer 6.
+//! Lines from stdin. Layer 7.
 //!
 //! A thread of its own rather than the runtime's reader: a runtime does not end while a read of stdin is under way.
 #![allow(clippy::disallowed_methods, reason = "only a thread can wait for stdin and be left behind at the end")]

@@ -1,4 +1,4 @@
-//! Finding a value in a rendered document by its path. Layer 6.
+//! Finding a value in a rendered document by its path. Layer 7.
 //!
 //! Names of containers and keys of maps hold `/` themselves, so a path does not say where one ends: the longest key
 //! that leads to something wins.

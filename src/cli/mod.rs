@@ -1,4 +1,4 @@
-//! The command line: what can be asked, and how each answer leaves the program. One file per subcommand. Layer 6.
+//! The command line: what can be asked, and how each answer leaves the program. One file per subcommand. Layer 7.
 
 mod connect;
 mod demo;

@@ -1,4 +1,4 @@
-//! What commands print: text for people, JSON lines for programs. Layer 6.
+//! What commands print: text for people, JSON lines for programs. Layer 7.
 
 use anstyle::{AnsiColor, Style};
 use serde::Serialize;

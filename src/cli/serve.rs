@@ -1,4 +1,4 @@
-//! `aepoch serve`: a relay until it is told to stop. Layer 6.
+//! `aepoch serve`: a relay until it is told to stop. Layer 7.
 
 use std::{path::PathBuf, process::ExitCode};
 

@@ -1,4 +1,4 @@
-//! `aepoch sim`: many seeded worlds, on all cores, until one breaks a promise. Layer 6.
+//! `aepoch sim`: many seeded worlds, on all cores, until one breaks a promise. Layer 7.
 #![allow(clippy::disallowed_methods, reason = "how long to go on is the one thing here that asks for real time")]
 
 use std::{

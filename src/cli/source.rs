@@ -1,4 +1,4 @@
-//! Reading documents where they are kept: at a relay through REST, or in a store file nobody has open. Layer 6.
+//! Reading documents where they are kept: at a relay through REST, or in a store file nobody has open. Layer 7.
 //!
 //! Reading this way leaves no trace: no replica is created and no member entered.
 

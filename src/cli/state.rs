@@ -1,4 +1,4 @@
-//! `aepoch state`: read, change and watch values. Layer 6.
+//! `aepoch state`: read, change and watch values. Layer 7.
 
 use std::process::ExitCode;
 

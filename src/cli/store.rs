@@ -1,4 +1,4 @@
-//! `aepoch store`: looking after store files. Layer 6.
+//! `aepoch store`: looking after store files. Layer 7.
 
 use std::{
     io::IsTerminal as _,

@@ -127,8 +127,8 @@ pub struct Record {
     pub fence: u64,
     /// The records of this key the writer had seen (writer, seq), sorted by writer; empty for counters.
     pub context: Vec<(ReplicaId, u64)>,
-    /// What it says; see `docs/storage.md` for each kind.
+    /// What it says; `docs/wire.md` has the form for each kind.
     pub body: Bytes,
-    /// Ed25519 over the fixed-width form in `docs/wire.md`; present where the document's trust asks for it.
+    /// Room for the signature planned in `docs/wire.md`; nothing makes or checks one yet.
     pub signature: Option<Bytes>,
 }

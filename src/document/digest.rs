@@ -1,13 +1,14 @@
 //! Digests: two replicas compare them from the top down to prove that they hold the same, or to find where they
 //! first differ.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt::Display};
 
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
 use super::{
     DigestEntry, Document, DocumentError, RecordKind, canonical,
+    comparison::{Group, add},
     path::{container_kind, record_kind, split, unknown},
     records::Slot,
 };
@@ -32,16 +33,16 @@ impl Document {
     /// As [`Self::digest`].
     pub fn root_digest(&self) -> Result<[u8; 32], DocumentError> {
         let mut hasher = Sha256::new();
-        for entry in self.digest("")? {
-            hasher.update((entry.path.len() as u64).to_be_bytes());
-            hasher.update(entry.path.as_bytes());
-            hasher.update(entry.hash);
+        for entry in self.digest_within(&Group::of("")?)? {
+            add(&mut hasher, &entry);
         }
         Ok(hasher.finalize().into())
     }
 
     /// The parts of what is at `path`, sorted by path, each with its hash. Empty: every container and every kind of
     /// records. A container: its keys, or runs of its elements. A kind of records: its keys. Anything else: itself.
+    /// Where there are more than [`limits::DIGEST_LINES`](crate::limits::DIGEST_LINES), groups of them, which are paths
+    /// too: see [`Self::compare`].
     ///
     /// Empty containers are left out, because one engine may remember them and the other not. Cost grows with what
     /// is below the path.
@@ -49,42 +50,55 @@ impl Document {
     /// # Errors
     /// `UnknownPath` when there is nothing at the path.
     pub fn digest(&self, path: &str) -> Result<Vec<DigestEntry>, DocumentError> {
-        let mut entries = if path.is_empty() { self.digest_all()? } else { self.digest_part(path)? };
+        let group = Group::of(path)?;
+        Ok(group.told(self.digest_within(&group)?))
+    }
+
+    /// All parts in a group, sorted by path.
+    pub(super) fn digest_within(&self, group: &Group<'_>) -> Result<Vec<DigestEntry>, DocumentError> {
+        let mut entries = if group.below.is_empty() { self.digest_all(group)? } else { self.digest_part(group)? };
         entries.sort_by(|a, b| a.path.cmp(&b.path));
         Ok(entries)
     }
 
-    fn digest_all(&self) -> Result<Vec<DigestEntry>, DocumentError> {
+    fn digest_all(&self, group: &Group<'_>) -> Result<Vec<DigestEntry>, DocumentError> {
         let mut entries = Vec::new();
         for container in self.engine.containers() {
-            if self.engine.len(&container)? > 0 {
-                let path = format!("{}/{}", Section::from(container.kind).as_str(), container.name);
+            let path = format!("{}/{}", Section::from(container.kind).as_str(), container.name);
+            if group.holds(&path) && self.engine.len(&container)? > 0 {
                 entries.push(entry(path, &self.canonical_container(&container)?));
             }
         }
         for kind in RECORD_KINDS {
-            let values: BTreeMap<&str, Value> = self.canonical_records(kind).collect();
+            let path = kind.section().as_str();
+            if !group.holds(path) {
+                continue;
+            }
+            let values: BTreeMap<&str, Value> =
+                self.lattice.slots(kind).filter_map(|slot| Some((&*slot.key, self.canonical_record(slot)?))).collect();
             if !values.is_empty() {
-                entries.push(entry(kind.section().as_str().to_owned(), &json!(values)));
+                entries.push(entry(path.to_owned(), &json!(values)));
             }
         }
         Ok(entries)
     }
 
-    fn digest_part(&self, path: &str) -> Result<Vec<DigestEntry>, DocumentError> {
+    fn digest_part(&self, group: &Group<'_>) -> Result<Vec<DigestEntry>, DocumentError> {
+        let path = group.below;
         let (section, rest) = split(path)?;
         if let Some(kind) = record_kind(section) {
-            let below = |key: &str, value: Value| entry(format!("{}/{key}", section.as_str()), &value);
             if rest.is_empty() {
-                return Ok(self.canonical_records(kind).map(|(key, value)| below(key, value)).collect());
+                let slots = self.lattice.slots(kind).map(|slot| (format!("{path}/{}", slot.key), slot));
+                let held = slots.filter(|(path, _)| group.holds(path));
+                return Ok(held.filter_map(|(path, slot)| Some(entry(path, &self.canonical_record(slot)?))).collect());
             }
             let value = self.canonical_record(&Slot::new(kind, rest)).ok_or_else(|| unknown(path))?;
-            return Ok(vec![below(rest, value)]);
+            return Ok(vec![entry(path.to_owned(), &value)]);
         }
         let found = container_kind(section).and_then(|kind| self.find_container(kind, rest));
         let Some((container, within)) = found else { return Err(unknown(path)) };
         let prefix = format!("{}/{}", section.as_str(), container.name);
-        let mut entries = self.digest_container(&prefix, &container)?;
+        let mut entries = self.digest_container(&prefix, &container, group)?;
         if within.is_some() {
             entries.retain(|entry| entry.path == path);
             if entries.is_empty() {
@@ -94,22 +108,31 @@ impl Document {
         Ok(entries)
     }
 
-    fn digest_container(&self, prefix: &str, container: &Container) -> Result<Vec<DigestEntry>, DocumentError> {
+    fn digest_container(
+        &self,
+        prefix: &str,
+        container: &Container,
+        group: &Group<'_>,
+    ) -> Result<Vec<DigestEntry>, DocumentError> {
         let name = &container.name;
+        let line = |part: &dyn Display, value: &Value| {
+            let path = format!("{prefix}/{part}");
+            group.holds(&path).then(|| entry(path, value))
+        };
         Ok(match container.kind {
             ContainerKind::Map => {
                 let entries = self.engine.map_entries(name)?.into_iter();
-                entries.map(|(key, value)| entry(format!("{prefix}/{key}"), &value)).collect()
+                entries.filter_map(|(key, value)| line(&key, &value)).collect()
             }
             ContainerKind::List => {
                 let values = self.engine.list_values(name)?;
                 let runs = values.chunks(LIST_RUN).enumerate();
-                runs.map(|(index, run)| entry(format!("{prefix}/{}", index * LIST_RUN), &json!(run))).collect()
+                runs.filter_map(|(index, run)| line(&(index * LIST_RUN), &json!(run))).collect()
             }
             ContainerKind::Text => {
                 let pieces = pieces(&self.engine.text_spans(name)?, TEXT_RUN);
                 let numbered = pieces.iter().enumerate();
-                numbered.map(|(index, piece)| entry(format!("{prefix}/{}", index * TEXT_RUN), piece)).collect()
+                numbered.filter_map(|(index, piece)| line(&(index * TEXT_RUN), piece)).collect()
             }
         })
     }
@@ -119,10 +142,6 @@ impl Document {
             ContainerKind::Map | ContainerKind::List => self.render_container(container),
             ContainerKind::Text => Ok(json!(pieces(&self.engine.text_spans(&container.name)?, usize::MAX))),
         }
-    }
-
-    fn canonical_records(&self, kind: RecordKind) -> impl Iterator<Item = (&str, Value)> {
-        self.lattice.slots(kind).filter_map(|slot| Some((&*slot.key, self.canonical_record(slot)?)))
     }
 
     /// What is visible of a slot, with its writers; what was overridden does not count, shrunk or not.

@@ -4,6 +4,7 @@ mod access;
 mod batch;
 mod canonical;
 mod circle;
+mod comparison;
 mod delta;
 mod difference;
 mod digest;
@@ -18,6 +19,7 @@ mod transaction;
 mod version;
 
 pub use access::{Access, Planned};
+pub use comparison::Comparison;
 pub use delta::{ContentDelta, Delta, Incoming, Record, RecordKind, RecordsDelta, Span};
 pub use digest::hex;
 pub use error::DocumentError;

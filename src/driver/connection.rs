@@ -13,6 +13,7 @@ use std::{
         atomic::{AtomicU64, Ordering},
     },
     task::{Context, Poll, Waker},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -21,7 +22,8 @@ use tokio::time::{Sleep, sleep_until};
 
 use super::clock::Clock;
 use crate::{
-    sync::{Encoded, Hello, Message, Received, Session},
+    error::CloseCode,
+    sync::{Encoded, Hello, Message, Received, Session, SessionError},
     transport::{Transport, TransportError},
 };
 
@@ -31,7 +33,7 @@ pub(crate) enum Command {
     /// Queue a message.
     Send(Encoded),
     /// Send what is queued, then close and say why.
-    Close(String),
+    Close(CloseCode, String),
 }
 
 /// What a connection tells its node.
@@ -45,10 +47,54 @@ pub(crate) enum Notice {
     Drained(u64),
 }
 
+/// Why a connection ended.
+#[derive(Debug, Clone)]
+pub(crate) struct Ended {
+    pub(crate) reason: String,
+    /// Of the side that closed it; none when it broke, or was closed without a word.
+    code: Option<CloseCode>,
+    /// This side closes, so that the peer has to be told.
+    ours: bool,
+}
+
+impl Ended {
+    fn ours(code: CloseCode, reason: String) -> Self {
+        Self { reason, code: Some(code), ours: true }
+    }
+
+    pub(crate) fn lost(reason: &str) -> Self {
+        Self { reason: reason.to_owned(), code: None, ours: false }
+    }
+
+    /// The same again would end the same.
+    pub(crate) fn is_final(&self) -> bool {
+        self.code.is_some_and(CloseCode::is_final)
+    }
+}
+
+impl From<TransportError> for Ended {
+    fn from(error: TransportError) -> Self {
+        let reason = error.to_string();
+        match error {
+            TransportError::Unexpected { .. } => Self::ours(CloseCode::PROTOCOL, reason),
+            TransportError::Closed { code, .. } => Self { reason, code: Some(code), ours: false },
+            _ => Self::lost(&reason),
+        }
+    }
+}
+
+impl From<SessionError> for Ended {
+    fn from(error: SessionError) -> Self {
+        Self::ours(error.close_code(), error.to_string())
+    }
+}
+
 /// Packets read, or sent, in one go before others get their turn.
 const PACKETS_PER_TURN: usize = 32;
 /// Packets sent in one go on behalf of whoever queued them: what is longer is the connection's own business.
 const PACKETS_AT_ONCE: usize = 2;
+/// How long closing may take.
+const GOODBYE_WAIT: Duration = Duration::from_secs(1);
 
 /// Bytes through one connection, for metrics.
 #[derive(Debug, Default)]
@@ -123,7 +169,7 @@ enum Sent {
     /// The transport takes no more for now.
     Part,
     /// The connection is over, and why.
-    Ended(String),
+    Ended(Ended),
 }
 
 /// A session on a transport.
@@ -133,17 +179,17 @@ struct Wire<T> {
     traffic: Arc<Traffic>,
     packet: Option<Bytes>,
     dirty: bool,
-    closing: Option<String>,
+    closing: Option<Ended>,
     /// A failed or closed transport is not written to again.
-    ended: Option<String>,
+    ended: Option<Ended>,
 }
 
 impl<T: Transport> Wire<T> {
     /// Sends while the transport takes packets, `packets_max` of them at most. What is queued meanwhile counts from
     /// the next packet on: a critical message does not wait for a large one to be through.
     fn send(&mut self, commands: &Mutex<VecDeque<Command>>, packets_max: usize, cx: &mut Context<'_>) -> Sent {
-        if let Some(reason) = &self.ended {
-            return Sent::Ended(reason.clone());
+        if let Some(ended) = &self.ended {
+            return Sent::Ended(ended.clone());
         }
         for _ in 0..packets_max {
             self.take(std::mem::take(&mut *commands.lock().unwrap_or_else(PoisonError::into_inner)));
@@ -151,7 +197,7 @@ impl<T: Transport> Wire<T> {
                 Ok(Poll::Ready(true)) => {}
                 Ok(Poll::Ready(false)) => return self.flush(cx),
                 Ok(Poll::Pending) => return Sent::Part,
-                Err(error) => return self.end(error.to_string()),
+                Err(error) => return self.end(error.into()),
             }
         }
         match self.flush(cx) {
@@ -164,21 +210,29 @@ impl<T: Transport> Wire<T> {
         }
     }
 
-    fn end(&mut self, reason: String) -> Sent {
-        self.ended = Some(reason.clone());
-        Sent::Ended(reason)
+    fn end(&mut self, ended: Ended) -> Sent {
+        self.ended = Some(ended.clone());
+        Sent::Ended(ended)
+    }
+
+    /// Tells the peer why this side closes.
+    fn explain(&mut self, ended: &Ended) {
+        if let (true, Some(code)) = (ended.ours, ended.code) {
+            self.transport.explain(code, &ended.reason);
+        }
+        self.ended.get_or_insert_with(|| ended.clone());
     }
 
     fn flush(&mut self, cx: &mut Context<'_>) -> Sent {
         if self.dirty {
             match Pin::new(&mut self.transport).poll_flush(cx) {
                 Poll::Ready(Ok(())) => self.dirty = false,
-                Poll::Ready(Err(error)) => return self.end(error.to_string()),
+                Poll::Ready(Err(error)) => return self.end(error.into()),
                 Poll::Pending => return Sent::Part,
             }
         }
         match self.closing.take_if(|_| self.packet.is_none() && self.session.queued_bytes() == 0) {
-            Some(reason) => self.end(reason),
+            Some(ended) => self.end(ended),
             None => Sent::All,
         }
     }
@@ -208,20 +262,20 @@ impl<T: Transport> Wire<T> {
                 // What comes after a close is for nobody.
                 _ if self.closing.is_some() => {}
                 Command::Send(encoded) => self.session.send(encoded),
-                Command::Close(reason) => self.closing = Some(reason),
+                Command::Close(code, reason) => self.closing = Some(Ended::ours(code, reason)),
             }
         }
     }
 
-    fn read(&mut self, clock: Clock, received: &mut Vec<Received>, cx: &mut Context<'_>) -> Result<(), String> {
+    fn read(&mut self, clock: Clock, received: &mut Vec<Received>, cx: &mut Context<'_>) -> Result<(), Ended> {
         for _ in 0..PACKETS_PER_TURN {
             match Pin::new(&mut self.transport).poll_next(cx) {
                 Poll::Pending => return Ok(()),
-                Poll::Ready(None) => return Err("closed by the peer".to_owned()),
-                Poll::Ready(Some(Err(error))) => return Err(error.to_string()),
+                Poll::Ready(None) => return Err(Ended::lost("closed by the peer")),
+                Poll::Ready(Some(Err(error))) => return Err(error.into()),
                 Poll::Ready(Some(Ok(packet))) => {
                     self.traffic.bytes_in.fetch_add(packet.len() as u64, Ordering::Relaxed);
-                    self.session.receive(packet, clock.mono(), received).map_err(|error| error.to_string())?;
+                    self.session.receive(packet, clock.mono(), received)?;
                 }
             }
         }
@@ -254,7 +308,7 @@ impl<T: Transport> Connection<T> {
     ///
     /// # Cancel safety
     /// Dropping the future drops the connection; what was delivered stays delivered.
-    pub(crate) async fn run(mut self, mut deliver: impl FnMut(Notice)) -> String {
+    pub(crate) async fn run(mut self, mut deliver: impl FnMut(Notice)) -> Ended {
         loop {
             let (ended, drained) = poll_fn(|cx| self.poll_turn(cx)).await;
             // Not under the lock of the wire: whoever hears this may have something to send.
@@ -268,33 +322,32 @@ impl<T: Transport> Connection<T> {
             if let Some(bytes) = drained {
                 deliver(Notice::Drained(bytes));
             }
-            if let Some(reason) = ended {
-                self.shared.wire().ended.get_or_insert_with(|| reason.clone());
+            if let Some(ended) = ended {
+                self.shared.wire().explain(&ended);
                 // The peer may be gone or may not read: closing is a courtesy with a deadline.
-                let closed = poll_fn(|cx| Pin::new(&mut self.shared.wire().transport).poll_close(cx));
-                let _ = tokio::time::timeout(std::time::Duration::from_secs(1), closed).await;
-                return reason;
+                let _ = tokio::time::timeout(GOODBYE_WAIT, part(&self.shared)).await;
+                return ended;
             }
         }
     }
 
     /// Moves what can be moved. Ready when something was received or drained, or the connection has ended.
-    fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<(Option<String>, Option<u64>)> {
+    fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<(Option<Ended>, Option<u64>)> {
         self.shared.task.register(cx.waker());
         let mut wire = self.shared.wire();
-        if let Sent::Ended(reason) = wire.send(&self.shared.commands, PACKETS_PER_TURN, cx) {
-            return Poll::Ready((Some(reason), wire.session.take_drained()));
+        if let Sent::Ended(ended) = wire.send(&self.shared.commands, PACKETS_PER_TURN, cx) {
+            return Poll::Ready((Some(ended), wire.session.take_drained()));
         }
-        if let Err(reason) = wire.read(self.clock, &mut self.received, cx) {
-            return Poll::Ready((Some(reason), None));
+        if let Err(ended) = wire.read(self.clock, &mut self.received, cx) {
+            return Poll::Ready((Some(ended), None));
         }
         let drained = wire.session.take_drained();
         if !self.received.is_empty() || drained.is_some() {
             // Answers to what was received go out with the next turn.
             return Poll::Ready((None, drained));
         }
-        if let Err(reason) = keep_time(&mut wire, &mut self.timer, self.clock, cx) {
-            return Poll::Ready((Some(reason), None));
+        if let Err(error) = keep_time(&mut wire, &mut self.timer, self.clock, cx) {
+            return Poll::Ready((Some(error.into()), None));
         }
         Poll::Pending
     }
@@ -307,7 +360,7 @@ fn keep_time<T: Transport>(
     timer: &mut Option<Pin<Box<Sleep>>>,
     clock: Clock,
     cx: &mut Context<'_>,
-) -> Result<(), String> {
+) -> Result<(), SessionError> {
     while let Some(at) = wire.session.next_wake() {
         let at = clock.instant(at);
         let timer = timer.get_or_insert_with(|| Box::pin(sleep_until(at)));
@@ -317,7 +370,7 @@ fn keep_time<T: Transport>(
         if timer.as_mut().poll(cx).is_pending() {
             return Ok(());
         }
-        wire.session.tick(clock.mono()).map_err(|error| error.to_string())?;
+        wire.session.tick(clock.mono())?;
         if let Some(next) = wire.session.next_wake() {
             timer.as_mut().reset(clock.instant(next));
         }
@@ -325,6 +378,18 @@ fn keep_time<T: Transport>(
         cx.waker().wake_by_ref();
     }
     Ok(())
+}
+
+/// Closes a transport and reads to its end: a socket dropped with bytes unread is reset, and the reset overtakes what
+/// the peer was told.
+async fn part<T: Transport>(shared: &Shared<T>) {
+    let closed = poll_fn(|cx| Pin::new(&mut shared.wire().transport).poll_close(cx)).await;
+    if closed.is_ok() {
+        while poll_fn(|cx| Pin::new(&mut shared.wire().transport).poll_next(cx))
+            .await
+            .is_some_and(|packet| packet.is_ok())
+        {}
+    }
 }
 
 impl<T> std::fmt::Debug for Connection<T> {

@@ -18,9 +18,10 @@ use tokio::{runtime::Handle, sync::Notify, time::sleep_until};
 
 use super::{
     clock::Clock,
-    connection::{Command, Outlet},
+    connection::{Command, Ended, Outlet},
 };
 use crate::{
+    error::CloseCode,
     id::LinkId,
     node::{Event, Input, Node, Output, TargetId},
     store::StoreThread,
@@ -184,9 +185,9 @@ impl Host {
     }
 
     /// A connection has ended.
-    pub(crate) fn drop_link(&self, link: LinkId, reason: String) {
+    pub(crate) fn drop_link(&self, link: LinkId, ended: &Ended) {
         self.lock().links.remove(&link);
-        self.handle(Input::LinkDown { link, reason });
+        self.handle(Input::LinkDown { link, reason: ended.reason.clone(), is_final: ended.is_final() });
     }
 
     fn carry_out(&self, inner: &mut Inner) {
@@ -197,7 +198,7 @@ impl Host {
                         inner.command(link, Command::Send(encoded.clone()));
                     }
                 }
-                Output::Close { link, reason } => inner.command(link, Command::Close(reason)),
+                Output::Close { link, code, reason } => inner.command(link, Command::Close(code, reason)),
                 Output::Dial { target } => {
                     if let (Some(me), false) = (self.me.upgrade(), self.is_stopped()) {
                         self.outside.dial(&me, target);
@@ -240,10 +241,10 @@ impl Host {
         self.lock().links.len()
     }
 
-    /// Ends every connection.
+    /// Ends every connection, because this side goes away.
     pub(crate) fn close_links(&self, reason: &str) {
         for outlet in self.lock().links.values() {
-            outlet.queue(Command::Close(reason.to_owned()));
+            outlet.queue(Command::Close(CloseCode::GOING_AWAY, reason.to_owned()));
             outlet.wake();
         }
     }

@@ -5,7 +5,7 @@ use std::sync::{
     atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
-use super::{Connection, Host, Notice, Traffic};
+use super::{Connection, Host, Notice, Traffic, connection::Ended};
 use crate::{
     id::{DocumentId, LinkId},
     node::{Input, TargetId},
@@ -21,7 +21,7 @@ pub(crate) async fn run_link<T: Transport>(
     transport: T,
     target: Option<TargetId>,
     traffic: Arc<Traffic>,
-) -> String {
+) -> Ended {
     let link = LinkId(NEXT_LINK.fetch_add(1, Ordering::Relaxed));
     let clock = hosts[0].clock();
     let hello = hosts[0].with(|node, _| node.hello(target.is_some()));
@@ -31,8 +31,8 @@ pub(crate) async fn run_link<T: Transport>(
         host.add_link(link, connection.outlet());
     }
     let ready = AtomicBool::new(false);
-    let guard = EndGuard { hosts, link, target, ready: &ready, reason: "cancelled".to_owned() };
-    let reason = connection
+    let guard = EndGuard { hosts, link, target, ready: &ready, ended: Ended::lost("cancelled") };
+    let ended = connection
         .run(|notice| match notice {
             Notice::Ready(hello) => {
                 ready.store(true, Ordering::Relaxed);
@@ -52,7 +52,7 @@ pub(crate) async fn run_link<T: Transport>(
             }
         })
         .await;
-    guard.end(reason)
+    guard.end(ended)
 }
 
 /// Tells the nodes that the connection has ended, also when its task is dropped.
@@ -61,20 +61,20 @@ struct EndGuard<'a> {
     link: LinkId,
     target: Option<TargetId>,
     ready: &'a AtomicBool,
-    reason: String,
+    ended: Ended,
 }
 
 impl EndGuard<'_> {
-    fn end(mut self, reason: String) -> String {
-        self.reason.clone_from(&reason);
-        reason
+    fn end(mut self, ended: Ended) -> Ended {
+        self.ended.clone_from(&ended);
+        ended
     }
 }
 
 impl Drop for EndGuard<'_> {
     fn drop(&mut self) {
         for host in self.hosts {
-            host.drop_link(self.link, self.reason.clone());
+            host.drop_link(self.link, &self.ended);
             if let (Some(target), false) = (self.target, self.ready.load(Ordering::Relaxed)) {
                 host.handle(Input::DialFailed { target });
             }

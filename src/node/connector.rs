@@ -2,7 +2,8 @@
 //!
 //! After `breaker_failures` failed dials in a row the circuit opens for `breaker_open`; then one dial probes
 //! (half-open) and either closes it or opens it again. Losing a connection that had worked is no failure: the first
-//! dial after it comes within `first_retry`. Waits use full jitter, so a swarm that lost its relay does not come back
+//! dial after it comes within `first_retry`. Being turned away, by a close code that is final, is a failure although
+//! the handshake was done: the next connection would end the same. Waits use full jitter, so a swarm that lost its relay does not come back
 //! in step (Brooker, "Exponential Backoff And Jitter", 2015).
 
 use std::{collections::BTreeMap, time::Duration};
@@ -62,7 +63,7 @@ pub enum TargetState {
 #[derive(Debug)]
 enum Phase {
     Dialing,
-    Up,
+    Up { since: Monotonic },
     Waiting { until: Monotonic, open: bool },
     Paused,
 }
@@ -71,6 +72,8 @@ enum Phase {
 struct Target {
     phase: Phase,
     failures: u32,
+    /// Connections in a row that were turned away.
+    turned_away: u32,
 }
 
 /// Decides when to dial.
@@ -87,9 +90,9 @@ impl Connector {
 
     pub(super) fn add(&mut self, target: TargetId, now: Monotonic) {
         let phase = Phase::Waiting { until: now, open: false };
-        let target = self.targets.entry(target).or_insert(Target { phase: Phase::Paused, failures: 0 });
+        let target = self.targets.entry(target).or_insert(Target { phase: Phase::Paused, failures: 0, turned_away: 0 });
         if matches!(target.phase, Phase::Paused) {
-            *target = Target { phase, failures: 0 };
+            *target = Target { phase, failures: 0, turned_away: 0 };
         }
     }
 
@@ -131,22 +134,41 @@ impl Connector {
     }
 
     /// A dial has succeeded; false when the target was paused meanwhile, so that the connection is not wanted.
-    pub(super) fn connected(&mut self, id: TargetId) -> bool {
+    pub(super) fn connected(&mut self, id: TargetId, now: Monotonic) -> bool {
         let Some(target) = self.targets.get_mut(&id) else { return true };
         if matches!(target.phase, Phase::Paused) {
             return false;
         }
-        target.phase = Phase::Up;
+        target.phase = Phase::Up { since: now };
         target.failures = 0;
         true
     }
 
     /// A working connection was lost. `retry_after` is the peer's own wish, when it said goodbye.
     pub(super) fn lost(&mut self, id: TargetId, retry_after: Option<Duration>, now: Monotonic, dice: &mut Dice) {
-        let first = self.backoff.first_retry;
-        if let Some(target) = self.targets.get_mut(&id).filter(|target| !matches!(target.phase, Phase::Paused)) {
-            let wait = retry_after.unwrap_or(Duration::ZERO).min(self.backoff.breaker_open) + dice.jitter(first);
+        let (first, longest) = (self.backoff.first_retry, self.backoff.breaker_open);
+        if let Some((target, _)) = self.up(id) {
+            target.turned_away = 0;
+            let wait = retry_after.unwrap_or(Duration::ZERO).min(longest) + dice.jitter(first);
             target.phase = Phase::Waiting { until: now + wait, open: false };
+        }
+    }
+
+    /// A connection was closed for good. One that held for longer than the circuit stays open had worked before.
+    pub(super) fn turned_away(&mut self, id: TargetId, now: Monotonic, dice: &mut Dice) {
+        let worked = self.backoff.breaker_open;
+        let Some((target, since)) = self.up(id) else { return };
+        target.failures = if now.since(since) > worked { 0 } else { target.turned_away };
+        target.turned_away = target.failures.saturating_add(1);
+        self.failed(id, now, dice);
+    }
+
+    /// A connected target, and since when.
+    fn up(&mut self, id: TargetId) -> Option<(&mut Target, Monotonic)> {
+        let target = self.targets.get_mut(&id)?;
+        match target.phase {
+            Phase::Up { since } => Some((target, since)),
+            _ => None,
         }
     }
 
@@ -171,7 +193,7 @@ impl Connector {
         self.targets.iter().map(|(id, target)| {
             let state = match target.phase {
                 Phase::Dialing => TargetState::Dialing,
-                Phase::Up => TargetState::Up,
+                Phase::Up { .. } => TargetState::Up,
                 Phase::Paused => TargetState::Paused,
                 Phase::Waiting { open: true, .. } => TargetState::Open,
                 Phase::Waiting { open: false, .. } => TargetState::Waiting,
@@ -198,7 +220,7 @@ mod tests {
     fn a_dial_that_succeeds_after_its_target_was_paused_is_not_wanted() {
         let (mut connector, _) = dialing();
         connector.pause(RELAY);
-        assert!(!connector.connected(RELAY));
+        assert!(!connector.connected(RELAY, Monotonic(0)));
         assert!(connector.states().all(|(_, state, _)| state == TargetState::Paused));
     }
 
@@ -220,8 +242,34 @@ mod tests {
         connector.failed(RELAY, now, &mut dice);
         assert_eq!(connector.next_wake().map(|wake| wake.since(now)), Some(Duration::from_secs(60)));
         assert_eq!(connector.due(now + Duration::from_secs(60)), [RELAY]);
-        assert!(connector.connected(RELAY));
+        assert!(connector.connected(RELAY, Monotonic(0)));
         assert!(connector.states().all(|(_, state, failures)| state == TargetState::Up && failures == 0));
+    }
+
+    #[test]
+    fn connections_that_are_turned_away_open_the_circuit_and_one_that_works_closes_it() {
+        let (mut connector, mut dice) = dialing();
+        let mut now = Monotonic(0);
+        for times in 1..=5 {
+            assert!(connector.connected(RELAY, now));
+            connector.turned_away(RELAY, now, &mut dice);
+            let open = connector.states().any(|(_, state, _)| state == TargetState::Open);
+            assert_eq!(open, times == 5, "turned away {times} times");
+            now = connector.next_wake().expect("a retry is planned");
+            connector.due(now);
+        }
+        assert!(connector.connected(RELAY, now));
+        now = now + Duration::from_secs(61);
+        connector.turned_away(RELAY, now, &mut dice);
+        assert!(connector.states().all(|(_, state, failures)| state == TargetState::Waiting && failures == 1));
+    }
+
+    #[test]
+    fn the_end_of_an_old_connection_does_not_disturb_a_dial() {
+        let (mut connector, mut dice) = dialing();
+        connector.turned_away(RELAY, Monotonic(0), &mut dice);
+        connector.lost(RELAY, None, Monotonic(0), &mut dice);
+        assert!(connector.states().all(|(_, state, failures)| state == TargetState::Dialing && failures == 0));
     }
 
     #[test]
@@ -233,7 +281,7 @@ mod tests {
             assert!(wait <= Duration::from_secs(1 << failure).min(Duration::from_secs(10)), "{wait:?}");
             connector.due(Monotonic(u64::MAX));
         }
-        assert!(connector.connected(RELAY));
+        assert!(connector.connected(RELAY, Monotonic(0)));
         connector.lost(RELAY, None, Monotonic(0), &mut dice);
         assert!(connector.next_wake().expect("a retry is planned") <= Monotonic(200_000));
     }

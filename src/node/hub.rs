@@ -13,6 +13,7 @@ use super::{
     work::Work,
 };
 use crate::{
+    error::CloseCode,
     id::{DocumentId, LinkId, ReplicaId},
     limits,
     store::StoreTask,
@@ -126,7 +127,7 @@ impl Hub {
             Ok(encoded) => self.send(vec![link], encoded),
             Err(error) => {
                 let reason = format!("a message could not be encoded: {error}");
-                self.out.push_back(Output::Close { link, reason });
+                self.out.push_back(Output::Close { link, code: CloseCode::INTERNAL, reason });
             }
         }
     }
@@ -144,7 +145,7 @@ impl Hub {
         if let Some(known) = self.links.get_mut(&link) {
             known.strikes += 1;
             if known.strikes >= limits::LINK_STRIKES {
-                self.out.push_back(Output::Close { link, reason });
+                self.out.push_back(Output::Close { link, code: CloseCode::REFUSED, reason });
             }
         }
     }

@@ -43,6 +43,7 @@ pub use work::Work;
 use crate::{
     document::{Document, DocumentError, Subscription, Transaction},
     engine::EngineKind,
+    error::CloseCode,
     id::{DocumentId, LinkId},
     limits,
     store::{StoreDone, StoreError, StoreTask},
@@ -68,6 +69,8 @@ pub enum Input {
         link: LinkId,
         /// Why.
         reason: String,
+        /// It was closed, by either side, with a code that is final: the same again would end the same.
+        is_final: bool,
     },
     /// A dial failed, or its handshake did.
     DialFailed {
@@ -115,7 +118,9 @@ pub enum Output {
     Close {
         /// The connection.
         link: LinkId,
-        /// Why.
+        /// Why, for the peer's program.
+        code: CloseCode,
+        /// Why, for people.
         reason: String,
     },
     /// Connect to a target.
@@ -239,7 +244,7 @@ impl Node {
         self.hub.now = now;
         match input {
             Input::LinkUp { link, hello, target } => self.link_up(link, hello, target),
-            Input::LinkDown { link, reason } => self.link_down(link, reason),
+            Input::LinkDown { link, reason, is_final } => self.link_down(link, reason, is_final),
             Input::DialFailed { target } => self.connector.failed(target, now.mono, &mut self.dice),
             Input::Message { link, message } => self.message(link, message),
             Input::Drained { link, bytes } => self.drained(link, bytes),
@@ -285,9 +290,9 @@ impl Node {
     }
 
     fn link_up(&mut self, link: LinkId, hello: Hello, target: Option<TargetId>) {
-        if target.is_some_and(|target| !self.connector.connected(target)) {
+        if target.is_some_and(|target| !self.connector.connected(target, self.hub.now.mono)) {
             let reason = "the application has gone offline".to_owned();
-            return self.hub.out.push_back(Output::Close { link, reason });
+            return self.hub.out.push_back(Output::Close { link, code: CloseCode::GOING_AWAY, reason });
         }
         // A replica that comes back before its old connection was found dead replaces it.
         let replica = hello.identity.replica;
@@ -299,8 +304,9 @@ impl Node {
             .map(|(id, _)| *id)
             .collect();
         for old in old {
-            self.hub.out.push_back(Output::Close { link: old, reason: "replaced by a newer connection".to_owned() });
-            self.link_down(old, "replaced by a newer connection".to_owned());
+            let reason = "replaced by a newer connection".to_owned();
+            self.hub.out.push_back(Output::Close { link: old, code: CloseCode::REPLACED, reason: reason.clone() });
+            self.link_down(old, reason, true);
         }
         let agent = hello.identity.agent.clone();
         let trusted = target.is_some() || self.hub.config.trust_inbound;
@@ -321,15 +327,21 @@ impl Node {
         }
     }
 
-    fn link_down(&mut self, link: LinkId, reason: String) {
+    fn link_down(&mut self, link: LinkId, reason: String, is_final: bool) {
         let Some(down) = self.hub.links.remove(&link) else { return };
         for document in &down.documents {
             if let Some(room) = self.rooms.get_mut(document) {
                 room.leave(link, &mut self.hub);
             }
         }
-        if let Some(target) = down.target {
-            self.connector.lost(target, down.retry_after, self.hub.now.mono, &mut self.dice);
+        let another = self.hub.links.values().any(|link| link.target == down.target);
+        if let Some(target) = down.target.filter(|_| !another) {
+            let now = self.hub.now.mono;
+            if is_final {
+                self.connector.turned_away(target, now, &mut self.dice);
+            } else {
+                self.connector.lost(target, down.retry_after, now, &mut self.dice);
+            }
         }
         self.hub.event(Event::LinkDown { link, agent: down.hello.identity.agent, reason });
     }

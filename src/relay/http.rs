@@ -76,8 +76,8 @@ async fn sync(State(shared): State<Arc<Shared>>, headers: HeaderMap, upgrade: We
         .on_upgrade(move |socket| async move {
             let shared = &counted.0;
             let traffic = shared.traffic.clone();
-            let reason = run_link(&shared.hosts, ServerSocket(socket), None, traffic).await;
-            tracing::debug!(%reason, "connection ended");
+            let ended = run_link(&shared.hosts, ServerSocket::new(socket), None, traffic).await;
+            tracing::debug!(reason = %ended.reason, "connection ended");
         })
 }
 

@@ -1,4 +1,4 @@
-//! The relay: a node that listens, keeps what it is given durably, and serves REST and metrics. Layer 5.
+//! The relay: a node that listens, keeps what it is given durably, and serves REST and metrics. Layer 6.
 //!
 //! A convenience for reach and durability, never needed for convergence. Documents are sharded by name over several
 //! nodes, each behind its own lock, so that connections are served on all cores; one store thread commits for all.

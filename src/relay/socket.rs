@@ -5,27 +5,43 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use axum::extract::ws::{Message, WebSocket};
+use axum::extract::ws::{CloseFrame, Message, WebSocket};
 use bytes::Bytes;
 use futures_util::{Sink, SinkExt as _, Stream, StreamExt as _};
 
-use crate::transport::TransportError;
+use crate::{
+    error::CloseCode,
+    transport::{Transport, TransportError, said, short},
+};
 
 /// A WebSocket a client opened.
-pub(super) struct ServerSocket(pub(super) WebSocket);
+pub(super) struct ServerSocket {
+    socket: WebSocket,
+    /// The close frame that is still to go out.
+    farewell: Option<CloseFrame>,
+}
+
+impl ServerSocket {
+    pub(super) fn new(socket: WebSocket) -> Self {
+        Self { socket, farewell: None }
+    }
+}
 
 impl Stream for ServerSocket {
     type Item = Result<Bytes, TransportError>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         loop {
-            return Poll::Ready(match ready!(self.0.poll_next_unpin(cx)) {
+            return Poll::Ready(match ready!(self.socket.poll_next_unpin(cx)) {
                 Some(Ok(Message::Binary(packet))) => Some(Ok(packet)),
                 Some(Ok(Message::Text(_))) => {
                     Some(Err(TransportError::Unexpected { what: "a text message".to_owned() }))
                 }
                 Some(Ok(Message::Ping(_) | Message::Pong(_))) => continue,
-                Some(Ok(Message::Close(_))) | None => None,
+                Some(Ok(Message::Close(frame))) => {
+                    frame.and_then(|frame| said(frame.code, frame.reason.as_str())).map(Err)
+                }
+                None => None,
                 Some(Err(error)) => Some(Err(lost(&error))),
             });
         }
@@ -36,19 +52,30 @@ impl Sink<Bytes> for ServerSocket {
     type Error = TransportError;
 
     fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), TransportError>> {
-        self.0.poll_ready_unpin(cx).map_err(|error| lost(&error))
+        self.socket.poll_ready_unpin(cx).map_err(|error| lost(&error))
     }
 
     fn start_send(mut self: Pin<&mut Self>, packet: Bytes) -> Result<(), TransportError> {
-        self.0.start_send_unpin(Message::Binary(packet)).map_err(|error| lost(&error))
+        self.socket.start_send_unpin(Message::Binary(packet)).map_err(|error| lost(&error))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), TransportError>> {
-        self.0.poll_flush_unpin(cx).map_err(|error| lost(&error))
+        self.socket.poll_flush_unpin(cx).map_err(|error| lost(&error))
     }
 
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), TransportError>> {
-        self.0.poll_close_unpin(cx).map_err(|error| lost(&error))
+        if self.farewell.is_some() {
+            ready!(self.as_mut().poll_ready(cx))?;
+            let farewell = self.farewell.take();
+            self.socket.start_send_unpin(Message::Close(farewell)).map_err(|error| lost(&error))?;
+        }
+        self.socket.poll_close_unpin(cx).map_err(|error| lost(&error))
+    }
+}
+
+impl Transport for ServerSocket {
+    fn explain(&mut self, code: CloseCode, reason: &str) {
+        self.farewell = Some(CloseFrame { code: code.0, reason: short(reason).into() });
     }
 }
 

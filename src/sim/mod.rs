@@ -1,5 +1,5 @@
 //! The simulator: a swarm of production nodes in one thread, with a seeded network, disks, clocks and workload.
-//! Layer 5; pure: no clock, no entropy, so a seed replays the same run everywhere.
+//! Layer 6; pure: no clock, no entropy, so a seed replays the same run everywhere.
 //!
 //! What runs is what ships: [`Node`](crate::node::Node), [`Session`](crate::sync::Session) and documents. What is made
 //! up is what surrounds them:

@@ -377,7 +377,7 @@ impl World {
                         }
                     }
                 }
-                Output::Close { link, reason } => {
+                Output::Close { link, reason, .. } => {
                     self.trace.note(self.now, &[4, link.0], format_args!("{host} closes {link:?}: {reason}"));
                     if let Some((connection, side)) = self.hosts[host].links.get(&link).copied()
                         && let Some(connected) = self.connections.get_mut(&connection)
@@ -613,7 +613,7 @@ impl World {
             self.connections.remove(&connection);
         }
         if self.hosts[host].links.remove(&link).is_some() {
-            self.input(host, Input::LinkDown { link, reason: reason.to_owned() });
+            self.input(host, Input::LinkDown { link, reason: reason.to_owned(), is_final: false });
             if let (Some(target), false) = (target, ready) {
                 self.input(host, Input::DialFailed { target });
             }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::error::Fault;
+use crate::error::{CloseCode, Fault};
 
 /// Why a message cannot be encoded or decoded.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -100,16 +100,16 @@ impl SessionError {
 
     /// True when connecting again may help.
     pub const fn is_retryable(&self) -> bool {
-        matches!(self, Self::Timeout { .. })
+        !self.close_code().is_final()
     }
 
-    /// The WebSocket close code. 44xx is final, 45xx means "come back later"; `docs/wire.md` lists them.
-    pub const fn close_code(&self) -> u16 {
+    /// What the peer is told when the connection is closed for this.
+    pub const fn close_code(&self) -> CloseCode {
         match self {
-            Self::Protocol { .. } => 4400,
-            Self::Version { .. } => 4406,
-            Self::TooLarge { .. } => 4413,
-            Self::Timeout { .. } => 4508,
+            Self::Protocol { .. } => CloseCode::PROTOCOL,
+            Self::Version { .. } => CloseCode::VERSION,
+            Self::TooLarge { .. } => CloseCode::TOO_LARGE,
+            Self::Timeout { .. } => CloseCode::TIMEOUT,
         }
     }
 }

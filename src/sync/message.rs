@@ -291,7 +291,7 @@ impl Message {
             Self::DigestRequest { path, .. } => bound("a path", path.len(), limits::PATH_BYTES),
             Self::Digest { path, entries, .. } => {
                 bound("a path", path.len(), limits::PATH_BYTES)?;
-                bound("a digest (entries)", entries.len(), limits::DOCUMENT_RECORDS)?;
+                bound("a digest (entries)", entries.len(), limits::DIGEST_LINES)?;
                 entries.iter().try_for_each(|entry| bound("a path", entry.path.len(), limits::PATH_BYTES))
             }
             Self::Error { reason, .. } | Self::Goodbye { reason, .. } => {

@@ -9,7 +9,8 @@ use bytes::Bytes;
 use futures_channel::mpsc;
 use futures_util::{Sink, Stream, StreamExt as _};
 
-use super::TransportError;
+use super::{Transport, TransportError, short};
+use crate::error::CloseCode;
 
 /// Packets in flight per direction before the sender has to wait.
 const PACKETS: usize = 64;
@@ -17,22 +18,25 @@ const PACKETS: usize = 64;
 /// One end; see [`memory_pair`].
 #[derive(Debug)]
 pub struct MemoryTransport {
-    outgoing: mpsc::Sender<Bytes>,
-    incoming: mpsc::Receiver<Bytes>,
+    outgoing: mpsc::Sender<Result<Bytes, TransportError>>,
+    incoming: mpsc::Receiver<Result<Bytes, TransportError>>,
+    /// What the other end is still to be told.
+    farewell: Option<TransportError>,
 }
 
 /// Two ends of a new connection. Dropping one ends the other.
 pub fn memory_pair() -> (MemoryTransport, MemoryTransport) {
     let (a_out, b_in) = mpsc::channel(PACKETS);
     let (b_out, a_in) = mpsc::channel(PACKETS);
-    (MemoryTransport { outgoing: a_out, incoming: a_in }, MemoryTransport { outgoing: b_out, incoming: b_in })
+    let end = |outgoing, incoming| MemoryTransport { outgoing, incoming, farewell: None };
+    (end(a_out, a_in), end(b_out, b_in))
 }
 
 impl Stream for MemoryTransport {
     type Item = Result<Bytes, TransportError>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.incoming.poll_next_unpin(cx).map(|packet| packet.map(Ok))
+        self.incoming.poll_next_unpin(cx)
     }
 }
 
@@ -44,7 +48,7 @@ impl Sink<Bytes> for MemoryTransport {
     }
 
     fn start_send(mut self: Pin<&mut Self>, packet: Bytes) -> Result<(), TransportError> {
-        self.outgoing.start_send(packet).map_err(lost)
+        self.outgoing.start_send(Ok(packet)).map_err(lost)
     }
 
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), TransportError>> {
@@ -52,9 +56,20 @@ impl Sink<Bytes> for MemoryTransport {
     }
 
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), TransportError>> {
-        ready!(self.as_mut().poll_flush(cx))?;
+        if self.farewell.is_some() {
+            ready!(self.outgoing.poll_ready(cx)).map_err(lost)?;
+            if let Some(farewell) = self.farewell.take() {
+                self.outgoing.start_send(Err(farewell)).map_err(lost)?;
+            }
+        }
         self.outgoing.close_channel();
         Poll::Ready(Ok(()))
+    }
+}
+
+impl Transport for MemoryTransport {
+    fn explain(&mut self, code: CloseCode, reason: &str) {
+        self.farewell = Some(TransportError::Closed { code, reason: short(reason).to_owned() });
     }
 }
 

@@ -6,13 +6,15 @@
 use bytes::Bytes;
 use futures_util::{Sink, Stream};
 
+use crate::{error::CloseCode, limits};
+
 mod memory;
 #[cfg(feature = "websocket")]
 mod websocket;
 
 pub use memory::{MemoryTransport, memory_pair};
 #[cfg(feature = "relay")]
-pub(crate) use websocket::{SUBPROTOCOL, set_prompt};
+pub(crate) use websocket::{SUBPROTOCOL, said, set_prompt};
 #[cfg(feature = "websocket")]
 pub use websocket::{WebSocketTransport, accept_websocket, connect_websocket, websocket_config};
 
@@ -42,6 +44,14 @@ pub enum TransportError {
         /// What the system said.
         reason: String,
     },
+    /// The peer closed the connection and said why.
+    #[error("closed by the peer with {code}: {reason}")]
+    Closed {
+        /// What it is to us.
+        code: CloseCode,
+        /// The peer's sentence; may be empty.
+        reason: String,
+    },
     /// The peer sent what the transport cannot carry.
     #[error("the peer sent {what}")]
     Unexpected {
@@ -54,9 +64,24 @@ pub enum TransportError {
 pub trait Transport:
     Stream<Item = Result<Bytes, TransportError>> + Sink<Bytes, Error = TransportError> + Send + Unpin + 'static
 {
+    /// What the peer is to be told when this end is closed: it gets [`TransportError::Closed`], with the reason cut to
+    /// [`limits::CLOSE_REASON_BYTES`]. Call it before closing. An end that closes without it just ends.
+    fn explain(&mut self, code: CloseCode, reason: &str);
 }
 
-impl<T> Transport for T where
-    T: Stream<Item = Result<Bytes, TransportError>> + Sink<Bytes, Error = TransportError> + Send + Unpin + 'static
-{
+/// As much of a reason as a close frame holds.
+pub(crate) fn short(reason: &str) -> &str {
+    &reason[..reason.floor_char_boundary(limits::CLOSE_REASON_BYTES)]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_is_cut_at_a_character() {
+        let long = format!("{}é", "x".repeat(limits::CLOSE_REASON_BYTES - 1));
+        assert_eq!(short(&long), &long[..limits::CLOSE_REASON_BYTES - 1]);
+        assert_eq!(short(&long[1..]), &long[1..]);
+    }
 }

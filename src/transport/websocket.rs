@@ -19,8 +19,8 @@ use tokio_tungstenite::{
     },
 };
 
-use super::TransportError;
-use crate::limits;
+use super::{Transport, TransportError, short};
+use crate::{error::CloseCode, limits};
 
 /// The subprotocol both ends agree on.
 pub(crate) const SUBPROTOCOL: &str = "aepoch/1";
@@ -52,6 +52,8 @@ pub(crate) fn set_prompt(stream: &TcpStream) {
 #[derive(Debug)]
 pub struct WebSocketTransport {
     socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
+    /// The close frame that is still to go out.
+    farewell: Option<CloseFrame>,
 }
 
 /// Connects to a relay. `address` is `ws://host:port`, with or without a path (`/v1/sync` when absent).
@@ -75,7 +77,7 @@ pub async fn connect_websocket(address: &str) -> Result<WebSocketTransport, Tran
     if let MaybeTlsStream::Plain(stream) = socket.get_ref() {
         set_prompt(stream);
     }
-    Ok(WebSocketTransport { socket })
+    Ok(WebSocketTransport { socket, farewell: None })
 }
 
 /// Accepts a WebSocket on a connection another agent opened.
@@ -94,7 +96,7 @@ pub async fn accept_websocket(stream: TcpStream) -> Result<WebSocketTransport, T
     let socket = tokio_tungstenite::accept_hdr_async_with_config(stream, answer, Some(websocket_config()))
         .await
         .map_err(|error| refuse(error.to_string()))?;
-    Ok(WebSocketTransport { socket })
+    Ok(WebSocketTransport { socket, farewell: None })
 }
 
 impl Stream for WebSocketTransport {
@@ -104,9 +106,9 @@ impl Stream for WebSocketTransport {
         loop {
             return Poll::Ready(match ready!(self.socket.poll_next_unpin(cx)) {
                 Some(Ok(Message::Binary(packet))) => Some(Ok(packet)),
-                Some(Ok(Message::Close(frame))) => frame.filter(is_refusal).map(|frame| {
-                    Err(TransportError::Lost { reason: format!("{}: {}", u16::from(frame.code), frame.reason) })
-                }),
+                Some(Ok(Message::Close(frame))) => {
+                    frame.and_then(|frame| said(u16::from(frame.code), frame.reason.as_str())).map(Err)
+                }
                 Some(Ok(Message::Text(_))) => {
                     Some(Err(TransportError::Unexpected { what: "a text message".to_owned() }))
                 }
@@ -118,9 +120,9 @@ impl Stream for WebSocketTransport {
     }
 }
 
-/// A close frame that says more than "done".
-fn is_refusal(frame: &CloseFrame) -> bool {
-    u16::from(frame.code) != 1000
+/// What a close frame says, if it says more than "done".
+pub(crate) fn said(code: u16, reason: &str) -> Option<TransportError> {
+    (code != 1000).then(|| TransportError::Closed { code: CloseCode(code), reason: reason.to_owned() })
 }
 
 impl Sink<Bytes> for WebSocketTransport {
@@ -139,7 +141,18 @@ impl Sink<Bytes> for WebSocketTransport {
     }
 
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), TransportError>> {
+        if self.farewell.is_some() {
+            ready!(self.as_mut().poll_ready(cx))?;
+            let farewell = self.farewell.take();
+            self.socket.start_send_unpin(Message::Close(farewell)).map_err(|error| lost(&error))?;
+        }
         self.socket.poll_close_unpin(cx).map_err(|error| lost(&error))
+    }
+}
+
+impl Transport for WebSocketTransport {
+    fn explain(&mut self, code: CloseCode, reason: &str) {
+        self.farewell = Some(CloseFrame { code: code.0.into(), reason: short(reason).into() });
     }
 }
 

@@ -1,6 +1,6 @@
 //! Digests: equal for equal content on both engines, and a way down to the first difference.
 
-use aepoch::engine::Value;
+use aepoch::{document::Comparison, engine::Value, limits};
 use serde_json::json;
 
 use crate::peer::{Peer, kinds};
@@ -33,22 +33,18 @@ fn equal_documents_have_equal_digests_on_every_engine() {
     assert!(roots.iter().all(|root| *root == roots[0]), "the engines differ");
 }
 
-/// Descends from the root to the first path whose hashes differ.
-fn first_difference(a: &Peer, b: &Peer) -> Vec<String> {
-    let mut trail = vec![String::new()];
-    loop {
-        let path = trail.last().unwrap().clone();
-        let (ours, theirs) = (a.document.borrow().digest(&path), b.document.borrow().digest(&path));
-        let (Ok(ours), Ok(theirs)) = (ours, theirs) else { return trail };
-        let differs = ours
-            .iter()
-            .find(|entry| !theirs.contains(entry))
-            .or_else(|| theirs.iter().find(|entry| !ours.contains(entry)));
-        match differs {
-            Some(entry) if entry.path != path => trail.push(entry.path.clone()),
-            _ => return trail,
+/// Descends from the root to the first difference; each answer has to fit into a message.
+fn first_difference(a: &Peer, b: &Peer) -> (Comparison, usize) {
+    let mut path = String::new();
+    for trips in 1.. {
+        let theirs = b.document.borrow().digest(&path).unwrap_or_default();
+        assert!(theirs.len() <= limits::DIGEST_LINES, "{} lines at {path}", theirs.len());
+        match a.document.borrow().compare(&path, &theirs).unwrap() {
+            Comparison::Below(next) => path = next,
+            end => return (end, trips),
         }
     }
+    unreachable!("it ends")
 }
 
 #[test]
@@ -66,10 +62,10 @@ fn the_first_difference_is_found_from_the_top_down() {
             let [a, b] = Peer::several(kind);
             fill(&a);
             a.sync_to(&b);
-            assert_eq!(first_difference(&a, &b), [""]);
+            assert_eq!(first_difference(&a, &b).0, Comparison::Equal);
             change(&b);
-            let trail = first_difference(&a, &b);
-            assert_eq!(trail.last().unwrap(), path, "{trail:?}");
+            assert_eq!(first_difference(&a, &b).0, Comparison::Differs(path.to_owned()));
+            assert_eq!(first_difference(&b, &a).0, Comparison::Differs(path.to_owned()));
             assert_ne!(a.document.borrow().root_digest().unwrap(), b.document.borrow().root_digest().unwrap());
         }
     }
@@ -117,5 +113,53 @@ fn a_path_without_anything_is_an_error() {
             let error = a.document.borrow().digest(path).unwrap_err();
             assert!(error.to_string().contains(path), "{error}");
         }
+    }
+}
+
+/// Registers `from..upto`, written in transactions of at most 10,000.
+fn registers(peer: &Peer, from: u32, upto: u32) {
+    for start in (from..upto).step_by(10_000) {
+        peer.commit(|tx| {
+            (start..upto.min(start + 10_000)).try_for_each(|n| tx.register(&format!("task/{n:06}")).set(&n))
+        });
+    }
+}
+
+#[test]
+fn a_difference_among_200_000_registers_is_found_in_a_few_trips() {
+    let [a, b] = Peer::several(kinds()[0]);
+    registers(&a, 0, 200_000);
+    a.sync_to(&b);
+    assert_eq!(first_difference(&a, &b), (Comparison::Equal, 1));
+    b.register("task/123456").set(&0).unwrap();
+    assert_eq!(first_difference(&a, &b), (Comparison::Differs("register/task/123456".to_owned()), 4));
+}
+
+#[test]
+fn replicas_of_which_one_tells_groups_and_the_other_lines_find_their_difference() {
+    let lines = u32::try_from(limits::DIGEST_LINES).unwrap();
+    for more in [1, 1_000] {
+        let [a, b] = Peer::several(kinds()[0]);
+        registers(&a, 0, lines);
+        a.sync_to(&b);
+        registers(&b, lines, lines + more);
+        for (ours, theirs) in [(&a, &b), (&b, &a)] {
+            let Comparison::Differs(path) = first_difference(ours, theirs).0 else { panic!("{more} are missing") };
+            let n: u32 = path.strip_prefix("register/task/").unwrap().parse().unwrap();
+            assert!((lines..lines + more).contains(&n), "{path} is the same at both");
+        }
+    }
+}
+
+#[test]
+fn only_groups_of_whole_bytes_exist() {
+    let a = Peer::new(kinds()[0], 1);
+    fill(&a);
+    let all: Vec<_> =
+        (0..=255).flat_map(|byte| a.document.borrow().digest(&format!("#{byte:02x}/")).unwrap()).collect();
+    assert_eq!(all.len(), a.document.borrow().digest("").unwrap().len(), "each line is in one group");
+    for path in ["#/register", "#3/register", "#3F/register", "#3f", "#zz/", &format!("#{}/", "00".repeat(33))] {
+        let error = a.document.borrow().digest(path).unwrap_err();
+        assert!(error.to_string().contains(path), "{error}");
     }
 }

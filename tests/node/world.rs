@@ -245,7 +245,7 @@ impl Host {
                     }
                 }
             }
-            Output::Close { link, reason } => {
+            Output::Close { link, reason, .. } => {
                 self.sessions.remove(&link);
                 self.closed.push((link, reason));
             }

@@ -5,6 +5,7 @@ use std::pin::Pin;
 use aepoch::{
     document::{ContentDelta, Delta, Frontier, Record, RecordKind, RecordsDelta, Span, Subscription},
     engine::EngineKind,
+    error::CloseCode,
     id::{AgentId, DocumentId, Identity, ReplicaId},
     sync::{Capabilities, Encoded, Hello, Lane, Message, PresenceEntry, Received, Role, Session},
     time::{Hlc, Monotonic},
@@ -20,6 +21,7 @@ struct Attacker {
     session: Session,
     inbox: Vec<Message>,
     me: ReplicaId,
+    closed: Option<CloseCode>,
 }
 
 impl Attacker {
@@ -34,7 +36,7 @@ impl Attacker {
             let packet = receive(&mut transport).await.unwrap().unwrap();
             session.receive(packet, Monotonic(0), &mut received).unwrap();
         }
-        Self { transport, session, inbox: Vec::new(), me }
+        Self { transport, session, inbox: Vec::new(), me, closed: None }
     }
 
     async fn say(&mut self, message: &Message, lane: Lane) -> Result<(), TransportError> {
@@ -64,7 +66,14 @@ impl Attacker {
                         return Some(reason);
                     }
                 }
-                let Some(Ok(packet)) = receive(&mut self.transport).await else { return None };
+                let packet = match receive(&mut self.transport).await {
+                    Some(Ok(packet)) => packet,
+                    Some(Err(TransportError::Closed { code, .. })) => {
+                        self.closed = Some(code);
+                        return None;
+                    }
+                    _ => return None,
+                };
                 let mut received = Vec::new();
                 self.session.receive(packet, Monotonic(0), &mut received).unwrap();
                 self.inbox.extend(received.into_iter().filter_map(|one| match one {
@@ -188,6 +197,7 @@ async fn nobody_writes_in_anothers_name() {
     attacker.say(&presence, Lane::Normal).await.unwrap();
     assert!(attacker.refusal().await.unwrap().contains("presence"));
     assert_eq!(attacker.refusal().await, None, "three strikes close the connection");
+    assert_eq!(attacker.closed, Some(CloseCode::REFUSED));
     document.register("r").set(&2).unwrap();
     flushed(&document).await;
     assert_eq!(document.verify().await.unwrap(), None);

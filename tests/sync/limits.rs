@@ -115,7 +115,7 @@ fn packets_and_frames_are_bounded() {
     let (size, max) = (limits::PACKET_BYTES + 4, limits::PACKET_BYTES);
     let error = receive(&mut ready(), [&full[..], &[0; 10]].concat()).unwrap_err();
     assert_eq!(error, SessionError::TooLarge { what: "a packet", size, max });
-    assert_eq!(error.close_code(), 4_413);
+    assert_eq!(error.close_code().0, 4_413);
     let error = receive(&mut ready(), frame(MESSAGE, &vec![0; limits::CHUNK_BYTES + 1])).unwrap_err();
     let (size, max) = (limits::CHUNK_BYTES + 1, limits::CHUNK_BYTES);
     assert_eq!(error, SessionError::TooLarge { what: "a frame", size, max });

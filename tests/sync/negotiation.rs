@@ -29,7 +29,7 @@ fn sessions_without_a_common_version_part() {
     for (ours, theirs) in [((1, 1), (2, 3)), ((5, 6), (1, 4)), ((1, 5), (4, 2))] {
         let error = meet(ours, theirs).unwrap_err();
         assert_eq!(error, SessionError::Version { ours, theirs });
-        assert_eq!((error.close_code(), error.is_retryable()), (4_406, false));
+        assert_eq!((error.close_code().0, error.is_retryable()), (4_406, false));
         assert_eq!(error.fault(), Fault::Peer);
     }
 }
@@ -91,7 +91,7 @@ fn nothing_but_hello_is_taken_before_hello_and_none_after() {
     for kind in 1..=5 {
         let error = receive(&mut new(), frame(kind, &[0; 8])).unwrap_err();
         assert!(error.to_string().contains("came before Hello"), "{error}");
-        assert_eq!(error.close_code(), 4_400);
+        assert_eq!(error.close_code().0, 4_400);
     }
     let mut session = new();
     receive(&mut session, greeting.clone()).unwrap();

@@ -37,7 +37,7 @@ fn a_handshake_has_five_seconds() {
     let late = session.tick(at(5_000));
     assert_eq!(late, timeout("the handshake", 5));
     let error = late.unwrap_err();
-    assert_eq!((error.close_code(), error.fault(), error.is_retryable()), (4_508, Fault::Environment, true));
+    assert_eq!((error.close_code().0, error.fault(), error.is_retryable()), (4_508, Fault::Environment, true));
 }
 
 #[test]

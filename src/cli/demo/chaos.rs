@@ -1,4 +1,4 @@
-//! The mishaps of a demo, each at a share of the work done. Layer 6.
+//! The mishaps of a demo, each at a share of the work done. Layer 7.
 
 use std::{collections::VecDeque, time::Duration};
 

@@ -1,4 +1,4 @@
-//! What the swarm indexes: the text files of a folder, and what is in each. Layer 6.
+//! What the swarm indexes: the text files of a folder, and what is in each. Layer 7.
 
 use std::{
     collections::BTreeMap,

@@ -1,4 +1,4 @@
-//! `aepoch demo`: a relay and a swarm of agents as processes of their own, with mishaps, and a verdict. Layer 6.
+//! `aepoch demo`: a relay and a swarm of agents as processes of their own, with mishaps, and a verdict. Layer 7.
 //!
 //! - `corpus`, `share`: the work, and who does which part of it;
 //! - `protocol`, `worker`: an agent's process;

@@ -1,4 +1,4 @@
-//! The processes of a demo: a relay and the agents. All end with the value that holds them. Layer 6.
+//! The processes of a demo: a relay and the agents. All end with the value that holds them. Layer 7.
 
 use std::{
     path::{Path, PathBuf},

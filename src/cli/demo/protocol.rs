@@ -1,4 +1,4 @@
-//! What the demo and its agents say to each other: JSON lines through stdin and stdout. Layer 6.
+//! What the demo and its agents say to each other: JSON lines through stdin and stdout. Layer 7.
 
 use std::path::PathBuf;
 

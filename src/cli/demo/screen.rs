@@ -1,4 +1,4 @@
-//! What a person watching the demo sees: a bar per agent, the relay, and what happens. Layer 6.
+//! What a person watching the demo sees: a bar per agent, the relay, and what happens. Layer 7.
 
 use std::{collections::BTreeMap, io::IsTerminal as _};
 

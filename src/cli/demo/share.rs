@@ -1,4 +1,4 @@
-//! Who indexes which file, without anybody deciding it: rendezvous hashing. Layer 6.
+//! Who indexes which file, without anybody deciding it: rendezvous hashing. Layer 7.
 //!
 //! Every agent scores every pair of agent and file by the same hash, and a file belongs to the agent with the highest
 //! score (Thaler and Ravishankar, 1998). No message is needed to agree, and losing an agent moves only its own files.

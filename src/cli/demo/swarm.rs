@@ -1,4 +1,4 @@
-//! Running the demo: starts everybody, listens, lets things go wrong, waits for the end. Layer 6.
+//! Running the demo: starts everybody, listens, lets things go wrong, waits for the end. Layer 7.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

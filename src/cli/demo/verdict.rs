@@ -1,4 +1,4 @@
-//! What the demo proves at its end: a fresh reader against a plain sequential count. Layer 6.
+//! What the demo proves at its end: a fresh reader against a plain sequential count. Layer 7.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -1,4 +1,4 @@
-//! One agent of the demo: a process that indexes its share of the files. Layer 6.
+//! One agent of the demo: a process that indexes its share of the files. Layer 7.
 #![allow(clippy::disallowed_methods, reason = "it tells how long catching up took")]
 
 use std::{
