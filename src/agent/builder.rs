@@ -120,7 +120,10 @@ impl AgentBuilder {
         };
         let clock = Clock::start();
         let node = Node::new(config, clock.now());
-        let spawn = |done| Ok(Arc::new(StoreThread::spawn(store, WriterConfig::default(), done)?));
+        // What an agent writes leaves only once it is durable here, so its commits wait for nobody, and little between
+        // two of them.
+        let config = WriterConfig { linger: Duration::from_millis(4), gather: Duration::ZERO, ..Default::default() };
+        let spawn = |done| Ok(Arc::new(StoreThread::spawn(store, config, done)?));
         Agent::start(self, identity, node, clock, spawn).await
     }
 }
