@@ -58,8 +58,8 @@ impl Member {
         self.flow = Flow::Behind { since };
     }
 
-    pub(super) fn owe_ack(&mut self, delta: &Delta) {
-        self.owed.extend(delta.writers());
+    pub(super) fn owe_acks(&mut self, writers: BTreeSet<ReplicaId>) {
+        self.owed.extend(writers);
     }
 }
 
@@ -67,6 +67,8 @@ impl Member {
 #[derive(Debug, Default)]
 pub(super) struct Batch {
     changes: Vec<Incoming>,
+    /// The batch as a message, when it is one large change that was encoded outside.
+    message: Option<Encoded>,
     next_at: Monotonic,
 }
 
@@ -84,7 +86,15 @@ pub(super) const LOCAL: u64 = u64::MAX;
 impl Room {
     /// A change is part of the document now: it leaves with the next batch.
     pub(super) fn enqueue(&mut self, landed: Incoming) {
+        self.batch.message = None;
         self.batch.changes.push(landed);
+    }
+
+    /// Like [`Room::enqueue`], for a change that has been encoded already.
+    pub(super) fn enqueue_encoded(&mut self, landed: Incoming, message: Encoded) {
+        let is_alone = self.batch.changes.is_empty();
+        self.enqueue(landed);
+        self.batch.message = Some(message).filter(|_| is_alone);
     }
 
     /// Sends the batch when its time has come or it is full.
@@ -108,6 +118,7 @@ impl Room {
             return;
         }
         let changes = std::mem::take(&mut self.batch.changes);
+        let message = self.batch.message.take();
         let tick = hub.config.tuning.tick;
         self.batch.next_at = self.batch.next_at.max(hub.now.mono.before(tick)) + tick;
         if self.members.is_empty() {
@@ -146,7 +157,7 @@ impl Room {
             self.send(encode_batch(&self.id, &local, bulk_bytes), &own, hub);
         }
         if !all.is_empty() {
-            self.send(encode_batch(&self.id, &changes, bulk_bytes), &all, hub);
+            self.send(message.or_else(|| encode_batch(&self.id, &changes, bulk_bytes)), &all, hub);
         }
     }
 
@@ -313,7 +324,7 @@ fn encode_delta(document: &DocumentId, encoded: Bytes, has_content: bool, bulk_b
 }
 
 /// A batch of one keeps its bytes as they came.
-fn encode_batch(document: &DocumentId, changes: &[Incoming], bulk_bytes: usize) -> Option<Encoded> {
+pub(super) fn encode_batch(document: &DocumentId, changes: &[Incoming], bulk_bytes: usize) -> Option<Encoded> {
     match changes {
         [one] => encode_delta(document, one.encoded.clone(), one.delta.content.is_some(), bulk_bytes),
         _ => encode_whole(document, &Delta::merged(changes), bulk_bytes),

@@ -9,16 +9,17 @@ use std::{
 use bytes::Bytes;
 
 use super::{
+    config::Tuning,
     event::{DocumentStatus, Event},
     flow::{Batch, Member, SharedSnapshot},
     gate::Gated,
     hub::Hub,
     log::Log,
     presence::Presence,
-    work::{Job, Outcome, Work},
+    work::{Applied, Arrival, Job, Outcome, Work},
 };
 use crate::{
-    document::{AppliedDeltas, DigestEntry, Document, DocumentError, Frontier, Incoming, Subscription, Version},
+    document::{DigestEntry, Document, DocumentError, Frontier, Subscription, Version},
     engine::EngineKind,
     id::{DocumentId, LinkId, ReplicaId},
     limits,
@@ -66,7 +67,7 @@ pub(super) struct Room {
     pub(super) shared: Option<SharedSnapshot>,
     /// Estimate of the encoded size.
     pub(super) weight: u64,
-    inbox: VecDeque<Incoming>,
+    inbox: VecDeque<Arrival>,
     inbox_bytes: usize,
     /// This many arrivals are applied one by one, to single out the one an engine failed on.
     careful: usize,
@@ -183,7 +184,7 @@ impl Room {
                 hub.event(Event::Opened { document: self.id.clone() });
             }
             Some(Outcome::Loaded(Err(error))) => return self.fail(error.to_string(), hub),
-            Some(Outcome::Applied { result, suspects }) => self.applied(result, suspects, hub),
+            Some(Outcome::Applied(applied)) => self.applied(*applied, hub),
             Some(Outcome::CatchUp { link, since, delta }) => self.caught_up(link, &since, delta, hub),
             Some(Outcome::Snapshot { upto, bytes }) => self.snapshot_made(upto, bytes, hub),
             Some(Outcome::Digest { link, path, entries }) => self.digested(link, path, entries, hub),
@@ -224,15 +225,8 @@ impl Room {
             self.ask_again(link, hub);
             return;
         }
-        let incoming = match Incoming::decode(encoded, link.0, author) {
-            Ok(incoming) => incoming,
-            Err(error) => return hub.strike(link, Some(&self.id), format!("not a delta: {error}")),
-        };
-        if let Some(member) = self.members.get_mut(&link) {
-            member.owe_ack(&incoming.delta);
-        }
-        self.inbox_bytes += incoming.encoded.len();
-        self.inbox.push_back(incoming);
+        self.inbox_bytes += encoded.len();
+        self.inbox.push_back(Arrival { link, encoded, author });
         self.settle(hub);
     }
 
@@ -241,11 +235,12 @@ impl Room {
         while !self.inbox.is_empty() && matches!(self.state, State::Ready(_)) {
             let count = if self.careful > 0 { 1 } else { self.inbox.len() };
             self.careful = self.careful.saturating_sub(1);
-            let incoming: Vec<_> = self.inbox.drain(..count).collect();
-            let bytes: usize = incoming.iter().map(|one| one.encoded.len()).sum();
+            let arrivals: Vec<_> = self.inbox.drain(..count).collect();
+            let bytes: usize = arrivals.iter().map(|one| one.encoded.len()).sum();
             self.inbox_bytes -= bytes;
-            let job = Job::Apply { incoming, wall_ms: hub.now.wall_ms, watch: self.watch };
-            if bytes > hub.config.tuning.inline_bytes {
+            let Tuning { bulk_bytes, inline_bytes, .. } = hub.config.tuning;
+            let job = Job::Apply { arrivals, wall_ms: hub.now.wall_ms, watch: self.watch, bulk_bytes, inline_bytes };
+            if bytes > inline_bytes {
                 return self.send_away(job, hub);
             }
             let State::Ready(document) = std::mem::replace(&mut self.state, State::Away) else { return };
@@ -260,8 +255,8 @@ impl Room {
             if let Some(document) = work.subject {
                 self.state = State::Ready(document);
             }
-            if let Some(Outcome::Applied { result, suspects }) = work.outcome {
-                self.applied(result, suspects, hub);
+            if let Some(Outcome::Applied(applied)) = work.outcome {
+                self.applied(*applied, hub);
             }
         }
         if matches!(self.state, State::Ready(_)) {
@@ -272,11 +267,20 @@ impl Room {
         self.rest(hub);
     }
 
-    fn applied(&mut self, result: Result<AppliedDeltas, DocumentError>, suspects: Vec<Incoming>, hub: &mut Hub) {
+    fn applied(&mut self, applied: Applied, hub: &mut Hub) {
+        let Applied { result, brought, unreadable, message, suspects } = applied;
         let applied = match result {
             Ok(applied) => applied,
             Err(error) => return self.quarantine(&error, suspects, hub),
         };
+        for (link, reason) in unreadable {
+            hub.strike(link, Some(&self.id), reason);
+        }
+        for (link, writers) in brought {
+            if let Some(member) = self.members.get_mut(&link) {
+                member.owe_acks(writers);
+            }
+        }
         for (source, error) in applied.refused {
             hub.strike(LinkId(source), Some(&self.id), error.to_string());
         }
@@ -292,10 +296,14 @@ impl Room {
             Some(_) => {}
             None => self.resync_at = None,
         }
+        let mut message = message;
         for landed in applied.landed {
             self.weight += landed.encoded.len() as u64;
             self.log.queue(landed.encoded.clone());
-            self.enqueue(landed);
+            match message.take() {
+                Some(message) => self.enqueue_encoded(landed, message),
+                None => self.enqueue(landed),
+            }
         }
         // What has just landed is acknowledged once it is durable; what was here already may be so now.
         if applied.known > 0 {
@@ -304,12 +312,12 @@ impl Room {
     }
 
     /// The engine failed: rebuild from the store, then apply the suspects one at a time to find the offender.
-    fn quarantine(&mut self, error: &DocumentError, suspects: Vec<Incoming>, hub: &mut Hub) {
+    fn quarantine(&mut self, error: &DocumentError, suspects: Vec<Arrival>, hub: &mut Hub) {
         hub.counters.quarantines += 1;
         hub.event(Event::Quarantined { document: self.id.clone(), reason: error.to_string() });
         self.generation += 1;
         if let [offender] = &suspects[..] {
-            hub.strike(LinkId(offender.source), Some(&self.id), error.to_string());
+            hub.strike(offender.link, Some(&self.id), error.to_string());
         } else {
             self.careful = suspects.len();
             for suspect in suspects.into_iter().rev() {

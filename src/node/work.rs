@@ -3,9 +3,11 @@
 //! While a document is away its room keeps what arrives; every other document goes on. The driver runs [`Work::run`]
 //! wherever it likes (a blocking thread; at once in a browser; late in the simulator).
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 
-use super::flow::encode_whole;
+use super::flow::{encode_batch, encode_whole};
 use crate::{
     document::{AppliedDeltas, DigestEntry, Document, DocumentError, Frontier, Incoming, Subscription},
     engine::EngineKind,
@@ -28,7 +30,7 @@ pub struct Work {
 #[derive(Debug)]
 pub(super) enum Job {
     Load { kind: EngineKind, replica: ReplicaId, stored: StoredDocument },
-    Apply { incoming: Vec<Incoming>, wall_ms: u64, watch: bool },
+    Apply { arrivals: Vec<Arrival>, wall_ms: u64, watch: bool, bulk_bytes: usize, inline_bytes: usize },
     CatchUp { link: LinkId, since: Frontier, author: Option<ReplicaId>, subscription: Subscription, bulk_bytes: usize },
     Snapshot { upto: u64 },
     Digest { link: LinkId, path: String },
@@ -37,10 +39,33 @@ pub(super) enum Job {
 #[derive(Debug)]
 pub(super) enum Outcome {
     Loaded(Result<(), DocumentError>),
-    Applied { result: Result<AppliedDeltas, DocumentError>, suspects: Vec<Incoming> },
+    Applied(Box<Applied>),
     CatchUp { link: LinkId, since: Frontier, delta: Result<CatchUp, DocumentError> },
     Snapshot { upto: u64, bytes: Result<Bytes, DocumentError> },
     Digest { link: LinkId, path: String, entries: Result<Vec<DigestEntry>, DocumentError> },
+}
+
+/// A delta as it came from a peer.
+#[derive(Debug, Clone)]
+pub(super) struct Arrival {
+    pub(super) link: LinkId,
+    pub(super) encoded: Bytes,
+    /// Whose writes it may bring; `None`: anybody's.
+    pub(super) author: Option<ReplicaId>,
+}
+
+/// What became of arrivals.
+#[derive(Debug)]
+pub(super) struct Applied {
+    pub(super) result: Result<AppliedDeltas, DocumentError>,
+    /// Which writers' commits each connection brought: it wants to hear when they are durable.
+    pub(super) brought: Vec<(LinkId, BTreeSet<ReplicaId>)>,
+    /// Those that are no deltas.
+    pub(super) unreadable: Vec<(LinkId, String)>,
+    /// What has landed as a message, when it is one delta and large: encoding it takes as long as applying it.
+    pub(super) message: Option<Encoded>,
+    /// The arrivals again, when the engine failed on one of them.
+    pub(super) suspects: Vec<Arrival>,
 }
 
 /// What a member lacked, ready to be sent: encoding (and compressing) a document takes as long as computing it.
@@ -66,7 +91,7 @@ impl Work {
                 None => return,
             },
         };
-        if matches!(outcome, Outcome::Applied { result: Err(_), .. }) {
+        if matches!(&outcome, Outcome::Applied(applied) if applied.result.is_err()) {
             // The engine failed half way: even dropping what it left behind may panic.
             std::mem::forget(self.subject.take());
         }
@@ -76,11 +101,15 @@ impl Work {
 
 fn run_on(document: &mut Document, job: Job) -> Outcome {
     match job {
-        Job::Apply { incoming, wall_ms, watch } => {
-            let suspects = incoming.clone();
-            let result = document.apply(incoming, wall_ms, watch);
-            let suspects = if result.is_err() { suspects } else { Vec::new() };
-            Outcome::Applied { result, suspects }
+        Job::Apply { arrivals, wall_ms, watch, bulk_bytes, inline_bytes } => {
+            let mut applied = apply(document, arrivals, wall_ms, watch);
+            if let Ok(AppliedDeltas { landed, .. }) = &applied.result
+                && landed.len() == 1
+                && landed[0].encoded.len() > inline_bytes
+            {
+                applied.message = encode_batch(document.id(), landed, bulk_bytes);
+            }
+            Outcome::Applied(Box::new(applied))
         }
         Job::CatchUp { link, since, author, subscription, bulk_bytes } => {
             let delta = document.delta_since(&since, author, &subscription).map(|delta| CatchUp {
@@ -96,4 +125,20 @@ fn run_on(document: &mut Document, job: Job) -> Outcome {
         }
         Job::Load { .. } => unreachable!("a load creates its document and is handled by its caller"),
     }
+}
+
+fn apply(document: &mut Document, arrivals: Vec<Arrival>, wall_ms: u64, watch: bool) -> Applied {
+    let (mut incoming, mut brought, mut unreadable) = (Vec::new(), Vec::new(), Vec::new());
+    for Arrival { link, encoded, author } in &arrivals {
+        match Incoming::decode(encoded.clone(), link.0, *author) {
+            Ok(one) => {
+                brought.push((*link, one.delta.writers().collect()));
+                incoming.push(one);
+            }
+            Err(error) => unreadable.push((*link, format!("not a delta: {error}"))),
+        }
+    }
+    let result = document.apply(incoming, wall_ms, watch);
+    let suspects = if result.is_err() { arrivals } else { Vec::new() };
+    Applied { result, brought, unreadable, message: None, suspects }
 }
