@@ -96,7 +96,7 @@ pub enum Event {
         /// What the engine said.
         reason: String,
     },
-    /// The store failed; what it was given is kept and tried again.
+    /// The store failed; what it was given or asked for is kept and tried again.
     StoreFailed {
         /// The document.
         document: DocumentId,
@@ -184,7 +184,7 @@ pub struct DocumentStatus {
     pub behind: usize,
     /// Local commits of content and records not yet durable where they should be.
     pub unsynced: u64,
-    /// Why they are not, in one sentence; `None` when nothing is unsynced.
+    /// Why they are not, or why the document is not here, in one sentence; `None` when neither is so.
     pub stalled: Option<String>,
     /// Entries and bytes in the log since the last snapshot.
     pub log_entries: u64,

@@ -57,6 +57,9 @@ impl Log {
         self.snapshot_bytes = stored.snapshot.as_ref().map_or(0, |snapshot| snapshot.len() as u64);
         self.last = stored.last;
         self.snapshotting = None;
+        if self.retry_at.is_none() {
+            self.last_error = None;
+        }
     }
 
     pub(super) fn queue(&mut self, entry: Bytes) {
@@ -79,7 +82,7 @@ impl Room {
             State::Ready(document) => document.version().clone(),
             State::Away => return,
             // The document is being rebuilt: its version is learnt when it is back.
-            State::Loading { .. } | State::Failed { .. } => self.log.durable.clone(),
+            State::Loading { .. } | State::Unloaded { .. } | State::Failed { .. } => self.log.durable.clone(),
         };
         let entries = std::mem::take(&mut self.log.waiting);
         hub.counters.appends += entries.len() as u64;

@@ -33,6 +33,8 @@ use crate::{
 pub(super) enum State {
     /// The store is being read (that task), or its answer is being decoded.
     Loading { task: Option<u64> },
+    /// The store could not be read just now and is asked again at that time.
+    Unloaded { retry_at: Monotonic, reason: String },
     /// Here.
     Ready(Box<Document>),
     /// Out with a [`Work`].
@@ -129,6 +131,7 @@ impl Room {
         let stored = match result {
             Ok(StoreDone::Loaded(stored)) => stored.unwrap_or_default(),
             Ok(_) => return,
+            Err(error) if error.is_retryable() => return self.load_failed(error, hub),
             Err(error) => return self.fail(error.to_string(), hub),
         };
         if let Some(kept) = decode_header(&stored.header)
@@ -156,6 +159,30 @@ impl Room {
             work.run();
             self.work_done(work, hub);
         }
+    }
+
+    /// What arrives meanwhile waits in the inbox: peers have been promised nothing of it yet.
+    fn load_failed(&mut self, error: StoreError, hub: &mut Hub) {
+        let reason = error.to_string();
+        hub.event(Event::StoreFailed { document: self.id.clone(), reason: reason.clone() });
+        self.log.last_error = Some(error);
+        let retry_at = hub.now.mono + hub.config.tuning.store_retry;
+        self.state = State::Unloaded { retry_at, reason };
+        hub.arm(&self.id, retry_at);
+    }
+
+    fn retry_load(&mut self, hub: &mut Hub) {
+        let State::Unloaded { retry_at, .. } = self.state else { return };
+        if retry_at <= hub.now.mono {
+            self.load(hub);
+        } else {
+            hub.arm(&self.id, retry_at);
+        }
+    }
+
+    fn load(&mut self, hub: &mut Hub) {
+        let task = hub.store(&self.id, StoreTask::Load { document: self.id.clone() });
+        self.state = State::Loading { task: Some(task) };
     }
 
     fn fail(&mut self, reason: String, hub: &mut Hub) {
@@ -328,8 +355,7 @@ impl Room {
         self.flush(hub);
         self.shared = None;
         self.append(hub);
-        let task = hub.store(&self.id, StoreTask::Load { document: self.id.clone() });
-        self.state = State::Loading { task: Some(task) };
+        self.load(hub);
         // What the failed batch would have brought is asked for again.
         for member in self.members.values_mut() {
             member.greeted = false;
@@ -446,7 +472,7 @@ impl Room {
     /// True when the room can be dropped: idle long enough, and all of it is durable.
     pub(super) fn is_spent(&self, hub: &Hub) -> bool {
         let idle = self.idle_since.is_some_and(|since| since + hub.config.tuning.evict_after <= hub.now.mono);
-        let at_rest = matches!(self.state, State::Ready(_) | State::Failed { .. });
+        let at_rest = matches!(self.state, State::Ready(_) | State::Unloaded { .. } | State::Failed { .. });
         idle && at_rest && self.log.is_settled() && self.inbox.is_empty()
     }
 
@@ -474,6 +500,7 @@ impl Room {
         }
         self.renew_presence(hub);
         self.flush_due(hub);
+        self.retry_load(hub);
         self.retry_append(hub);
         self.settle(hub);
         if let Some(since) = self.idle_since {
@@ -500,10 +527,18 @@ impl Room {
             links: self.members.len(),
             behind: self.members.values().filter(|member| !member.is_live()).count(),
             unsynced,
-            stalled: (unsynced > 0).then(|| self.why_unsynced(hub)),
+            stalled: self.why_stalled(unsynced, hub),
             log_entries: self.log.entries,
             weight: self.weight,
             presence: self.presence.entries().count(),
+        }
+    }
+
+    fn why_stalled(&self, unsynced: u64, hub: &Hub) -> Option<String> {
+        match &self.state {
+            State::Unloaded { reason, .. } => Some(format!("the store failed and is asked again: {reason}")),
+            State::Failed { reason } => Some(format!("the document cannot be read: {reason}")),
+            _ => (unsynced > 0).then(|| self.why_unsynced(hub)),
         }
     }
 

@@ -382,6 +382,18 @@ fn a_block_with_neighbours_in_different_containers_is_refused() {
 }
 
 #[test]
+fn a_block_between_what_was_collected_and_a_root_type_is_refused() {
+    let (mut target, mut victim) = scene();
+    // A collected run of the author's own: what it was in is anybody's guess.
+    receive(target.engine.as_mut(), &blocks(66, 0, &[vec![0, 2]]), None).unwrap();
+    let between = |first: [u8; 2], second: [u8; 2]| blocks(66, 2, &[join(&[&[0xc4], &first, &second, &[1, b'x']])]);
+    for (first, second) in [([66, 0], [VICTIM as u8, 1]), ([VICTIM as u8, 1], [66, 0])] {
+        contradicts(&mut target, &between(first, second), "different containers");
+    }
+    survives(&mut target, &mut victim);
+}
+
+#[test]
 fn a_block_whose_right_neighbour_comes_before_its_left_one_is_refused() {
     let mut victim = Peer::new(EngineKind::Yrs, VICTIM);
     victim.commit(&[write("t", None, "ab🦀")]);
@@ -391,7 +403,7 @@ fn a_block_whose_right_neighbour_comes_before_its_left_one_is_refused() {
         |left: u8, right: u8| Bytes::from(blocks(66, 0, &[vec![0xc4, victim_id, left, victim_id, right, 1, b'x']]));
     for mut target in [victim.reload(1), victim.reload(2)] {
         for (left, right) in [(1, 0), (5, 1), (3, 2), (3, 3)] {
-            contradicts(&mut target, &between(left, right), "in front of what it follows");
+            contradicts(&mut target, &between(left, right), "never adjacent");
         }
         // Backwards in the writer's clocks is not backwards in the text.
         let mut victim = victim.reload(VICTIM);

@@ -17,4 +17,6 @@ mod hostile;
 #[cfg(feature = "yrs")]
 mod mutated;
 #[cfg(feature = "yrs")]
+mod neighbours;
+#[cfg(feature = "yrs")]
 mod prescan;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use aepoch::engine::{Change, Path, Section, Segment, guarded};
+use aepoch::engine::{Change, Op, Path, Section, Segment, guarded};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -128,6 +128,43 @@ fn patches_name_what_changed_and_what_was_there() {
         let removal = other.commit(&[remove("m", "k")]);
         let applied = peer.engine.apply(&[removal], true).unwrap();
         assert_eq!(show(&applied.patches), [r#"map/m/k {"put":{"old":2,"new":null}}"#], "{kind}");
+    }
+}
+
+/// The texts that patches call formatted, each with the furthest character.
+fn formatted(patches: &[(Path, Change)]) -> BTreeMap<String, usize> {
+    let mut ends = BTreeMap::new();
+    for (path, change) in patches {
+        if let (Some(Segment::Index(at)), Change::Format { len }) = (&path.within, change) {
+            let end = ends.entry(path.name.to_string()).or_insert(0);
+            *end = (*end).max(at + len);
+        }
+    }
+    ends
+}
+
+/// automerge 0.12 counts the formatting of one text as that of the text it has logged before: the mirror above once met
+/// a patch that "formats 2 beyond the end".
+#[test]
+fn formatting_of_two_texts_at_once_is_told_of_each() {
+    let bold =
+        |text: &str, range| Op::TextFormat { text: text.into(), range, attribute: "bold".into(), value: json!(true) };
+    for &kind in ENGINES {
+        for (short, long) in [("a", "b"), ("b", "a")] {
+            let mut author = Peer::new(kind, 1);
+            author.commit(&[write("a", None, "x"), write("b", None, "y")]);
+            author.commit(&[write(long, None, "zzzzz")]);
+            let mut local = author.reload(2);
+            let mut remote = author.reload(3);
+            let known = author.engine.frontier();
+            author.commit(&[bold(short, 0..1)]);
+            author.commit(&[bold(long, 3..6)]);
+            let delta = author.engine.delta_since(&known, None).unwrap();
+            let heard = remote.engine.apply(&[delta], true).unwrap().patches;
+            let made = local.engine.transact(&[bold(short, 0..1), bold(long, 3..6)], true).unwrap().patches;
+            let expected = BTreeMap::from([(short.to_owned(), 1), (long.to_owned(), 6)]);
+            assert_eq!((formatted(&heard), formatted(&made)), (expected.clone(), expected), "{kind}");
+        }
     }
 }
 

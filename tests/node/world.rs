@@ -24,6 +24,8 @@ pub(crate) struct Host {
     pub(crate) tasks: VecDeque<(u64, StoreTask)>,
     pub(crate) hold_store: bool,
     pub(crate) fail_store: bool,
+    /// What the store answers when asked to read.
+    pub(crate) load_error: Option<StoreError>,
     pub(crate) work: VecDeque<Box<Work>>,
     pub(crate) hold_work: bool,
     pub(crate) packets_out: usize,
@@ -91,6 +93,7 @@ impl World {
             tasks: VecDeque::new(),
             hold_store: false,
             fail_store: false,
+            load_error: None,
             work: VecDeque::new(),
             hold_work: false,
             packets_out: 0,
@@ -132,10 +135,11 @@ impl World {
                 && let Some((id, task)) = host.tasks.pop_front()
             {
                 moved = true;
-                let result = if host.fail_store && !matches!(task, StoreTask::Load { .. }) {
-                    Err(StoreError::Write { reason: "disk full".to_owned() })
-                } else {
-                    host.store.commit(std::slice::from_ref(&task)).remove(0)
+                let result = match (&host.load_error, &task) {
+                    (Some(error), StoreTask::Load { .. }) => Err(error.clone()),
+                    (None, StoreTask::Load { .. }) => host.store.commit(std::slice::from_ref(&task)).remove(0),
+                    _ if host.fail_store => Err(StoreError::Write { reason: "disk full".to_owned() }),
+                    _ => host.store.commit(std::slice::from_ref(&task)).remove(0),
                 };
                 host.node.handle(Input::Stored { id, result }, self.now);
             }

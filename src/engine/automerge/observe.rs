@@ -1,10 +1,13 @@
 //! Patches: what changed, from automerge's own log of it. Layer 1.
 //!
 //! A composite value is one value to an observer, so a change anywhere inside it is reported as its replacement.
+//!
+//! automerge 0.12 (`PatchLog::mark`) adds the formatting of a text to that of another one when nothing else was logged
+//! between them. Where several texts were formatted, each is therefore reported as formatted from start to end.
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use automerge::{Automerge, ChangeHash, ObjId, Patch, PatchAction, Prop, ROOT, ReadDoc};
+use automerge::{Automerge, ChangeHash, ObjId, Patch, PatchAction, Prop, ROOT, ReadDoc, legacy::OpType};
 
 use super::{
     super::{Change, Container, ContainerKind, Path, Segment, Value},
@@ -21,6 +24,8 @@ pub(super) struct Observer<'a> {
     /// Values already reported whole, so that patches inside them say nothing new.
     fresh: BTreeSet<ObjId>,
     keys: BTreeSet<(Arc<str>, String)>,
+    /// Texts formatted, when the log may have mixed them up.
+    mixed: BTreeSet<String>,
     patches: Vec<(Path, Change)>,
 }
 
@@ -38,11 +43,19 @@ impl<'a> Observer<'a> {
             before: View { document, heads: Some(before) },
             fresh: BTreeSet::new(),
             keys: BTreeSet::new(),
+            mixed: BTreeSet::new(),
             patches: Vec::new(),
         };
+        if patches.iter().any(|patch| matches!(patch.action, PatchAction::Mark { .. })) {
+            observer.mixed = formatted(document, before);
+            if observer.mixed.len() < 2 {
+                observer.mixed.clear();
+            }
+        }
         for patch in patches {
             observer.add(patch);
         }
+        observer.add_mixed();
         observer.patches
     }
 
@@ -91,6 +104,7 @@ impl<'a> Observer<'a> {
             }
             PatchAction::DeleteSeq { index, length } => self.splice(container, *index, *length, Vec::new()),
             PatchAction::Increment { prop, .. } => self.replaced(container, object, prop),
+            PatchAction::Mark { .. } if !self.mixed.is_empty() => {}
             PatchAction::Mark { marks } => {
                 for mark in marks {
                     let len = mark.end.saturating_sub(mark.start);
@@ -98,6 +112,21 @@ impl<'a> Observer<'a> {
                 }
             }
             PatchAction::Conflict { .. } => {}
+        }
+    }
+
+    /// After all else, so that the length is that of the text by then.
+    fn add_mixed(&mut self) {
+        if self.mixed.is_empty() {
+            return;
+        }
+        let document = self.now.document;
+        for container in self.containers.list(document) {
+            let Some((ContainerKind::Text, text)) = self.containers.find(document, &container.name) else { continue };
+            let len = document.length(&text);
+            if len > 0 && self.mixed.contains(&text.to_string()) {
+                self.patches.push((path(&container, Segment::Index(0)), Change::Format { len }));
+            }
         }
     }
 
@@ -136,6 +165,13 @@ impl<'a> Observer<'a> {
         };
         self.patches.push((path(container, Segment::Index(index)), Change::Splice { removed, inserted }));
     }
+}
+
+/// Names of the objects in which anything was formatted since `before`.
+fn formatted(document: &Automerge, before: &[ChangeHash]) -> BTreeSet<String> {
+    let marks = |action: &OpType| matches!(action, OpType::MarkBegin(_) | OpType::MarkEnd(_));
+    let changes = document.get_changes(before).into_iter().map(|change| change.decode());
+    changes.flat_map(|change| change.operations).filter(|op| marks(&op.action)).map(|op| op.obj.to_string()).collect()
 }
 
 /// Reports everything in a document that was empty before.

@@ -45,6 +45,7 @@ mod encode;
 mod frontier;
 mod grounds;
 mod inbox;
+mod order;
 mod plan;
 mod shape;
 mod split;
