@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 
 use super::{
     Sabotage,
+    digests::shared,
     workload::{COUNTERS, LOG, pair},
     world::World,
 };
 use crate::{
-    document::{Delta, Document, Version},
+    document::{Delta, DigestEntry, Document, Subscription, Version},
     id::ReplicaId,
     node::{Event, Node},
     store::{Store as _, StoreDone, StoreTask},
@@ -118,6 +119,8 @@ impl World {
             Event::OpenFailed { document, reason } => self.fail(format!("{agent} cannot read `{document}`: {reason}")),
             Event::Offence { reason, .. } => self.fail(format!("{agent} refused an honest peer: {reason}")),
             Event::Quarantined { reason, .. } => self.fail(format!("{agent} quarantined an honest document: {reason}")),
+            // Who works on a document cannot tell its digest.
+            Event::Refused { reason, .. } if reason == "busy, try again" => {}
             // A peer in a mesh need not have the document open.
             Event::Refused { code, reason, .. } if code != ErrorCode::NoSuchDocument => {
                 self.fail(format!("{agent} was refused: {reason}"));
@@ -129,6 +132,7 @@ impl World {
                     self.fail(format!("{agent} got one message twice"));
                 }
             }
+            Event::Digest { link, document, entries, .. } => self.compare_digest(host, link, &document, entries),
             _ => {}
         }
     }
@@ -255,18 +259,23 @@ impl World {
 
     fn agreed(&self) -> Result<(), String> {
         for (index, id) in self.documents.iter().enumerate() {
-            let mut first: Option<[u8; 32]> = None;
+            let mut first = [None, None];
             for host in &self.hosts {
                 let Some(node) = &host.node else { continue };
                 let checked = node.read(id, |document| {
-                    let digest = document.root_digest().map_err(|error| error.to_string())?;
-                    self.check_account(index, document)?;
-                    Ok::<_, String>(digest)
+                    let digest = document.digest("").map_err(|error| error.to_string())?;
+                    self.check_account(index, document, &host.subscription)?;
+                    Ok::<_, String>([shared(digest.clone(), false), shared(digest, true)])
                 });
                 let digest = checked
                     .map_err(|error| error.to_string())?
                     .map_err(|what| format!("{} in `{id}`: {what}", host.agent))?;
-                if *first.get_or_insert(digest) != digest {
+                let whole = host.subscription.is_everything();
+                let differs = |part: &mut Option<Vec<DigestEntry>>, digest: Vec<DigestEntry>| {
+                    *part.get_or_insert_with(|| digest.clone()) != digest
+                };
+                let [some, all] = digest;
+                if differs(&mut first[0], some) || whole && differs(&mut first[1], all) {
                     return Err(format!(
                         "{} holds the same version of `{id}` as the relay, but not the same",
                         host.agent
@@ -278,13 +287,14 @@ impl World {
     }
 
     /// Every write the version claims is there, and every promise is kept.
-    fn check_account(&self, index: usize, document: &Document) -> Result<(), String> {
+    fn check_account(&self, index: usize, document: &Document, held: &Subscription) -> Result<(), String> {
         let version = document.version();
         let (acked, written) = (&self.ledger.acked[index], &self.ledger.written[index]);
         if !version.covers(acked) {
             return Err(format!("acknowledged writes are gone: promised {acked:?}, there is {version:?}"));
         }
-        for (counter, name) in COUNTERS.iter().enumerate() {
+        let held = |(_, name): &(usize, &&str)| held.wants(&format!("counter/{name}"));
+        for (counter, name) in COUNTERS.iter().enumerate().filter(held) {
             let shown = |writer: ReplicaId, added: &Added| {
                 added.record <= version.records.get(writer) && added.fence <= version.content.get(writer)
             };

@@ -7,7 +7,7 @@ use std::{
 
 use super::disk::Disk;
 use crate::{
-    document::Version,
+    document::{Subscription, Version},
     id::{AgentId, Identity, LinkId, ReplicaId},
     node::{Config, Node, TargetId, Tuning},
     sync::Role,
@@ -25,6 +25,8 @@ pub(super) struct Host {
     pub(super) role: Role,
     /// Its disk survives a crash; otherwise it comes back as a new replica.
     pub(super) keeps: bool,
+    /// The records it holds.
+    pub(super) subscription: Subscription,
     /// Others may forward through it.
     pub(super) trusts: bool,
     /// `None` while it is down.
@@ -59,6 +61,7 @@ impl Host {
             identity,
             role,
             keeps: role == Role::Relay || dice.chance(60),
+            subscription: Subscription::default(),
             trusts: false,
             node: None,
             epoch: 0,

@@ -22,6 +22,11 @@ pub(super) const COUNTERS: [&str; 3] = ["takes", "cues", "drops"];
 /// How long a presence stands without renewal.
 const PRESENCE_TTL: Duration = Duration::from_secs(2);
 
+/// What an agent holds that holds a part of the records: all registers, and the first counter.
+pub(super) fn part() -> Subscription {
+    Subscription { prefixes: vec!["register/".to_owned(), format!("counter/{}", COUNTERS[0])] }
+}
+
 /// Lengths of what positions refer to, read before the transaction.
 struct Lengths {
     list: usize,
@@ -36,8 +41,9 @@ impl World {
             return;
         }
         let engine = self.plan.engine;
+        let subscription = self.hosts[host].subscription.clone();
         let Some(node) = self.hosts[host].node.as_mut() else { return };
-        match node.open(&self.documents[document], engine, Subscription::default(), moment) {
+        match node.open(&self.documents[document], engine, subscription, moment) {
             Ok(_) => self.hosts[host].opened[document] = true,
             Err(error) => self.fail(format!("host {host} cannot open a document: {error}")),
         }

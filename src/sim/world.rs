@@ -9,10 +9,12 @@ use std::{
 use super::{
     Failure, Outcome, Plan, Sabotage,
     checks::Ledger,
+    digests::Asked,
     faults::Climate,
     host::{Host, tight_tuning},
     network::{Connection, End, Item, Weather},
     trace::Trace,
+    workload::part,
 };
 use crate::{
     id::{AgentId, DocumentId, LinkId},
@@ -77,6 +79,7 @@ pub(super) struct World {
     pub(super) trace: Trace,
     pub(super) counters: Counters,
     pub(super) healing_since: Option<u64>,
+    pub(super) asked: Asked,
     agenda: BTreeMap<(u64, u64), Due>,
     order: u64,
     next_connection: u64,
@@ -110,6 +113,14 @@ impl World {
         hosts[0].trusts = climate.mesh;
         for (index, host) in hosts.iter_mut().enumerate().skip(1) {
             host.trusts = climate.mesh;
+            if plan.filters() {
+                // What only a part of a replica has of a writer that is gone for good goes nowhere: it passes on its
+                // own writes only.
+                host.keeps = true;
+                if index % 2 == 0 {
+                    host.subscription = part();
+                }
+            }
             host.targets.push(0);
             for other in 1..index {
                 if climate.mesh && dice.chance(50) {
@@ -133,6 +144,7 @@ impl World {
             trace: Trace::new(plan.trace),
             counters: Counters::default(),
             healing_since: None,
+            asked: Asked::default(),
             agenda: BTreeMap::new(),
             order: 0,
             next_connection: 1,
@@ -239,6 +251,7 @@ impl World {
             }
             Due::Look => self.look(),
             Due::Verdict if self.is_busy() => self.put(self.now + LOOK_EVERY, Due::Verdict),
+            Due::Verdict if self.await_digests() => self.put(self.now + SETTLED_AFTER, Due::Verdict),
             Due::Verdict => {
                 self.check_rest();
                 self.done = true;
@@ -289,6 +302,7 @@ impl World {
             None => {
                 self.trace.note(self.now, &[2], format_args!("all agree"));
                 self.check_agreed();
+                self.ask_digests();
                 self.put(self.now + SETTLED_AFTER, Due::Verdict);
             }
             Some(why) if self.now - since > HEALING_MAX => {
