@@ -27,8 +27,9 @@ use crate::{
 const HEALING_MAX: u64 = 240_000_000;
 /// How often it is looked at meanwhile.
 const LOOK_EVERY: u64 = 100_000;
-/// Longer than any presence lives without renewal, and than any eviction takes.
-const SETTLED_AFTER: u64 = 15_000_000;
+/// Longer than any presence lives without renewal, than any eviction takes, and than what is still on its way through
+/// the slowest link: half a minute was seen.
+const SETTLED_AFTER: u64 = 60_000_000;
 /// Events in one run: a node that never comes to rest would never end otherwise.
 const EVENTS_MAX: u64 = 300_000;
 
