@@ -3,4 +3,6 @@
 //! Pure: functions over the newest record of each member. Time comes in as an argument, chance as a
 //! [`Dice`](crate::time::Dice); what must be made durable and published comes out as a value.
 
+pub mod barrier;
+pub mod explain;
 pub mod kernel;

@@ -3,5 +3,6 @@
 //! this is random.
 #![allow(clippy::unwrap_used, reason = "a helper that cannot go on fails the test that called it")]
 
+mod barrier;
 mod kernel;
 mod swarm;
