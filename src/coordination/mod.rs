@@ -4,6 +4,7 @@
 //! [`Dice`](crate::time::Dice); what must be made durable and published comes out as a value.
 
 pub mod barrier;
+pub mod claim;
 pub mod epoch;
 pub mod explain;
 pub mod kernel;

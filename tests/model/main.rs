@@ -11,6 +11,7 @@
 //! `-- --include-ignored` (nightly) it explores the large configurations too.
 #![allow(clippy::unwrap_used, reason = "a helper that cannot go on fails the test that called it")]
 
+mod claim;
 mod configurations;
 mod kernel;
 mod mutants;
