@@ -7,5 +7,7 @@ pub mod barrier;
 pub mod claim;
 pub mod epoch;
 pub mod explain;
+pub mod floor;
 pub mod kernel;
+pub mod poll;
 pub mod queue;

@@ -6,6 +6,8 @@
 mod barrier;
 mod claim;
 mod epoch;
+mod floor;
 mod kernel;
+mod poll;
 mod queue;
 mod swarm;
