@@ -22,6 +22,7 @@ tidy() {
 
 lints() {
     cargo clippy --all-targets --quiet -- -D warnings
+    cargo clippy --test model --quiet -- -D warnings
     cargo clippy --all-targets --quiet --manifest-path fuzz/Cargo.toml --target-dir "${CARGO_TARGET_DIR:-target}" -- -D warnings
 }
 
@@ -42,6 +43,11 @@ tests() {
     else
         cargo test --quiet --lib --bins --tests --no-fail-fast
     fi
+}
+
+# Millions of states: optimised, and not part of the tests above.
+model() { # further arguments of the test program
+    cargo test --release --quiet --no-default-features --test model -- --test-threads 1 "$@"
 }
 
 examples_in_docs() {
@@ -98,6 +104,7 @@ full() {
     step "clippy" lints
     step "clippy, each feature" lints_per_feature
     step "tests" tests
+    step "model" model
     step "documentation examples" examples_in_docs
     step "documentation" documentation
     step "wasm32" browser_target
@@ -109,6 +116,7 @@ full() {
 }
 
 nightly() {
+    step "model, large configurations" model --include-ignored
     step "release build" program_build
     step "simulation, one hour" in_pairs simulate_hour "${engines[@]}"
 }

@@ -24,7 +24,7 @@
 //! |-|-|-|
 //! | 5 | [`agent`], [`relay`], [`sim`] | drivers: tokio, and a simulated world |
 //! | 4 | [`node`] | one sans-IO state machine, the same under every driver |
-//! | 3 | [`sync`] | the protocol of one connection, sans-IO |
+//! | 3 | [`sync`], [`coordination`] | the protocol of one connection, sans-IO; what members agree on |
 //! | 2 | [`document`] | content and records as one replica |
 //! | 1 | [`engine`], [`store`], [`transport`] | building blocks that do not know each other |
 //! | 0 | [`id`], [`time`], [`limits`], [`error`] | vocabulary |
@@ -34,6 +34,7 @@
 
 #[cfg(feature = "agent")]
 pub mod agent;
+pub mod coordination;
 pub mod document;
 #[cfg(any(feature = "agent", feature = "relay"))]
 mod driver;

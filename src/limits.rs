@@ -83,3 +83,14 @@ pub const SUBSCRIPTION_PREFIXES: usize = 64;
 pub const LINK_STRIKES: u32 = 3;
 /// Deltas that may wait for one document while it is loaded or worked on.
 pub const ROOM_INBOX_BYTES: usize = 16 * 1024 * 1024;
+
+/// Seats (members and electors) of one coordination object: a slot's bit set is then at most 512 bytes.
+pub const COORDINATION_SEATS: usize = 4_096;
+/// Tiers of one coordination object. Every tier is an instance of its own in each slot.
+pub const COORDINATION_TIERS: usize = 16;
+/// Newcomers one arrival may sponsor: what a swarm that doubles needs when each member brings a few.
+pub const COORDINATION_SPONSORED: usize = 64;
+/// The highest ballot. Reached only by proposers that preempt each other for ever.
+pub const BALLOT_MAX: u32 = 1 << 30;
+/// The longest timeout of a tier: a day. Longer waits are what no tolerance is for.
+pub const TIER_TIMEOUT_MAX: Duration = Duration::from_secs(86_400);

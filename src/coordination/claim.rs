@@ -1,0 +1,255 @@
+//! Exclusive claims: who works on an item, with a fencing token that grows with every holder. Layer 3, pure.
+//!
+//! One register per item, decided by CASPaxos (Rystsov, "CASPaxos: Replicated State Machines without logs", 2018) in
+//! slots with one writer each: a proposer collects promises, applies a change to the value accepted at the highest
+//! ballot among them, and has the result accepted. The default owner of an item skips the promises once, at round 0.
+//!
+//! Under partition: a side with fewer than `n - tolerate` acceptors takes over nothing. A holder that is cut off may
+//! still believe that it holds; only the token, checked where the effect lands, keeps its work out.
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use super::kernel::{BitSet, Rules};
+use crate::{id::ReplicaId, limits};
+
+/// What a register says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+pub enum Claim {
+    /// Nobody holds the item.
+    #[default]
+    Free,
+    /// Given back, or failed; the next token is one higher.
+    Returned {
+        /// The token it was last held with.
+        token: u64,
+    },
+    /// Somebody works on it.
+    Held {
+        /// Who.
+        holder: ReplicaId,
+        /// Fences the holder's effects; grows with every holder.
+        token: u64,
+        /// Counts the renewals of the lease.
+        renewal: u64,
+    },
+    /// It is done, once and for all.
+    Done {
+        /// By the holder of this token.
+        token: u64,
+    },
+}
+
+/// A change of a register.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Change {
+    /// Take the item, from whoever holds it: acceptors see to it that the lease is over.
+    Take {
+        /// The new holder.
+        holder: ReplicaId,
+    },
+    /// Hold on to it.
+    Renew {
+        /// The holder's token.
+        token: u64,
+    },
+    /// Give it back.
+    Return {
+        /// The holder's token.
+        token: u64,
+    },
+    /// It is done.
+    Complete {
+        /// The holder's token.
+        token: u64,
+    },
+}
+
+/// Why a register does not change. Final for this token, or this item.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ClaimRefusal {
+    /// It is done already.
+    #[error("done with token {token} already")]
+    Done {
+        /// By the holder of this token.
+        token: u64,
+    },
+    /// Somebody else has it, or had it since.
+    #[error("token {token} is stale, the current one is {current}")]
+    Stale {
+        /// The token given.
+        token: u64,
+        /// The register's; 0 when it was never held.
+        current: u64,
+    },
+}
+
+impl Claim {
+    /// The last token given out; 0 when there was none.
+    pub fn token(self) -> u64 {
+        match self {
+            Self::Free => 0,
+            Self::Returned { token } | Self::Held { token, .. } | Self::Done { token } => token,
+        }
+    }
+
+    /// The register after a change: a function of both and nothing else.
+    ///
+    /// # Errors
+    /// [`ClaimRefusal`]; retrying does not help.
+    pub fn apply(self, change: Change) -> Result<Self, ClaimRefusal> {
+        if let Self::Done { token } = self {
+            return Err(ClaimRefusal::Done { token });
+        }
+        let current = |given: u64| match self {
+            Self::Held { holder, token, renewal } if token == given => Ok((holder, renewal)),
+            _ => Err(ClaimRefusal::Stale { token: given, current: self.token() }),
+        };
+        Ok(match change {
+            Change::Take { holder } => Self::Held { holder, token: self.token() + 1, renewal: 0 },
+            Change::Renew { token } => {
+                let (holder, renewal) = current(token)?;
+                Self::Held { holder, token, renewal: renewal + 1 }
+            }
+            Change::Return { token } => current(token).map(|_| Self::Returned { token })?,
+            Change::Complete { token } => current(token).map(|_| Self::Done { token })?,
+        })
+    }
+}
+
+/// An attempt to change a register: compared by round, then by seat.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+pub struct ClaimBallot {
+    /// 0 is the default owner's, without promises.
+    pub round: u32,
+    /// Whose.
+    pub seat: u16,
+}
+
+/// What one seat publishes about one register. Durable before anybody sees it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+pub struct ClaimSlot {
+    /// Takes part in no lower ballot. `None`: not even the default owner's has come.
+    pub promised: Option<ClaimBallot>,
+    /// The last accept.
+    pub accepted: Option<(ClaimBallot, Claim)>,
+    /// Its own last attempt; the value is `None` while promises are asked for.
+    pub proposal: Option<(ClaimBallot, Option<Claim>)>,
+}
+
+/// The seat that may skip the promises: highest random weight (Thaler and Ravishankar, 1998), so that items spread
+/// evenly and few move when members change. `None` for no seats. O(seats).
+pub fn default_owner(item: &[u8], seats: &[ReplicaId]) -> Option<usize> {
+    let weight = |seat: &usize| -> [u8; 32] {
+        Sha256::new().chain_update(seats[*seat].get().to_be_bytes()).chain_update(item).finalize().into()
+    };
+    (0..seats.len()).max_by_key(weight)
+}
+
+/// The slots known of one register.
+#[derive(Debug, Clone)]
+pub struct ClaimView {
+    rules: Rules,
+    owner: u16,
+    slots: Vec<ClaimSlot>,
+    chosen: Option<(ClaimBallot, Claim)>,
+}
+
+impl ClaimView {
+    /// A view without any slot. `owner` is the [`default_owner`] among the acceptors.
+    ///
+    /// # Panics
+    /// When there are more acceptors than a roster may have, or the owner is none of them.
+    pub fn new(acceptors: usize, tolerate: usize, owner: usize) -> Self {
+        assert!(owner < acceptors && acceptors <= limits::COORDINATION_SEATS, "owner {owner} of {acceptors} acceptors");
+        let owner = u16::try_from(owner).expect("seats are fewer than 65,536");
+        let slots = vec![ClaimSlot::default(); acceptors];
+        Self { rules: Rules::tolerating(tolerate, acceptors), owner, slots, chosen: None }
+    }
+
+    /// Takes in the newest slot of an acceptor. O(acceptors).
+    pub fn put(&mut self, seat: usize, slot: ClaimSlot) {
+        self.slots[seat] = slot;
+        let Some((ballot, claim)) = self.slots[seat].accepted else { return };
+        let accepts = self.slots.iter().filter(|slot| slot.accepted == Some((ballot, claim))).count();
+        if accepts >= self.rules.accepts && self.chosen.is_none_or(|(known, _)| known < ballot) {
+            self.chosen = Some((ballot, claim));
+        }
+    }
+
+    /// The newest value known to be chosen. There may be a newer one elsewhere: a holder learns of it where its token
+    /// is refused.
+    pub fn chosen(&self) -> Option<Claim> {
+        self.chosen.map(|(_, claim)| claim)
+    }
+
+    /// A seat's last attempt.
+    pub fn proposal(&self, seat: usize) -> Option<(ClaimBallot, Option<Claim>)> {
+        self.slots[seat].proposal
+    }
+
+    /// The seats that promised exactly this ballot.
+    pub fn promises(&self, ballot: ClaimBallot) -> BitSet {
+        (0..self.slots.len()).filter(|seat| self.slots[*seat].promised == Some(ballot)).collect()
+    }
+}
+
+/// The default owner's first attempt: a change of the untouched register, without promises. Nothing when the seat is
+/// not the default owner, has tried before, or promised another.
+pub fn propose_first(view: &ClaimView, me: u16, slot: &ClaimSlot, change: Change) -> Option<ClaimSlot> {
+    if me != view.owner || slot.proposal.is_some() || slot.promised.is_some() {
+        return None;
+    }
+    let claim = Claim::Free.apply(change).ok()?;
+    Some(ClaimSlot { proposal: Some((ClaimBallot { round: 0, seat: me }, Some(claim))), ..slot.clone() })
+}
+
+/// Begins an attempt above every one known. Nothing above the highest round.
+pub fn prepare(view: &ClaimView, me: u16, slot: &ClaimSlot) -> Option<ClaimSlot> {
+    let own = slot.proposal.map(|(ballot, _)| ballot).max(slot.promised);
+    let known = view.slots.iter().map(|slot| slot.proposal.map(|(ballot, _)| ballot).max(slot.promised)).max();
+    let round = known.flatten().max(own).map_or(0, |ballot| ballot.round) + 1;
+    let proposal = Some((ClaimBallot { round, seat: me }, None));
+    (round <= limits::BALLOT_MAX).then(|| ClaimSlot { proposal, ..slot.clone() })
+}
+
+/// Promises an attempt. While the lease of the holder this seat knows of runs (`leased`, by its own clock and including
+/// the allowance for drift), only the holder itself (`by_holder`) gets a promise.
+pub fn promise(slot: &ClaimSlot, ballot: ClaimBallot, leased: bool, by_holder: bool) -> Option<ClaimSlot> {
+    let held = matches!(slot.accepted, Some((_, Claim::Held { .. })));
+    if ballot.round == 0 || slot.promised >= Some(ballot) || (held && leased && !by_holder) {
+        return None;
+    }
+    Some(ClaimSlot { promised: Some(ballot), ..slot.clone() })
+}
+
+/// Proposes the change, once enough acceptors have promised: of the value accepted at the highest ballot among them.
+///
+/// When that value refuses the change, it is proposed as it is, beside the refusal: the refusal stands once the value is
+/// chosen, for until then it may be one that nobody will remember.
+pub fn propose(
+    view: &ClaimView,
+    me: u16,
+    slot: &ClaimSlot,
+    change: Change,
+) -> Option<(ClaimSlot, Result<(), ClaimRefusal>)> {
+    let Some((ballot, None)) = slot.proposal else { return None };
+    let promises = view.promises(ballot);
+    if ballot.seat != me || promises.len() < view.rules.recovery {
+        return None;
+    }
+    let newest = promises.iter().filter_map(|seat| view.slots[seat].accepted).max_by_key(|(ballot, _)| *ballot);
+    let known = newest.map_or(Claim::Free, |(_, claim)| claim);
+    let changed = known.apply(change);
+    let next = ClaimSlot { proposal: Some((ballot, Some(changed.unwrap_or(known)))), ..slot.clone() };
+    Some((next, changed.map(drop)))
+}
+
+/// Accepts what is proposed at a ballot, unless a higher one is promised.
+pub fn accept(slot: &ClaimSlot, ballot: ClaimBallot, claim: Claim) -> Option<ClaimSlot> {
+    let newer = slot.accepted.is_none_or(|(accepted, _)| accepted < ballot);
+    let kept = slot.promised.is_none_or(|promised| promised <= ballot);
+    let accepted = Some((ballot, claim));
+    (newer && kept).then(|| ClaimSlot { promised: Some(ballot), accepted, ..slot.clone() })
+}

@@ -1,0 +1,211 @@
+//! Claims: one holder per token, one end, and a register that behaves like one on one machine.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use aepoch::{
+    coordination::claim::{
+        Change, Claim, ClaimBallot, ClaimRefusal, ClaimSlot, ClaimView, accept, default_owner, prepare, promise,
+        propose, propose_first,
+    },
+    id::ReplicaId,
+};
+use proptest::prelude::*;
+
+fn replica(seat: usize) -> ReplicaId {
+    ReplicaId::from_bits(seat as u64 + 1)
+}
+
+fn take(seat: usize) -> Change {
+    Change::Take { holder: replica(seat) }
+}
+
+#[test]
+fn tokens_grow_with_every_holder_and_stale_ones_are_refused() {
+    let first = Claim::Free.apply(take(0)).unwrap();
+    let second = first.apply(take(1)).unwrap();
+    assert_eq!((first.token(), second.token()), (1, 2));
+    assert_eq!(second.apply(Change::Complete { token: 1 }), Err(ClaimRefusal::Stale { token: 1, current: 2 }));
+    let renewed = second.apply(Change::Renew { token: 2 }).unwrap();
+    assert_eq!(renewed, Claim::Held { holder: replica(1), token: 2, renewal: 1 });
+    let back = renewed.apply(Change::Return { token: 2 }).unwrap();
+    assert_eq!(back.apply(Change::Renew { token: 2 }), Err(ClaimRefusal::Stale { token: 2, current: 2 }));
+    let third = back.apply(take(0)).unwrap();
+    let done = third.apply(Change::Complete { token: 3 }).unwrap();
+    assert_eq!(done.apply(take(1)), Err(ClaimRefusal::Done { token: 3 }));
+}
+
+#[test]
+fn the_default_owner_claims_with_one_round_of_accepts() {
+    let mut view = ClaimView::new(3, 1, 1);
+    let empty = ClaimSlot::default();
+    assert_eq!(propose_first(&view, 0, &empty, take(0)), None);
+    let mut own = propose_first(&view, 1, &empty, take(1)).unwrap();
+    let (ballot, claim) = (own.proposal.unwrap().0, own.proposal.unwrap().1.unwrap());
+    own = accept(&own, ballot, claim).unwrap();
+    view.put(1, own.clone());
+    assert_eq!(view.chosen(), None);
+    view.put(2, accept(&empty, ballot, claim).unwrap());
+    assert_eq!(view.chosen(), Some(Claim::Held { holder: replica(1), token: 1, renewal: 0 }));
+    assert_eq!(propose_first(&view, 1, &own, take(1)), None);
+}
+
+#[test]
+fn a_lease_keeps_others_out_while_it_runs_and_the_holder_in() {
+    let held = Claim::Free.apply(take(0)).unwrap();
+    let slot = accept(&ClaimSlot::default(), ClaimBallot { round: 0, seat: 0 }, held).unwrap();
+    let next = ClaimBallot { round: 1, seat: 1 };
+    assert_eq!(promise(&slot, next, true, false), None);
+    assert!(promise(&slot, next, true, true).is_some());
+    assert!(promise(&slot, next, false, false).is_some());
+}
+
+#[test]
+fn a_refusal_comes_with_the_value_that_has_to_be_chosen_for_it_to_stand() {
+    let done = Claim::Free.apply(take(0)).unwrap().apply(Change::Complete { token: 1 }).unwrap();
+    let ballot = ClaimBallot { round: 2, seat: 1 };
+    let promised = ClaimSlot { promised: Some(ballot), ..ClaimSlot::default() };
+    let mut view = ClaimView::new(3, 1, 0);
+    view.put(0, ClaimSlot { accepted: Some((ClaimBallot { round: 1, seat: 0 }, done)), ..promised.clone() });
+    let own = ClaimSlot { proposal: Some((ballot, None)), ..promised };
+    assert_eq!(propose(&view, 1, &own, take(1)), None);
+    view.put(1, own.clone());
+    let (proposed, verdict) = propose(&view, 1, &own, take(1)).unwrap();
+    assert_eq!((proposed.proposal, verdict), (Some((ballot, Some(done))), Err(ClaimRefusal::Done { token: 1 })));
+}
+
+#[test]
+fn items_spread_over_their_owners_and_few_move_when_one_goes() {
+    let seats: Vec<ReplicaId> = (0..5).map(replica).collect();
+    let owners = |seats: &[ReplicaId]| -> Vec<ReplicaId> {
+        (0..1000_u32).map(|item| seats[default_owner(&item.to_be_bytes(), seats).unwrap()]).collect()
+    };
+    let (all, without) = (owners(&seats), owners(&seats[..4]));
+    let share = |seat| all.iter().filter(|owner| **owner == replica(seat)).count();
+    assert!((0..5).all(|seat| (120..280).contains(&share(seat))), "{:?}", [0, 1, 2, 3, 4].map(share));
+    let moved = all.iter().zip(&without).filter(|(before, after)| before != after).count();
+    assert_eq!(moved, share(4));
+    assert_eq!(default_owner(b"x", &[]), None);
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Event {
+    First(usize),
+    Prepare(usize),
+    Promise(usize, usize),
+    Propose(usize, u8),
+    Accept(usize, usize),
+    /// The receiver hears the newest slot of the sender.
+    Hear(usize, usize),
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    let seat = || 0..3_usize;
+    prop_oneof![
+        1 => seat().prop_map(Event::First),
+        3 => seat().prop_map(Event::Prepare),
+        8 => (seat(), seat()).prop_map(|(me, from)| Event::Promise(me, from)),
+        6 => (seat(), 0..4_u8).prop_map(|(me, change)| Event::Propose(me, change)),
+        8 => (seat(), seat()).prop_map(|(me, from)| Event::Accept(me, from)),
+        16 => (seat(), seat()).prop_map(|(me, from)| Event::Hear(me, from)),
+    ]
+}
+
+struct Register {
+    slots: Vec<ClaimSlot>,
+    views: Vec<ClaimView>,
+    accepts: BTreeMap<(ClaimBallot, Claim), BTreeSet<usize>>,
+    /// Values in the order in which they were chosen.
+    history: Vec<(ClaimBallot, Claim)>,
+}
+
+impl Register {
+    fn write(&mut self, me: usize, slot: Option<ClaimSlot>) {
+        let Some(slot) = slot else { return };
+        if let Some(accepted) = slot.accepted {
+            let by = self.accepts.entry(accepted).or_default();
+            if by.insert(me) && by.len() == 2 {
+                self.history.push(accepted);
+            }
+        }
+        self.views[me].put(me, slot.clone());
+        self.slots[me] = slot;
+    }
+
+    fn apply(&mut self, event: Event) {
+        match event {
+            Event::First(me) => {
+                let slot = propose_first(&self.views[me], u16::try_from(me).unwrap(), &self.slots[me], take(me));
+                self.write(me, slot);
+            }
+            Event::Prepare(me) => {
+                let slot = prepare(&self.views[me], u16::try_from(me).unwrap(), &self.slots[me]);
+                self.write(me, slot);
+            }
+            Event::Promise(me, from) => {
+                let asked = self.views[me].proposal(from);
+                let slot = asked.and_then(|(ballot, _)| promise(&self.slots[me], ballot, false, false));
+                self.write(me, slot);
+            }
+            Event::Propose(me, change) => {
+                let token = self.views[me].chosen().map_or(0, Claim::token);
+                let change = [take(me), Change::Renew { token }, Change::Return { token }, Change::Complete { token }]
+                    [usize::from(change)];
+                let slot = propose(&self.views[me], u16::try_from(me).unwrap(), &self.slots[me], change);
+                self.write(me, slot.map(|(slot, _)| slot));
+            }
+            Event::Accept(me, from) => {
+                let Some((ballot, Some(claim))) = self.views[me].proposal(from) else { return };
+                let slot = accept(&self.slots[me], ballot, claim);
+                self.write(me, slot);
+            }
+            Event::Hear(me, from) => {
+                let slot = self.slots[from].clone();
+                self.views[me].put(from, slot);
+            }
+        }
+    }
+}
+
+/// Whether one process, going from one value on, could come to the other by any changes.
+fn follows(before: Claim, after: Claim) -> bool {
+    match (before, after) {
+        (Claim::Done { .. }, _) => before == after,
+        (Claim::Held { holder, token, renewal }, Claim::Held { holder: next, token: later, renewal: renewed })
+            if token == later =>
+        {
+            holder == next && renewed >= renewal
+        }
+        (Claim::Returned { token }, Claim::Held { token: later, .. } | Claim::Done { token: later }) => later > token,
+        _ => after.token() >= before.token(),
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 3000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Q3, Q4, and linearizability: the chosen values, in the order in which they were chosen, are a history of one
+    /// register on one machine.
+    #[test]
+    fn the_values_chosen_are_one_history(events in prop::collection::vec(event(), 0..150)) {
+        let mut register = Register {
+            slots: vec![ClaimSlot::default(); 3],
+            views: (0..3).map(|_| ClaimView::new(3, 1, 1)).collect(),
+            accepts: BTreeMap::new(),
+            history: Vec::new(),
+        };
+        for event in events {
+            register.apply(event);
+        }
+        let history = &register.history;
+        for pair in history.windows(2) {
+            prop_assert!(pair[0].0 < pair[1].0, "{:?}", history);
+            prop_assert!(follows(pair[0].1, pair[1].1), "{:?}", history);
+        }
+        let mut holders: BTreeMap<u64, ReplicaId> = BTreeMap::new();
+        for (_, claim) in history {
+            if let Claim::Held { holder, token, .. } = claim {
+                prop_assert_eq!(holders.entry(*token).or_insert(*holder), holder, "token {}", token);
+            }
+        }
+    }
+}

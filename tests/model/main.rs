@@ -1,0 +1,19 @@
+//! Goal: what the kernel promises holds in every reachable state, not only in those a test happens to visit. Method:
+//! exhaustive exploration (stateright) of small configurations. The actions call the production transitions, the
+//! properties the production predicates.
+//!
+//! Messages are abstracted as the set of all slot versions ever published (as in Lamport's `PaxosCommit.tla`): an
+//! action is enabled when *some* version justifies it. That covers loss, delay, duplication, reordering and gossip.
+//!
+//! A checker that never complains proves nothing, so each rule is also broken on purpose, and the check must find it.
+//!
+//! `cargo test --release --no-default-features --test model` takes a few minutes on two cores; with
+//! `-- --include-ignored` (nightly) it explores the large configurations too.
+#![allow(clippy::unwrap_used, reason = "a helper that cannot go on fails the test that called it")]
+
+mod claim;
+mod configurations;
+mod kernel;
+mod mutants;
+mod replicas;
+mod seats;
