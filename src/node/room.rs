@@ -3,6 +3,7 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
+    ops::Bound,
     time::Duration,
 };
 
@@ -483,9 +484,12 @@ impl Room {
                 self.resync_at = None;
                 self.ask_again(link, hub);
                 if self.document().is_some_and(Document::is_waiting) {
-                    // The answer may be lost to a full inbox: while something is missing, the question stands.
+                    // The answer may be lost to a full inbox, and whom was asked may bring its own writes only: while
+                    // something is missing, the question stands, to one member after the other.
                     let again = hub.now.mono + hub.config.tuning.resync_after * 10;
-                    self.resync_at = Some((again, link));
+                    let mut after = self.members.range((Bound::Excluded(link), Bound::Unbounded));
+                    let next = after.next().or_else(|| self.members.first_key_value()).map_or(link, |(next, _)| *next);
+                    self.resync_at = Some((again, next));
                     hub.arm(&self.id, again);
                 }
             } else {
