@@ -3,8 +3,8 @@
 //! After `breaker_failures` failed dials in a row the circuit opens for `breaker_open`; then one dial probes
 //! (half-open) and either closes it or opens it again. Losing a connection that had worked is no failure: the first
 //! dial after it comes within `first_retry`. Being turned away, by a close code that is final, is a failure although
-//! the handshake was done: the next connection would end the same. Waits use full jitter, so a swarm that lost its relay does not come back
-//! in step (Brooker, "Exponential Backoff And Jitter", 2015).
+//! the handshake was done: the next connection would end the same. Waits use full jitter, so a swarm that lost its
+//! relay does not come back in step (Brooker, "Exponential Backoff And Jitter", 2015).
 
 use std::{collections::BTreeMap, time::Duration};
 
