@@ -45,9 +45,8 @@ struct Inner {
     store_waiting: bool,
 }
 
-/// Connections that one call writes to by itself; the tasks of the others are woken, so that a very large fan-out is
-/// spread over all threads.
-const FLUSHED_AT_ONCE: usize = 256;
+/// Connections that one thread writes to in a row, about: a larger fan-out is spread over all of them.
+const FLUSHED_IN_A_ROW: usize = 32;
 
 impl Inner {
     fn command(&mut self, link: LinkId, command: Command) {
@@ -58,12 +57,6 @@ impl Inner {
             self.waiting.push(outlet.clone());
         }
     }
-}
-
-fn flush(waiting: &[Arc<dyn Outlet>]) {
-    let (now, later) = waiting.split_at(waiting.len().min(FLUSHED_AT_ONCE));
-    later.iter().for_each(|outlet| outlet.wake());
-    now.iter().for_each(|outlet| outlet.flush());
 }
 
 /// A node and what surrounds it.
@@ -115,6 +108,16 @@ impl Host {
         host
     }
 
+    /// Writes to the sockets of `waiting`: a part of them here, the others in tasks, one for each further part.
+    fn flush(&self, mut waiting: Vec<Arc<dyn Outlet>>) {
+        while waiting.len() > FLUSHED_IN_A_ROW {
+            let parts = waiting.len().div_ceil(FLUSHED_IN_A_ROW);
+            let part = waiting.split_off(waiting.len() - waiting.len() / parts);
+            self.runtime.spawn(async move { part.iter().for_each(|outlet| outlet.flush()) });
+        }
+        waiting.iter().for_each(|outlet| outlet.flush());
+    }
+
     pub(crate) fn clock(&self) -> Clock {
         self.clock
     }
@@ -149,7 +152,7 @@ impl Host {
         let waiting = std::mem::take(&mut inner.waiting);
         let store_waiting = std::mem::take(&mut inner.store_waiting);
         drop(inner);
-        flush(&waiting);
+        self.flush(waiting);
         if store_waiting {
             self.store.wake();
         }
@@ -166,7 +169,7 @@ impl Host {
         loop {
             let result = act(&mut inner.node, self.clock.now());
             self.carry_out(&mut inner);
-            flush(&std::mem::take(&mut inner.waiting));
+            self.flush(std::mem::take(&mut inner.waiting));
             if std::mem::take(&mut inner.store_waiting) {
                 self.store.wake();
             }
