@@ -159,6 +159,36 @@ impl fmt::Display for ReplicaId {
     }
 }
 
+/// What coordination records are about: a barrier, an epoch, a queue or one item of it. Numbered by the replica that
+/// began it, which never uses a number twice in one document.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ObjectId {
+    /// The replica that began it.
+    pub holder: ReplicaId,
+    /// Which of its objects, from 1.
+    pub number: u64,
+}
+
+impl fmt::Display for ObjectId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.holder, self.number)
+    }
+}
+
+impl std::str::FromStr for ObjectId {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let parsed = text.split_once('.').and_then(|(holder, number)| {
+            let holder = u64::from_str_radix(holder, 16).ok().filter(|bits| (1..=ReplicaId::MAX).contains(bits))?;
+            Some(Self { holder: ReplicaId(holder), number: number.parse().ok().filter(|number| *number > 0)? })
+        });
+        parsed.ok_or_else(|| {
+            format!("`{text}` is no id of an object: it is a replica and a number, like 00000000000001.7")
+        })
+    }
+}
+
 /// Who a node is: kept in its store, reused after restart. A node whose store was lost gets a new one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Identity {

@@ -453,9 +453,9 @@ impl TieredBarrier {
         Progress::Overdue { missing: members.difference(self.view.arrived()) }
     }
 
-    /// How much content of whom a release of the tiers down to `tier` waits for, when the definition asks for a fence:
-    /// (replica, commits). `None` while an arrival among them is not here.
-    pub fn fence(&self, tier: usize) -> Option<Vec<(ReplicaId, u64)>> {
+    /// What of whom a release of the tiers down to `tier` waits for, when the definition asks for a fence: commits of
+    /// content, and records. `None` while an arrival among them is not here.
+    pub fn fence(&self, tier: usize) -> Option<Vec<(ReplicaId, (u64, u64))>> {
         if !self.definition.fence {
             return Some(Vec::new());
         }

@@ -113,20 +113,31 @@ pub fn agreed_votes(view: &View) -> Option<BTreeMap<ReplicaId, u32>> {
 /// The proposal that is decided: that of the first seat which is in and has proposed something. `None` until it is
 /// known; `Some(None)` when nobody who is in has proposed. The same at every replica, and never another one later.
 ///
-/// The definition's creator comes first in the roster, so its proposal wins unless it is left out. Terminates where
-/// the barrier does: with `n - tolerate` acceptors up and connected.
+/// A seat counts once its own tier is decided, so a creator that sits alone in the highest tier decides in two message
+/// delays, whatever the lower ones do; they take over when it is left out. Terminates where the barrier does: with
+/// `n - tolerate` acceptors up and connected.
 pub fn decision(view: &View) -> Option<Option<[u8; 32]>> {
-    Some(agreed(view)?.into_iter().find_map(|(_, payload)| payload))
+    let mut ranked: Vec<usize> = (0..view.roster().members()).collect();
+    ranked.sort_by_key(|seat| view.roster().tier_of(*seat));
+    for seat in ranked {
+        if let Some(payload) = included(view, seat)? {
+            return Some(Some(payload));
+        }
+    }
+    Some(None)
+}
+
+/// What a member handed over, when it is in: `None` until that is known.
+fn included(view: &View, seat: usize) -> Option<Option<[u8; 32]>> {
+    if view.resolved(view.roster().tier_of(seat)?)?.contains(seat) {
+        Some(view.arrival(seat)?.payload)
+    } else {
+        Some(None)
+    }
 }
 
 /// The members that are in, by seat, with what they handed over.
 fn agreed(view: &View) -> Option<Vec<(ReplicaId, Option<[u8; 32]>)>> {
-    let roster = view.roster();
-    let mut found = Vec::new();
-    for seat in 0..roster.members() {
-        if view.resolved(roster.tier_of(seat)?)?.contains(seat) {
-            found.push((roster.seats()[seat].replica, view.arrival(seat)?.payload));
-        }
-    }
-    Some(found)
+    let seats = 0..view.roster().members();
+    seats.map(|seat| Some((view.roster().seats()[seat].replica, included(view, seat)?))).collect()
 }

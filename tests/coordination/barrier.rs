@@ -298,11 +298,11 @@ fn why_names_the_true_cause() {
 #[test]
 fn a_release_names_the_content_it_waits_for() {
     let mut world = World::new(definition(&[2], 0));
-    for (me, fence) in [(0, 5), (1, 9)] {
+    for (me, fence) in [(0, (5, 2)), (1, (9, 0))] {
         world.arrive_with(me, Arrival { fence, ..Arrival::default() }).unwrap();
     }
     world.settle();
-    assert_eq!(world.barriers[0].fence(0), Some(vec![(replica(0), 5), (replica(1), 9)]));
+    assert_eq!(world.barriers[0].fence(0), Some(vec![(replica(0), (5, 2)), (replica(1), (9, 0))]));
 }
 
 #[derive(Debug, Clone, Copy)]

@@ -7,7 +7,7 @@ use aepoch::{
         Arrival, BitSet, Definition, Gate, OnShortfall, Roster, Seat, Slot, Tier, TierPolicy, View, Wanted, arrive,
         check_slot, contradiction, step,
     },
-    id::{AgentId, DocumentId, ReplicaId},
+    id::{AgentId, DocumentId, ObjectId, ReplicaId},
 };
 
 pub(crate) fn seat(number: usize, tier: Tier) -> Seat {
@@ -29,6 +29,7 @@ pub(crate) fn definition(tiers: &[usize], tolerate: u32) -> Definition {
         document: DocumentId::new("band/stage").unwrap(),
         name: "flash".to_owned(),
         creator: AgentId::new("agent-0").unwrap(),
+        origin: ObjectId { holder: ReplicaId::from_bits(1), number: 1 },
         members: tier_of.enumerate().map(|(number, tier)| seat(number, tier)).collect(),
         electors: Vec::new(),
         tolerate,

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use aepoch::{
     coordination::kernel::{Definition, Gate, OnShortfall, Roster, Seat, Tier, TierPolicy},
-    id::{AgentId, DocumentId, ReplicaId},
+    id::{AgentId, DocumentId, ObjectId, ReplicaId},
 };
 
 pub(crate) fn seat(number: usize, tier: Tier) -> Seat {
@@ -27,6 +27,7 @@ pub(crate) fn definition(tiers: &[usize], acceptors: usize, tolerate: u32) -> De
         document: DocumentId::new("model").unwrap(),
         name: "model".to_owned(),
         creator: AgentId::new("agent-0").unwrap(),
+        origin: ObjectId { holder: ReplicaId::from_bits(1), number: 1 },
         members,
         electors: electors.unwrap_or_default(),
         tolerate,

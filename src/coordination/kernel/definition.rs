@@ -8,7 +8,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::{
     document::hex,
-    id::{AgentId, DocumentId, ReplicaId},
+    id::{AgentId, DocumentId, ObjectId, ReplicaId},
     limits,
 };
 
@@ -95,6 +95,8 @@ pub struct Definition {
     pub name: String,
     /// Who wrote it.
     pub creator: AgentId,
+    /// Under which number of which replica. So one replica seals the roster, and two creators have two objects.
+    pub origin: ObjectId,
     /// Who takes part, in an order that gives each its seat. No replica twice.
     pub members: Vec<Seat>,
     /// Who decides, when it is not the members themselves. Agents that come and go then do not count against
@@ -260,6 +262,7 @@ impl Definition {
         compare("document", self.document.to_string(), other.document.to_string());
         compare("name", self.name.clone(), other.name.clone());
         compare("creator", self.creator.to_string(), other.creator.to_string());
+        compare("origin", self.origin.to_string(), other.origin.to_string());
         compare("members", seats(&self.members), seats(&other.members));
         compare("electors", seats(&self.electors), seats(&other.electors));
         compare("tolerate", self.tolerate.to_string(), other.tolerate.to_string());

@@ -19,8 +19,9 @@ impl Ballot {
 pub struct Arrival {
     /// When, by its own hybrid logical clock.
     pub hlc: Hlc,
-    /// How many content commits it had made: with [`fence`](super::Definition::fence) a release waits for them.
-    pub fence: u64,
+    /// How many content commits it had made, and how many records: with [`fence`](super::Definition::fence) a release
+    /// waits for them.
+    pub fence: (u64, u64),
     /// SHA-256 of what it hands over, if anything.
     pub payload: Option<[u8; 32]>,
     /// It takes no part in the next generation (Phaser's `arriveAndDeregister`).
