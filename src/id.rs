@@ -131,6 +131,10 @@ impl ReplicaId {
     /// The largest id: 2^53 - 1, the largest integer JavaScript holds exactly.
     pub const MAX: u64 = (1 << 53) - 1;
 
+    /// The lowest and the highest, for ranges.
+    pub(crate) const FIRST: Self = Self(1);
+    pub(crate) const LAST: Self = Self(Self::MAX);
+
     /// Keeps the low 53 bits of `bits`; zero becomes one.
     pub const fn from_bits(bits: u64) -> Self {
         let low = bits & Self::MAX;

@@ -84,12 +84,25 @@ pub const LINK_STRIKES: u32 = 3;
 /// Deltas that may wait for one document while it is loaded or worked on.
 pub const ROOM_INBOX_BYTES: usize = 16 * 1024 * 1024;
 
+/// Coordination records in one document.
+pub const DOCUMENT_SLOTS: usize = 1_000_000;
+/// Bytes of one coordination record: the definition of an object with the most seats, whose names are the longest.
+pub const SLOT_BYTES: usize = 512 * 1024;
+/// Runs of finished objects one replica may tell: one for each object that is open among finished ones.
+pub const CLOSED_RUNS: usize = 16_384;
+
 /// Seats (members and electors) of one coordination object: a slot's bit set is then at most 512 bytes.
 pub const COORDINATION_SEATS: usize = 4_096;
 /// Tiers of one coordination object. Every tier is an instance of its own in each slot.
 pub const COORDINATION_TIERS: usize = 16;
 /// Newcomers one arrival may sponsor: what a swarm that doubles needs when each member brings a few.
 pub const COORDINATION_SPONSORED: usize = 64;
+/// Phases of an epoch, and options of a poll: what people still tell apart.
+pub const EPOCH_PHASES: usize = 64;
+/// Options of a poll.
+pub const POLL_OPTIONS: usize = 1_024;
+/// Bytes a member may hand over on arriving, and of an item of a queue.
+pub const PAYLOAD_BYTES: usize = 64 * 1024;
 /// The highest ballot. Reached only by proposers that preempt each other for ever.
 pub const BALLOT_MAX: u32 = 1 << 30;
 /// The longest timeout of a tier: a day. Longer waits are what no tolerance is for.

@@ -172,6 +172,9 @@ impl Target {
                 None => return Err(Failure::usage(format!("`{path}` lacks the key: map/NAME/KEY"))),
             },
             Section::Member => return Err(Failure::usage("agents enter and leave the membership by themselves")),
+            Section::Coordination => {
+                return Err(Failure::usage("coordination has commands of its own: barrier, epoch, queue, poll"));
+            }
         })
     }
 

@@ -36,6 +36,8 @@ pub enum Progress {
     },
     /// The tier was decided without this member.
     Late {
+        /// Its tier.
+        tier: Tier,
         /// How it ended.
         outcome: TierOutcome,
     },
@@ -110,7 +112,7 @@ pub struct TieredBarrier {
     begun: Option<Monotonic>,
     leads: Vec<Lead>,
     /// How the generation before ended here.
-    before: Option<(u64, Progress)>,
+    before: Option<(Arc<Roster>, Progress)>,
 }
 
 impl TieredBarrier {
@@ -293,11 +295,15 @@ impl TieredBarrier {
                 break;
             }
             let Some((roster, slot)) = enter(&self.view, me, &self.slot) else { break };
-            self.before = Some((self.generation(), self.progress(self.generation(), Monotonic(0))));
+            self.before = Some(self.ending());
             self.view = View::new(Arc::new(roster));
             self.sit(Arc::new(slot.unwrap_or_default()));
         }
         self.jump();
+    }
+
+    fn ending(&self) -> (Arc<Roster>, Progress) {
+        (Arc::clone(self.view.roster()), self.progress(self.generation(), Monotonic(0)))
     }
 
     fn jump(&mut self) {
@@ -313,7 +319,7 @@ impl TieredBarrier {
             return;
         }
         if newest.generation == self.generation() + 1 {
-            self.before = Some((self.generation(), self.progress(self.generation(), Monotonic(0))));
+            self.before = Some(self.ending());
         }
         let slot = Slot {
             generation: newest.generation,
@@ -413,7 +419,7 @@ impl TieredBarrier {
     pub fn progress(&self, generation: u64, now: Monotonic) -> Progress {
         if generation != self.generation() {
             return match &self.before {
-                Some((before, progress)) if *before == generation => progress.clone(),
+                Some((before, progress)) if before.generation() == generation => progress.clone(),
                 _ if generation > self.generation() => Progress::Waiting,
                 _ => Progress::Superseded { generation: self.generation() },
             };
@@ -440,7 +446,8 @@ impl TieredBarrier {
         if let (Some(me), Some(tier), Some(released)) = (self.me, own, known(tier))
             && !released.contains(me)
         {
-            return Progress::Late { outcome: roster.tiers()[tier].outcome(&released) };
+            let seats = &roster.tiers()[tier];
+            return Progress::Late { tier: seats.tier, outcome: seats.outcome(&released) };
         }
         let open = self.me.is_some() && self.gated_by(tier).is_some();
         if outcomes.len() == tier + 1 && !open {
@@ -478,6 +485,12 @@ impl TieredBarrier {
     /// The generation this replica is in.
     pub fn generation(&self) -> u64 {
         self.view.roster().generation()
+    }
+
+    /// The roster of this generation, or of the one before when this replica was in it.
+    pub fn roster_of(&self, generation: u64) -> Option<&Arc<Roster>> {
+        let before = self.before.as_ref().map(|(roster, _)| roster);
+        [Some(self.view.roster()), before].into_iter().flatten().find(|roster| roster.generation() == generation)
     }
 
     /// What is known of it.

@@ -1,7 +1,6 @@
 //! Coordination without a coordinator: what the members of a document agree on through records of their own. Layer 3.
 //!
-//! No agent drives it yet: a [`TieredBarrier`](barrier::TieredBarrier) and its kin take slots and give slots, and whoever
-//! uses them carries these between members.
+//! A [`Participant`](participant::Participant) is one replica's part in all objects of a document; the node drives it.
 //!
 //! Pure: functions over the newest record of each member. Time comes in as an argument, chance as a
 //! [`Dice`](crate::time::Dice); what must be made durable and published comes out as a value.
@@ -12,5 +11,9 @@ pub mod epoch;
 pub mod explain;
 pub mod floor;
 pub mod kernel;
+pub mod meeting;
+pub mod object;
+pub mod participant;
 pub mod poll;
 pub mod queue;
+pub mod standing;

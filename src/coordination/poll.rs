@@ -98,7 +98,8 @@ pub fn vote_payload(option: u32) -> [u8; 32] {
     payload
 }
 
-fn vote_of(payload: [u8; 32]) -> Option<u32> {
+/// The vote in a payload.
+pub(super) fn vote_of(payload: [u8; 32]) -> Option<u32> {
     let option = u32::from_le_bytes([payload[0], payload[1], payload[2], payload[3]]);
     (vote_payload(option) == payload).then_some(option)
 }

@@ -4,7 +4,10 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
 
-use super::{ContentDelta, Delta, Incoming, Record, RecordKind, RecordsDelta, Span, Subscription};
+use super::{
+    ContentDelta, Delta, Incoming, Record, RecordKind, RecordsDelta, SlotKey, SlotRecord, SlotsDelta, Span,
+    Subscription,
+};
 use crate::id::ReplicaId;
 
 impl Delta {
@@ -42,7 +45,8 @@ impl Delta {
             span,
             records: records.remove(&span.writer).map(Newest::into_records).unwrap_or_default(),
         };
-        Self { content, records: record_spans.0.into_values().map(of_writer).collect() }
+        let records = record_spans.0.into_values().map(of_writer).collect();
+        Self { content, records, slots: merged_slots(run) }
     }
 
     /// The same with only the records a subscription wants.
@@ -60,8 +64,32 @@ impl Delta {
     pub fn writers(&self) -> impl Iterator<Item = ReplicaId> + '_ {
         let content = self.content.iter().flat_map(|content| &content.spans).filter(|span| span.upto > span.since);
         let content = content.map(|span| span.writer);
-        content.chain(self.records.iter().map(|run| run.span.writer))
+        let records = self.records.iter().map(|run| run.span.writer);
+        content.chain(records).chain(self.slots.iter().map(|run| run.span.writer))
     }
+}
+
+/// The coordination records that a run leaves standing.
+fn merged_slots(run: &[Incoming]) -> Vec<SlotsDelta> {
+    let mut spans = Spans::default();
+    let mut newest: BTreeMap<ReplicaId, BTreeMap<SlotKey, &SlotRecord>> = BTreeMap::new();
+    for one in run.iter().flat_map(|incoming| &incoming.delta.slots) {
+        spans.join(&one.span);
+        let of_writer = newest.entry(one.span.writer).or_default();
+        for record in &one.records {
+            let standing = of_writer.entry(record.key).or_insert(record);
+            if standing.seq < record.seq {
+                *standing = record;
+            }
+        }
+    }
+    let of_span = |span: Span| {
+        let standing = newest.remove(&span.writer).unwrap_or_default();
+        let mut records: Vec<SlotRecord> = standing.into_values().cloned().collect();
+        records.sort_by_key(|record| record.seq);
+        SlotsDelta { span, records }
+    };
+    spans.0.into_values().map(of_span).collect()
 }
 
 #[derive(Default)]
@@ -118,7 +146,7 @@ mod tests {
     fn incoming(writer: u64, since: u64, records: Vec<Record>) -> Incoming {
         let upto = since + records.len() as u64;
         let span = Span { writer: ReplicaId::from_bits(writer), since, upto };
-        let delta = Delta { content: None, records: vec![RecordsDelta { span, records }] };
+        let delta = Delta { records: vec![RecordsDelta { span, records }], ..Delta::default() };
         Incoming { encoded: Bytes::new(), delta, source: 0, author: None }
     }
 

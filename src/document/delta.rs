@@ -1,12 +1,15 @@
 //! Deltas: what travels between replicas and into stores. A snapshot is the delta since nothing.
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::DocumentError;
-use crate::{id::ReplicaId, time::Hlc};
+use crate::{
+    id::{ObjectId, ReplicaId},
+    time::Hlc,
+};
 
 /// A run of one writer's commits: those after `since`, up to and including `upto`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,12 +29,19 @@ pub struct Delta {
     pub content: Option<ContentDelta>,
     /// Changed records, by writer.
     pub records: Vec<RecordsDelta>,
+    /// Changed coordination records, by writer.
+    pub slots: Vec<SlotsDelta>,
 }
 
 impl Delta {
     /// True when it changes nothing.
     pub fn is_empty(&self) -> bool {
-        self.content.is_none() && self.records.is_empty()
+        self.content.is_none() && self.records.is_empty() && self.slots.is_empty()
+    }
+
+    /// True when all it changes are coordination records.
+    pub fn is_slots_only(&self) -> bool {
+        self.content.is_none() && self.records.is_empty() && !self.slots.is_empty()
     }
 
     /// Its encoding.
@@ -95,6 +105,90 @@ pub struct RecordsDelta {
     pub span: Span,
     /// The records, by growing number.
     pub records: Vec<Record>,
+}
+
+/// Changed coordination records of one writer: all of its live ones with a number in the span.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SlotsDelta {
+    /// The numbers contained.
+    pub span: Span,
+    /// The records, by growing number.
+    pub records: Vec<SlotRecord>,
+}
+
+/// One coordination record: written by one writer only; a higher `seq` replaces a lower one of the same key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SlotRecord {
+    /// Numbers all coordination records of this writer in this document, from 1.
+    pub seq: u64,
+    /// What it is about.
+    pub key: SlotKey,
+    /// What it says; `docs/wire.md` has the form for each part.
+    pub body: Bytes,
+    /// Room for the signature planned in `docs/wire.md`; nothing makes or checks one yet.
+    pub signature: Option<Bytes>,
+}
+
+/// What a coordination record is about. The variants' order is part of the wire and storage formats.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum SlotKey {
+    /// Objects that are finished: [`Closed`](super::Closed).
+    Closed,
+    /// A part of an object.
+    Of(ObjectId, SlotPart),
+}
+
+impl SlotKey {
+    /// The object it is about.
+    pub fn object(self) -> Option<ObjectId> {
+        match self {
+            Self::Closed => None,
+            Self::Of(object, _) => Some(object),
+        }
+    }
+}
+
+impl fmt::Display for SlotKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Closed => f.write_str("closed"),
+            Self::Of(object, part) => write!(f, "{object}/{}", part.as_str()),
+        }
+    }
+}
+
+/// The part of an object a record is. The variants' order is part of the wire and storage formats.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum SlotPart {
+    /// What it is and who takes part; its holder's.
+    Definition,
+    /// A member's or elector's part in it.
+    Slot,
+    /// What a member hands over on arriving.
+    Payload,
+    /// An item of a queue; its holder's.
+    Item,
+    /// An acceptor's part in who holds an item.
+    Claim,
+    /// What a member of a queue promises never to write below.
+    Mark,
+}
+
+impl SlotPart {
+    pub(super) const FIRST: Self = Self::Definition;
+    pub(super) const LAST: Self = Self::Mark;
+
+    /// Its name in paths.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Definition => "definition",
+            Self::Slot => "slot",
+            Self::Payload => "payload",
+            Self::Item => "item",
+            Self::Claim => "claim",
+            Self::Mark => "mark",
+        }
+    }
 }
 
 /// What a record is about. The numbers are part of the wire and storage formats.

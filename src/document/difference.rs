@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use bytes::Bytes;
 
 use super::{
-    ContentDelta, Delta, Document, DocumentError, Frontier, RecordKind, RecordsDelta, Seen, Span, Subscription,
+    ContentDelta, Delta, Document, DocumentError, Frontier, RecordKind, RecordsDelta, Seen, SlotsDelta, Span,
+    Subscription,
 };
 use crate::id::ReplicaId;
 
@@ -35,7 +36,15 @@ impl Document {
             let spans = if author.is_none() { self.grounded(spans) } else { spans };
             Some(self.content_delta(spans, update))
         };
-        Ok(Delta { content, records: self.records_since(&frontier.version.records, author, subscription) })
+        let records = self.records_since(&frontier.version.records, author, subscription);
+        Ok(Delta { content, records, slots: self.slots_since(&frontier.version.slots, author) })
+    }
+
+    /// The coordination records a peer lacks that has followed their writers as far as `seen`: they always come whole,
+    /// whatever it subscribed to, and may be sent ahead of everything else.
+    pub fn slots_since(&self, seen: &Seen, author: Option<ReplicaId>) -> Vec<SlotsDelta> {
+        let of_span = |span: Span| SlotsDelta { span, records: self.board.since(span.writer, span.since).collect() };
+        spans(&self.version.slots, seen, author).into_iter().map(of_span).collect()
     }
 
     /// Adds an empty span for everybody else. An engine that does not know who deleted something sends all deletions,
@@ -60,7 +69,8 @@ impl Document {
         if let Some(content) = &mut content {
             content.updates.extend(Some(self.engine.own_deletes()).filter(|own| !own.is_empty()));
         }
-        Delta { content, records: self.records_since(&nothing, None, &Subscription::default()) }
+        let records = self.records_since(&nothing, None, &Subscription::default());
+        Delta { content, records, slots: self.slots_since(&nothing, None) }
     }
 
     fn content_delta(&self, spans: Vec<Span>, update: Bytes) -> ContentDelta {

@@ -80,7 +80,31 @@ impl Document {
                 entries.push(entry(path.to_owned(), &json!(values)));
             }
         }
+        let coordination = Section::Coordination.as_str();
+        if group.holds(coordination) && self.board.len() > 0 {
+            entries.push(entry(coordination.to_owned(), &json!(self.canonical_slots())));
+        }
         Ok(entries)
+    }
+
+    /// The coordination records, by path: every one with its writer counts.
+    fn canonical_slots(&self) -> BTreeMap<String, Value> {
+        let mut values: BTreeMap<String, Vec<Value>> = BTreeMap::new();
+        for (key, writer, body) in self.board.iter() {
+            values.entry(key.to_string()).or_default().push(json!([writer.to_string(), hex(body)]));
+        }
+        values.into_iter().map(|(path, written)| (path, Value::Array(written))).collect()
+    }
+
+    fn digest_slots(&self, group: &Group<'_>, rest: &str) -> Result<Vec<DigestEntry>, DocumentError> {
+        let path = |key: &str| format!("{}/{key}", Section::Coordination.as_str());
+        let all = self.canonical_slots();
+        if rest.is_empty() {
+            let held = all.iter().map(|(key, value)| (path(key), value)).filter(|(path, _)| group.holds(path));
+            return Ok(held.map(|(path, value)| entry(path, value)).collect());
+        }
+        let value = all.get(rest).ok_or_else(|| unknown(group.below))?;
+        Ok(vec![entry(path(rest), value)])
     }
 
     fn digest_part(&self, group: &Group<'_>) -> Result<Vec<DigestEntry>, DocumentError> {
@@ -94,6 +118,9 @@ impl Document {
             }
             let value = self.canonical_record(&Slot::new(kind, rest)).ok_or_else(|| unknown(path))?;
             return Ok(vec![entry(path.to_owned(), &value)]);
+        }
+        if section == Section::Coordination {
+            return self.digest_slots(group, rest);
         }
         let found = container_kind(section).and_then(|kind| self.find_container(kind, rest));
         let Some((container, within)) = found else { return Err(unknown(path)) };

@@ -6,6 +6,7 @@ use super::{
     ContentDelta, Delta, Document, DocumentError, Incoming, Record, Span, Version,
     circle::join,
     records::{SEQ_MAX, Slot, check_record},
+    slots::check_slot,
 };
 use crate::{
     engine::{self, Admission, Applied, Change, EngineError, Origin, Patch, UpdateInfo, Value, guarded},
@@ -140,7 +141,9 @@ impl Document {
     ) -> Result<Option<(UpdateInfo, bool)>, DocumentError> {
         let delta = &incoming.delta;
         let known = self.version_with(ahead);
-        if !delta.records.iter().all(|run| run.span.since <= known.records(run.span.writer)) {
+        if !delta.records.iter().all(|run| run.span.since <= known.records(run.span.writer))
+            || !delta.slots.iter().all(|run| run.span.since <= known.slots(run.span.writer))
+        {
             return Ok(None);
         }
         let Some(content) = delta.content.as_ref().filter(|content| known.lacks(content)) else {
@@ -204,7 +207,16 @@ impl Document {
             (self.lattice.len() + ahead.records + added.0, self.lattice.bytes() + ahead.bytes + added.1);
         check_limit("records of the document", count, limits::DOCUMENT_RECORDS)?;
         check_limit("bytes of the document's records", bytes, limits::DOCUMENT_BYTES)?;
+        self.check_slots_room(delta)?;
         Ok(added)
+    }
+
+    /// Counts what a delta brings as new, whatever it replaces: that is off by one delta at most.
+    fn check_slots_room(&self, delta: &Delta) -> Result<(), DocumentError> {
+        let records = || delta.slots.iter().flat_map(|run| &run.records);
+        let bytes: usize = records().map(|record| record.body.len()).sum();
+        check_limit("coordination records", self.board.len() + records().count(), limits::DOCUMENT_SLOTS)?;
+        check_limit("bytes of coordination records", self.board.bytes() + bytes, limits::DOCUMENT_BYTES)
     }
 
     fn check_writers(&self, ahead: &Ahead, delta: &Delta) -> Result<(), DocumentError> {
@@ -220,6 +232,12 @@ impl Document {
         check_limit(
             "writers of the document's records",
             self.version.records.len() + ahead.version.records.len() + new,
+            limits::DOCUMENT_WRITERS,
+        )?;
+        let new = delta.slots.iter().filter(|run| known.slots(run.span.writer) == 0).count();
+        check_limit(
+            "writers of the document's coordination records",
+            self.version.slots.len() + ahead.version.slots.len() + new,
             limits::DOCUMENT_WRITERS,
         )
     }
@@ -286,7 +304,8 @@ impl Document {
             spans().all(|span| span.upto <= has(span))
         };
         let follows = content_follows
-            && delta.records.iter().all(|run| run.span.since <= self.version.records.get(run.span.writer));
+            && delta.records.iter().all(|run| run.span.since <= self.version.records.get(run.span.writer))
+            && delta.slots.iter().all(|run| run.span.since <= self.version.slots.get(run.span.writer));
         let info = &admitted.info;
         follows
             && (!pending
@@ -301,7 +320,13 @@ impl Document {
         wall_ms: u64,
         mut before: Option<&mut Before>,
     ) -> Result<bool, DocumentError> {
+        let known = self.version.slots.clone();
         let mut changed = raise(&mut self.version, delta);
+        for run in &delta.slots {
+            for record in &run.records {
+                changed |= self.board.put(run.span.writer, record, known.get(run.span.writer));
+            }
+        }
         for span in delta.content.iter().flat_map(|content| &content.spans) {
             let content = self.version.content.get(span.writer);
             for slot in self.lattice.releasable(span.writer, content) {
@@ -384,6 +409,10 @@ impl Known<'_> {
         self.here.records.get(writer).max(self.ahead.records.get(writer))
     }
 
+    fn slots(&self, writer: ReplicaId) -> u64 {
+        self.here.slots.get(writer).max(self.ahead.slots.get(writer))
+    }
+
     /// True when some of the content is new.
     fn lacks(&self, content: &ContentDelta) -> bool {
         content.spans.iter().any(|span| span.upto > self.content(span.writer))
@@ -400,6 +429,10 @@ fn raise(version: &mut Version, delta: &Delta) -> bool {
     for run in &delta.records {
         rose |= run.span.upto > version.records.get(run.span.writer);
         version.records.raise(run.span.writer, run.span.upto);
+    }
+    for run in &delta.slots {
+        rose |= run.span.upto > version.slots.get(run.span.writer);
+        version.slots.raise(run.span.writer, run.span.upto);
     }
     rose
 }
@@ -445,6 +478,22 @@ fn check_delta(delta: &Delta, author: Option<ReplicaId>) -> Result<(), DocumentE
             return Err(malformed("its records are not sorted by number".to_owned()));
         }
         run.records.iter().try_for_each(check_record)?;
+    }
+    check_slots(delta, author)
+}
+
+fn check_slots(delta: &Delta, author: Option<ReplicaId>) -> Result<(), DocumentError> {
+    check_spans(delta.slots.iter().map(|run| &run.span), false, author)?;
+    for run in &delta.slots {
+        let Span { since, upto, .. } = run.span;
+        if let Some(outside) = run.records.iter().find(|record| record.seq <= since || record.seq > upto) {
+            let seq = outside.seq;
+            return Err(malformed(format!("coordination record {seq} is outside {}..={upto}", since + 1)));
+        }
+        if !run.records.is_sorted_by(|a, b| a.seq < b.seq) {
+            return Err(malformed("its coordination records are not sorted by number".to_owned()));
+        }
+        run.records.iter().try_for_each(check_slot)?;
     }
     Ok(())
 }

@@ -15,17 +15,21 @@ mod path;
 mod read;
 mod records;
 mod replica;
+mod slots;
 mod transaction;
 mod version;
 
 pub use access::{Access, Planned};
 pub use comparison::Comparison;
-pub use delta::{ContentDelta, Delta, Incoming, Record, RecordKind, RecordsDelta, Span};
+pub use delta::{
+    ContentDelta, Delta, Incoming, Record, RecordKind, RecordsDelta, SlotKey, SlotPart, SlotRecord, SlotsDelta, Span,
+};
 pub use digest::hex;
 pub use error::DocumentError;
 pub use handles::{AgentState, Counter, List, Map, Register, RichText, Set};
 pub use merge::AppliedDeltas;
 pub use records::{Candidate, CustomResolver, Equivocation, Member, Resolver};
 pub use replica::Document;
+pub use slots::{Closed, Ranges};
 pub use transaction::{Commit, Transaction};
 pub use version::{DigestEntry, Frontier, Seen, Subscription, Version};

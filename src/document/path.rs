@@ -61,7 +61,7 @@ pub(super) const fn container_kind(section: Section) -> Option<ContainerKind> {
         Section::Map => Some(ContainerKind::Map),
         Section::List => Some(ContainerKind::List),
         Section::Text => Some(ContainerKind::Text),
-        Section::Register | Section::Counter | Section::Agent | Section::Member => None,
+        Section::Register | Section::Counter | Section::Agent | Section::Member | Section::Coordination => None,
     }
 }
 
@@ -71,6 +71,6 @@ pub(super) const fn record_kind(section: Section) -> Option<super::RecordKind> {
         Section::Counter => Some(super::RecordKind::Counter),
         Section::Agent => Some(super::RecordKind::Agent),
         Section::Member => Some(super::RecordKind::Member),
-        Section::Map | Section::List | Section::Text => None,
+        Section::Map | Section::List | Section::Text | Section::Coordination => None,
     }
 }

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
-use super::{Delta, DocumentError, Equivocation, Frontier, Incoming, Version, records::Lattice};
+use super::{Delta, DocumentError, Equivocation, Frontier, Incoming, Version, records::Lattice, slots::Board};
 use crate::{
     engine::{self, Engine, EngineKind},
     id::{DocumentId, ReplicaId},
@@ -20,6 +20,7 @@ pub struct Document {
     pub(super) replica: ReplicaId,
     pub(super) engine: Box<dyn Engine>,
     pub(super) lattice: Lattice,
+    pub(super) board: Board,
     /// What has taken effect.
     pub(super) version: Version,
     pub(super) clock: HlcClock,
@@ -40,6 +41,7 @@ impl Document {
             replica,
             engine: engine::create(kind, replica)?,
             lattice: Lattice::default(),
+            board: Board::default(),
             version: Version::default(),
             clock: HlcClock::default(),
             held: VecDeque::new(),
@@ -132,7 +134,8 @@ impl Document {
 
     /// Proofs that a writer used one number twice (the first few of them), and how many there were.
     pub fn equivocations(&self) -> (&[Equivocation], u64) {
-        self.lattice.equivocations()
+        let (evidence, count) = self.lattice.equivocations();
+        (evidence, count + self.board.equivocations())
     }
 
     /// # Errors

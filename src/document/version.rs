@@ -70,6 +70,8 @@ pub struct Version {
     pub content: Seen,
     /// Records, by their sequence number.
     pub records: Seen,
+    /// Coordination records, by theirs.
+    pub slots: Seen,
 }
 
 impl Version {
@@ -77,16 +79,32 @@ impl Version {
     pub fn join(&mut self, other: &Self) {
         self.content.join(&other.content);
         self.records.join(&other.records);
+        self.slots.join(&other.slots);
+    }
+
+    /// What it says of one writer.
+    #[must_use]
+    pub fn of(&self, writer: ReplicaId) -> Self {
+        let only = |seen: &Seen| [(writer, seen.get(writer))].into_iter().collect();
+        Self { content: only(&self.content), records: only(&self.records), slots: only(&self.slots) }
+    }
+
+    /// How many commits, records and coordination records of a writer are in it and not in `other`.
+    pub fn beyond(&self, other: &Self, writer: ReplicaId) -> u64 {
+        let lacking = |ours: &Seen, theirs: &Seen| ours.get(writer).saturating_sub(theirs.get(writer));
+        lacking(&self.content, &other.content)
+            + lacking(&self.records, &other.records)
+            + lacking(&self.slots, &other.slots)
     }
 
     /// True when nothing in `other` is beyond this.
     pub fn covers(&self, other: &Self) -> bool {
-        self.content.covers(&other.content) && self.records.covers(&other.records)
+        self.content.covers(&other.content) && self.records.covers(&other.records) && self.slots.covers(&other.slots)
     }
 
     /// True when nothing is known of any writer.
     pub fn is_empty(&self) -> bool {
-        self.content.is_empty() && self.records.is_empty()
+        self.content.is_empty() && self.records.is_empty() && self.slots.is_empty()
     }
 }
 

@@ -25,12 +25,22 @@ pub enum Section {
     Agent,
     /// Membership; the name is the agent's.
     Member,
+    /// Barriers, queues and their kin; the name is an object's.
+    Coordination,
 }
 
 impl Section {
     /// All sections, in the order of their names in paths.
-    pub const ALL: [Self; 7] =
-        [Self::Map, Self::List, Self::Text, Self::Register, Self::Counter, Self::Agent, Self::Member];
+    pub const ALL: [Self; 8] = [
+        Self::Map,
+        Self::List,
+        Self::Text,
+        Self::Register,
+        Self::Counter,
+        Self::Agent,
+        Self::Member,
+        Self::Coordination,
+    ];
 
     /// The first segment of a path in this section.
     pub const fn as_str(self) -> &'static str {
@@ -42,6 +52,7 @@ impl Section {
             Self::Counter => "counter",
             Self::Agent => "agent",
             Self::Member => "member",
+            Self::Coordination => "coordination",
         }
     }
 }

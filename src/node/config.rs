@@ -12,6 +12,8 @@ pub struct Tuning {
     /// Under load, changes of one document are sent together once per tick. A change after a quiet tick goes out at
     /// once, and so does the one after it: what comes evenly and no faster than ticks never waits.
     pub tick: Duration,
+    /// The same for coordination records: they are few, and somebody waits for each.
+    pub slots_tick: Duration,
     /// A batch goes out before its tick ends when it has this many changes.
     pub tick_changes: usize,
     /// Bytes queued for one connection above which it gets nothing more of what changes, but one delta once drained.
@@ -43,6 +45,7 @@ impl Default for Tuning {
     fn default() -> Self {
         Self {
             tick: Duration::from_millis(4),
+            slots_tick: Duration::from_millis(1),
             tick_changes: 512,
             queue_high: 256 * 1024,
             queue_low: 32 * 1024,

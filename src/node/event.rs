@@ -4,9 +4,10 @@ use bytes::Bytes;
 use serde::Serialize;
 
 use crate::{
+    coordination::participant::Happening,
     document::DigestEntry,
     engine::{EngineKind, Patch},
-    id::{AgentId, DocumentId, LinkId},
+    id::{AgentId, DocumentId, LinkId, ObjectId},
     node::connector::{TargetId, TargetState},
     sync::{Address, ErrorCode, PresenceEntry},
 };
@@ -102,6 +103,15 @@ pub enum Event {
         document: DocumentId,
         /// What the store said.
         reason: String,
+    },
+    /// Something became of a barrier or another object.
+    Coordination {
+        /// The document.
+        document: DocumentId,
+        /// The object.
+        object: ObjectId,
+        /// What.
+        happening: Happening,
     },
     /// A peer's digest has come.
     Digest {

@@ -1,17 +1,18 @@
 //! What leaves a room: batches to those who keep up, one delta from their frontier to those who do not.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use bytes::Bytes;
 
 use super::{
+    config::Tuning,
     event::Event,
     hub::Hub,
     room::{Room, State},
     work::{CatchUp, Job, Outcome, Work},
 };
 use crate::{
-    document::{Delta, DocumentError, Frontier, Incoming, Subscription, Version},
+    document::{Delta, DocumentError, Frontier, Incoming, Seen, Subscription, Version},
     id::{DocumentId, LinkId, ReplicaId},
     sync::{Encoded, Lane, Message},
     time::Monotonic,
@@ -45,11 +46,29 @@ pub(super) struct Member {
     pub(super) refused: Option<String>,
     /// A delta for it is being computed.
     pub(super) serving: bool,
+    /// Bytes of coordination records sent since it was last seen drained.
+    slots_ahead: usize,
+    /// It gets no coordination records until it has drained: it has these.
+    pub(super) slots_behind: Option<Seen>,
 }
+
+/// Coordination records overtake all others, so a member that drains slowly gets them nevertheless: up to this many
+/// bytes, then one delta once it has drained.
+const SLOTS_AHEAD_BYTES: usize = 256 * 1024;
+/// Batches of coordination records that go out at once before they are made to wait for each other: a barrier of a few
+/// agents takes no more, and one of a hundred that arrive together is worth batching.
+const SLOTS_BURST: u32 = 32;
+/// How long records nobody waits for may wait for others to travel with.
+const LAZY_WAIT: Duration = Duration::from_millis(20);
 
 impl Member {
     pub(super) fn is_live(&self) -> bool {
         matches!(self.flow, Flow::Live)
+    }
+
+    /// It is owed something once it has drained.
+    pub(super) fn is_waiting(&self) -> bool {
+        !self.is_live() || self.slots_behind.is_some()
     }
 
     /// It gets nothing until it has drained, then one delta. One that is being computed is of no use any more.
@@ -70,6 +89,36 @@ pub(super) struct Batch {
     /// The batch as a message, when it is one large change that was encoded outside.
     message: Option<Encoded>,
     next_at: Monotonic,
+    /// Nobody waits for what is in it before then.
+    lazy_until: Option<Monotonic>,
+}
+
+impl Batch {
+    fn is_due(&self, full: usize, now: Monotonic) -> bool {
+        !self.changes.is_empty() && (self.due_at() <= now || self.changes.len() >= full)
+    }
+
+    fn due_at(&self) -> Monotonic {
+        self.lazy_until.map_or(self.next_at, |until| until.max(self.next_at))
+    }
+
+    /// The changes to be sent now; the next ones wait for a tick, once `burst` batches went out without waiting.
+    fn take(&mut self, tick: Duration, burst: u32, hub: &mut Hub) -> Option<Vec<Incoming>> {
+        if self.changes.is_empty() {
+            return None;
+        }
+        self.next_at = self.next_at.max(hub.now.mono.before(tick * burst)) + tick;
+        self.lazy_until = None;
+        let changes = std::mem::take(&mut self.changes);
+        hub.counters.batches += 1;
+        hub.counters.changes += changes.len() as u64;
+        Some(changes)
+    }
+}
+
+/// Where changes came from, when they all came from one.
+fn sole_source(changes: &[Incoming]) -> Option<LinkId> {
+    changes.iter().all(|change| change.source == changes[0].source).then_some(LinkId(changes[0].source))
 }
 
 /// The whole document, encoded once for all who join within a short while.
@@ -86,48 +135,122 @@ pub(super) const LOCAL: u64 = u64::MAX;
 impl Room {
     /// A change is part of the document now: it leaves with the next batch.
     pub(super) fn enqueue(&mut self, landed: Incoming) {
-        self.batch.message = None;
-        self.batch.changes.push(landed);
+        let batch = if landed.delta.is_slots_only() { &mut self.slots_batch } else { &mut self.batch };
+        batch.message = None;
+        batch.lazy_until = None;
+        batch.changes.push(landed);
     }
 
     /// Like [`Room::enqueue`], for a change that has been encoded already.
     pub(super) fn enqueue_encoded(&mut self, landed: Incoming, message: Encoded) {
-        let is_alone = self.batch.changes.is_empty();
+        let is_alone = self.batch.changes.is_empty() && !landed.delta.is_slots_only();
         self.enqueue(landed);
         self.batch.message = Some(message).filter(|_| is_alone);
     }
 
-    /// Sends the batch when its time has come or it is full.
+    /// Sends batches whose time has come or that are full.
     pub(super) fn flush_due(&mut self, hub: &mut Hub) {
-        let pending = self.batch.changes.len();
-        if pending == 0 {
-            return;
+        let Tuning { tick, slots_tick, tick_changes, .. } = hub.config.tuning;
+        let ready = matches!(self.state, State::Ready(_));
+        if self.slots_batch.is_due(tick_changes, hub.now.mono) && ready {
+            self.flush_slots(hub);
         }
-        let due = self.batch.next_at <= hub.now.mono || pending >= hub.config.tuning.tick_changes;
-        if due && matches!(self.state, State::Ready(_)) {
-            self.flush(hub);
-        } else {
-            let at = self.batch.next_at.max(hub.now.mono + hub.config.tuning.tick);
-            hub.arm(&self.id, if due { at } else { self.batch.next_at });
+        if self.batch.is_due(tick_changes, hub.now.mono) && ready {
+            self.flush_batch(hub);
+        }
+        for (batch, tick) in [(&self.slots_batch, slots_tick), (&self.batch, tick)] {
+            if !batch.changes.is_empty() {
+                let due = batch.is_due(tick_changes, hub.now.mono);
+                let at = if due { batch.due_at().max(hub.now.mono + tick) } else { batch.due_at() };
+                hub.arm(&self.id, at);
+            }
         }
     }
 
-    /// Sends the batch: encoded once per kind of receiver, its bytes shared.
+    /// Sends all that is batched.
     pub(super) fn flush(&mut self, hub: &mut Hub) {
-        if self.batch.changes.is_empty() {
+        self.flush_slots(hub);
+        self.flush_batch(hub);
+    }
+
+    /// Sends coordination records: ahead of everything, and to members too that have not drained.
+    fn flush_slots(&mut self, hub: &mut Hub) {
+        let Some(changes) = self.slots_batch.take(hub.config.tuning.slots_tick, SLOTS_BURST, hub) else { return };
+        let only_source = sole_source(&changes);
+        let (local, others): (Vec<_>, Vec<_>) = changes.into_iter().partition(|change| change.source == LOCAL);
+        let (mut all, mut own) = (Vec::new(), Vec::new());
+        for (link, member) in &mut self.members {
+            let Some(peer) = hub.links.get(link) else { continue };
+            if only_source == Some(*link) || member.slots_behind.is_some() {
+                continue;
+            }
+            if peer.outstanding <= hub.config.tuning.queue_low {
+                member.slots_ahead = 0;
+            }
+            own.push(*link);
+            if peer.accepts(hub.me()).is_none() {
+                all.push(*link);
+            }
+        }
+        self.send_slots(&others, 0, &all, hub);
+        self.send_slots(&local, self.written.slots, &own, hub);
+    }
+
+    fn send_slots(&mut self, changes: &[Incoming], upto: u64, receivers: &[LinkId], hub: &mut Hub) {
+        if changes.is_empty() || receivers.is_empty() {
             return;
         }
-        let changes = std::mem::take(&mut self.batch.changes);
+        let encoded = encode_batch(&self.id, changes, hub.config.tuning.bulk_bytes);
+        self.send_encoded_slots(encoded, upto, receivers, hub);
+    }
+
+    fn send_encoded_slots(&mut self, encoded: Option<Encoded>, upto: u64, receivers: &[LinkId], hub: &mut Hub) {
+        let Some(encoded) = encoded else { return };
+        hub.counters.deltas_out += receivers.len() as u64;
+        let (bytes, is_bulk) = (encoded.len(), encoded.lane() == Lane::Low);
+        self.emit_slots(receivers.to_vec(), encoded, upto, hub);
+        let Some(seen) = self.document().map(|document| document.version().slots.clone()) else { return };
+        for link in receivers {
+            let Some(member) = self.members.get_mut(link) else { continue };
+            member.slots_ahead += bytes;
+            if is_bulk || member.slots_ahead > SLOTS_AHEAD_BYTES {
+                hub.counters.conflations += 1;
+                member.slots_behind = Some(seen.clone());
+                hub.arm(&self.id, hub.now.mono + hub.config.tuning.tick);
+            }
+        }
+    }
+
+    /// Sends the coordination records they lack to members that have drained, or have not been sent much.
+    fn serve_slots(&mut self, hub: &mut Hub) {
+        let low = hub.config.tuning.queue_low;
+        let behind = self.members.iter_mut().filter_map(|(link, member)| {
+            let peer = hub.links.get(link)?;
+            if peer.outstanding <= low {
+                member.slots_ahead = 0;
+            }
+            let seen = member.slots_behind.take_if(|_| member.slots_ahead <= SLOTS_AHEAD_BYTES)?;
+            Some((*link, seen, peer.accepts(hub.config.identity.replica)))
+        });
+        let behind: Vec<_> = behind.collect();
+        for (link, seen, author) in behind {
+            let State::Ready(document) = &self.state else { return };
+            let delta = Delta { slots: document.slots_since(&seen, author), ..Delta::default() };
+            if !delta.is_empty() {
+                let encoded = encode_whole(&self.id, &delta, hub.config.tuning.bulk_bytes);
+                self.send_encoded_slots(encoded, self.written.slots, &[link], hub);
+            }
+        }
+    }
+
+    /// Sends content and records: encoded once per kind of receiver, its bytes shared.
+    fn flush_batch(&mut self, hub: &mut Hub) {
         let message = self.batch.message.take();
-        let tick = hub.config.tuning.tick;
-        self.batch.next_at = self.batch.next_at.max(hub.now.mono.before(tick)) + tick;
+        let Some(changes) = self.batch.take(hub.config.tuning.tick, 1, hub) else { return };
         if self.members.is_empty() {
             return;
         }
-        hub.counters.batches += 1;
-        hub.counters.changes += changes.len() as u64;
-        let only_source =
-            changes.iter().all(|change| change.source == changes[0].source).then_some(LinkId(changes[0].source));
+        let only_source = sole_source(&changes);
         let (mut all, mut own, mut filtered) = (Vec::new(), Vec::new(), Vec::new());
         let whole = self.subscription.is_everything();
         for (link, member) in &self.members {
@@ -199,6 +322,7 @@ impl Room {
 
     /// Sends what they lack to members that have drained.
     pub(super) fn serve_behind(&mut self, hub: &mut Hub) {
+        self.serve_slots(hub);
         let low = hub.config.tuning.queue_low;
         let drained: Vec<LinkId> = self
             .members
@@ -211,7 +335,9 @@ impl Room {
         for link in drained {
             let State::Ready(document) = &self.state else { return };
             let Some(member) = self.members.get_mut(&link) else { continue };
-            let Flow::Behind { since } = std::mem::take(&mut member.flow) else { continue };
+            let Flow::Behind { mut since } = std::mem::take(&mut member.flow) else { continue };
+            // Coordination records go their own way.
+            since.version.slots.clone_from(&document.version().slots);
             if since.version.covers(document.version()) {
                 continue;
             }
@@ -296,6 +422,21 @@ impl Room {
         Ok(())
     }
 
+    /// Coordination records of ours are part of the document: tells the store at once, and peers, at once unless nobody
+    /// waits for them.
+    pub(super) fn committed_slots(&mut self, delta: Delta, lazy: bool, hub: &mut Hub) -> Result<(), DocumentError> {
+        let waits = self.slots_batch.changes.is_empty() || self.slots_batch.lazy_until.is_some();
+        let until = self.slots_batch.lazy_until.unwrap_or(hub.now.mono + LAZY_WAIT);
+        let encoded = delta.encode()?;
+        self.weight += encoded.len() as u64;
+        self.log.queue(encoded.clone());
+        self.enqueue(Incoming { delta, encoded, source: LOCAL, author: None });
+        self.slots_batch.lazy_until = Some(until).filter(|_| lazy && waits);
+        self.flush_due(hub);
+        self.append(hub);
+        Ok(())
+    }
+
     /// A peer has told which of our writes are durable there.
     pub(super) fn acknowledged(&mut self, link: LinkId, durable: &Version, hub: &mut Hub) {
         if !hub.links.get(&link).is_some_and(super::hub::Link::is_durable) {
@@ -309,7 +450,7 @@ impl Room {
 }
 
 fn is_first_visit(since: &Frontier) -> bool {
-    since.version.is_empty() && since.engine.is_empty()
+    since.version.content.is_empty() && since.version.records.is_empty() && since.engine.is_empty()
 }
 
 /// A delta as one message, so that what was written together travels together: records that ran ahead of the content

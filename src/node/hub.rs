@@ -18,7 +18,7 @@ use crate::{
     limits,
     store::StoreTask,
     sync::{Capabilities, Encoded, ErrorCode, Hello, Lane, Message, Role},
-    time::{HlcClock, Moment, Monotonic},
+    time::{Dice, HlcClock, Moment, Monotonic},
 };
 
 /// A ready connection.
@@ -57,6 +57,7 @@ pub(super) struct Hub {
     pub(super) config: Config,
     pub(super) now: Moment,
     pub(super) hlc: HlcClock,
+    pub(super) dice: Dice,
     pub(super) links: BTreeMap<LinkId, Link>,
     pub(super) out: VecDeque<Output>,
     pub(super) counters: Counters,
@@ -71,6 +72,7 @@ pub(super) struct Hub {
 impl Hub {
     pub(super) fn new(config: Config, now: Moment) -> Self {
         Self {
+            dice: Dice::new(config.seed),
             config,
             now,
             hlc: HlcClock::default(),

@@ -135,6 +135,7 @@ impl Room {
         self.log.bytes += append.entries.iter().map(|entry| entry.len() as u64).sum::<u64>();
         self.log.durable.join(&append.covers);
         self.release_kept(hub);
+        self.slots_durable(hub);
         if !hub.has_targets {
             hub.event(Event::Acked { document: self.id.clone() });
         }
@@ -169,20 +170,15 @@ impl Room {
         for (link, member) in &mut self.members {
             let mut ack = Version::default();
             for writer in &member.owed {
-                let (content, records) = (durable.content.get(*writer), durable.records.get(*writer));
-                if content > member.told.content.get(*writer) || records > member.told.records.get(*writer) {
-                    ack.content.raise(*writer, content);
-                    ack.records.raise(*writer, records);
+                let theirs = durable.of(*writer);
+                if !member.told.covers(&theirs) {
+                    ack.join(&theirs);
                 }
             }
             if let Some(version) = &version {
                 // Its own writes may yet come by another way than from itself.
                 let own = hub.links.get(link).map(|link| link.hello.identity.replica);
-                member.owed.retain(|writer| {
-                    own == Some(*writer)
-                        || durable.content.get(*writer) < version.content.get(*writer)
-                        || durable.records.get(*writer) < version.records.get(*writer)
-                });
+                member.owed.retain(|writer| own == Some(*writer) || !durable.covers(&version.of(*writer)));
             }
             if !ack.is_empty() {
                 member.told.join(&ack);

@@ -15,10 +15,12 @@
 //! - `gate`: what waits until it is kept;
 //! - `log`: what is kept: appends, acknowledgements, compaction;
 //! - `work`: what is too heavy to do inline;
+//! - `coordination`: barriers and their kin;
 //! - `connector`, `presence`, `ephemeral`: dialling, presence, messages.
 
 mod config;
 mod connector;
+mod coordination;
 mod ephemeral;
 mod event;
 mod flow;
@@ -35,20 +37,22 @@ use bytes::Bytes;
 pub use config::{Config, Tuning};
 use connector::Connector;
 pub use connector::{Backoff, TargetId, TargetState};
+pub use coordination::Arriving;
 pub use event::{Counters, DocumentStatus, Event, NodeStatus};
 use hub::{Hub, Link};
 use room::{Room, State};
 pub use work::Work;
 
 use crate::{
+    coordination::{object::PlanError, participant::ParticipantError},
     document::{Document, DocumentError, Subscription, Transaction},
     engine::EngineKind,
     error::CloseCode,
-    id::{DocumentId, LinkId},
+    id::{AgentId, DocumentId, LinkId},
     limits,
     store::{StoreDone, StoreError, StoreTask},
     sync::{Capabilities, Encoded, ErrorCode, Hello, Lane, Message, Role},
-    time::{Dice, Moment, Monotonic},
+    time::{Moment, Monotonic},
 };
 
 /// What happened outside.
@@ -188,6 +192,22 @@ pub enum NodeError {
     /// The document refused.
     #[error(transparent)]
     Document(#[from] DocumentError),
+    /// A plan for a barrier or another object cannot be.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// Another object has that name.
+    #[error("`{name}` is taken by an object that {creator} began, and differs in {}", differences.join("; "))]
+    NameTaken {
+        /// The name.
+        name: String,
+        /// Who began the other one.
+        creator: AgentId,
+        /// In what they differ.
+        differences: Vec<String>,
+    },
+    /// The participant refused.
+    #[error(transparent)]
+    Participant(#[from] ParticipantError),
 }
 
 /// The machine.
@@ -196,15 +216,13 @@ pub struct Node {
     hub: Hub,
     rooms: BTreeMap<DocumentId, Room>,
     connector: Connector,
-    dice: Dice,
 }
 
 impl Node {
     /// A node without documents or connections.
     pub fn new(config: Config, now: Moment) -> Self {
-        let dice = Dice::new(config.seed);
         let connector = Connector::new(config.tuning.backoff.clone());
-        Self { hub: Hub::new(config, now), rooms: BTreeMap::new(), connector, dice }
+        Self { hub: Hub::new(config, now), rooms: BTreeMap::new(), connector }
     }
 
     /// What this node says first on a connection; `dialled` when it opened the connection itself.
@@ -245,7 +263,7 @@ impl Node {
         match input {
             Input::LinkUp { link, hello, target } => self.link_up(link, hello, target),
             Input::LinkDown { link, reason, is_final } => self.link_down(link, reason, is_final),
-            Input::DialFailed { target } => self.connector.failed(target, now.mono, &mut self.dice),
+            Input::DialFailed { target } => self.connector.failed(target, now.mono, &mut self.hub.dice),
             Input::Message { link, message } => self.message(link, message),
             Input::Drained { link, bytes } => self.drained(link, bytes),
             Input::Stored { id, result } => self.stored(id, result),
@@ -338,9 +356,9 @@ impl Node {
         if let Some(target) = down.target.filter(|_| !another) {
             let now = self.hub.now.mono;
             if is_final {
-                self.connector.turned_away(target, now, &mut self.dice);
+                self.connector.turned_away(target, now, &mut self.hub.dice);
             } else {
-                self.connector.lost(target, down.retry_after, now, &mut self.dice);
+                self.connector.lost(target, down.retry_after, now, &mut self.hub.dice);
             }
         }
         self.hub.event(Event::LinkDown { link, agent: down.hello.identity.agent, reason });
@@ -438,7 +456,7 @@ impl Node {
         let documents: Vec<_> = known.documents.iter().cloned().collect();
         for document in documents {
             self.in_room(&document, |room, hub| {
-                if room.members.get(&link).is_some_and(|member| !member.is_live()) {
+                if room.members.get(&link).is_some_and(flow::Member::is_waiting) {
                     room.serve_behind(hub);
                 }
             });
@@ -562,9 +580,7 @@ impl Node {
         }
         if !commit.delta.is_empty() {
             let me = self.hub.me();
-            if let Some(document) = room.document() {
-                room.written = (document.version().content.get(me), document.version().records.get(me));
-            }
+            room.note_written(me);
             room.committed(commit.delta, &mut self.hub)?;
         }
         Ok(result)

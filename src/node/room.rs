@@ -13,13 +13,14 @@ use super::{
     config::Tuning,
     event::{DocumentStatus, Event},
     flow::{Batch, Member, SharedSnapshot},
-    gate::Gated,
+    gate::{Gated, Written},
     hub::Hub,
     log::Log,
     presence::Presence,
     work::{Applied, Arrival, Job, Outcome, Work},
 };
 use crate::{
+    coordination::participant::Participant,
     document::{DigestEntry, Document, DocumentError, Frontier, Subscription, Version},
     engine::EngineKind,
     id::{DocumentId, LinkId, ReplicaId},
@@ -58,11 +59,16 @@ pub(super) struct Room {
     pub(super) subscription: Subscription,
     pub(super) members: BTreeMap<LinkId, Member>,
     pub(super) batch: Batch,
+    pub(super) slots_batch: Batch,
     pub(super) log: Log,
-    /// Our own commits of content and of records since the document was opened here.
-    pub(super) written: (u64, u64),
+    /// Our own writes since the document was opened here.
+    pub(super) written: Written,
+    /// What waits for our own store: of content and records, and of coordination, which overtakes them.
     pub(super) gated: VecDeque<Gated>,
+    pub(super) gated_slots: VecDeque<Gated>,
     pub(super) presence: Presence,
+    /// Our part in coordination; here once the document is.
+    pub(super) participant: Option<Participant>,
     pub(super) own_presence: Option<(Bytes, Duration)>,
     pub(super) renew_presence_at: Option<Monotonic>,
     /// What a durable peer has told us of our own writes.
@@ -91,10 +97,13 @@ impl Room {
             subscription: Subscription::default(),
             members: BTreeMap::new(),
             batch: Batch::default(),
+            slots_batch: Batch::default(),
             log: Log::default(),
-            written: (0, 0),
+            written: Written::default(),
             gated: VecDeque::new(),
+            gated_slots: VecDeque::new(),
             presence: Presence::default(),
+            participant: None,
             own_presence: None,
             renew_presence_at: None,
             acked: Version::default(),
@@ -210,6 +219,7 @@ impl Room {
                     self.log.durable = document.version().clone();
                 }
                 hub.event(Event::Opened { document: self.id.clone() });
+                self.resume_coordination(hub);
             }
             Some(Outcome::Loaded(Err(error))) => return self.fail(error.to_string(), hub),
             Some(Outcome::Applied(applied)) => self.applied(*applied, hub),
@@ -333,6 +343,7 @@ impl Room {
                 None => self.enqueue(landed),
             }
         }
+        self.coordinate(hub);
         // What has just landed is acknowledged once it is durable; what was here already may be so now.
         if applied.known > 0 {
             self.ack_known(hub);
@@ -391,6 +402,7 @@ impl Room {
         let member = self.members.entry(link).or_default();
         member.subscription = subscription;
         member.owed.insert(peer);
+        member.slots_behind = Some(frontier.version.slots.clone());
         member.behind(frontier);
         if !known {
             let entries: Vec<_> = self.presence.entries().cloned().collect();
@@ -496,6 +508,7 @@ impl Room {
                 hub.arm(&self.id, at);
             }
         }
+        self.coordinate(hub);
         let expired = self.presence.expire(hub.now.mono);
         self.announce(expired, None, hub);
         if let Some(at) = self.presence.next_expiry() {
@@ -516,10 +529,7 @@ impl Room {
     pub(super) fn unsynced(&self, me: ReplicaId, has_targets: bool) -> u64 {
         let Some(document) = self.document() else { return 0 };
         let durable = if has_targets { &self.acked } else { &self.log.durable };
-        let version = document.version();
-        let lacking = |have: u64, safe: u64| have.saturating_sub(safe);
-        lacking(version.content.get(me), durable.content.get(me))
-            + lacking(version.records.get(me), durable.records.get(me))
+        document.version().beyond(durable, me)
     }
 
     pub(super) fn status(&self, hub: &Hub) -> DocumentStatus {

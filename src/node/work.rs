@@ -112,8 +112,12 @@ fn run_on(document: &mut Document, job: Job) -> Outcome {
             Outcome::Applied(Box::new(applied))
         }
         Job::CatchUp { link, since, author, subscription, bulk_bytes } => {
-            let delta = document.delta_since(&since, author, &subscription).map(|delta| CatchUp {
-                encoded: if delta.is_empty() { None } else { encode_whole(document.id(), &delta, bulk_bytes) },
+            let delta = document.delta_since(&since, author, &subscription).map(|mut delta| CatchUp {
+                encoded: {
+                    // They go their own way, ahead of this.
+                    delta.slots.clear();
+                    if delta.is_empty() { None } else { encode_whole(document.id(), &delta, bulk_bytes) }
+                },
                 frontier: document.frontier(),
             });
             Outcome::CatchUp { link, since, delta }

@@ -88,10 +88,12 @@ pub(super) fn version<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vers
         content: Seen,
         #[serde(deserialize_with = "seen")]
         records: Seen,
+        #[serde(deserialize_with = "seen")]
+        slots: Seen,
     }
 
-    let Form { content, records } = Form::deserialize(deserializer)?;
-    Ok(Version { content, records })
+    let Form { content, records, slots } = Form::deserialize(deserializer)?;
+    Ok(Version { content, records, slots })
 }
 
 /// A frontier of bounded size.

@@ -311,7 +311,8 @@ impl PresenceEntry {
 }
 
 fn check_version(what: &'static str, version: &Version) -> Result<(), MessageError> {
-    bound(what, version.content.len().max(version.records.len()), limits::DOCUMENT_WRITERS)
+    let writers = version.content.len().max(version.records.len()).max(version.slots.len());
+    bound(what, writers, limits::DOCUMENT_WRITERS)
 }
 
 fn bound(what: &'static str, size: usize, max: usize) -> Result<(), MessageError> {

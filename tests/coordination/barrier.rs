@@ -152,7 +152,7 @@ fn a_dead_alpha_is_left_out_after_its_timeout_and_hears_that_it_is_late() {
     let told = (*world.barriers[0].durable()).clone();
     world.barriers[1].hear(replica(0), told, world.now).unwrap();
     world.settle();
-    assert_eq!(world.progress(1), Progress::Late { outcome: degraded(1) });
+    assert_eq!(world.progress(1), Progress::Late { tier: Tier::ALPHA, outcome: degraded(1) });
 }
 
 #[test]

@@ -166,8 +166,8 @@ impl Access for &Peer {
 /// A delta as two: its records and its content, as lanes of different priority carry them.
 pub(crate) fn halves(delta: &Bytes) -> (Bytes, Bytes) {
     let delta = Incoming::decode(delta.clone(), 0, None).unwrap().delta;
-    let records = Delta { content: None, records: delta.records };
-    let content = Delta { content: delta.content, records: Vec::new() };
+    let records = Delta { records: delta.records, ..Delta::default() };
+    let content = Delta { content: delta.content, ..Delta::default() };
     (records.encode().unwrap(), content.encode().unwrap())
 }
 

@@ -34,7 +34,7 @@ fn body(json: &str) -> Vec<u8> {
 
 fn run(since: u64, upto: u64, records: Vec<Record>) -> Delta {
     let span = Span { writer: ReplicaId::from_bits(WRITER), since, upto };
-    Delta { content: None, records: vec![RecordsDelta { span, records }] }
+    Delta { records: vec![RecordsDelta { span, records }], ..Delta::default() }
 }
 
 fn refusal(peer: &Peer, delta: &Delta) -> DocumentError {
@@ -137,7 +137,7 @@ fn impossible_spans_are_refused() {
     let writer = ReplicaId::from_bits(WRITER);
     let content = |spans: Vec<Span>, after: Vec<(ReplicaId, u64)>| Delta {
         content: Some(ContentDelta { spans, after, updates: Vec::new() }),
-        records: Vec::new(),
+        ..Delta::default()
     };
     let span = Span { writer, since: 0, upto: 1 };
     let wrong = [
@@ -147,7 +147,7 @@ fn impossible_spans_are_refused() {
         run(0, 1, vec![one(2)]),
         run(1, 2, vec![one(1)]),
         run(0, 2, vec![one(2), one(1)]),
-        Delta { content: None, records: [run(0, 1, vec![]).records, run(1, 2, vec![]).records].concat() },
+        Delta { records: [run(0, 1, vec![]).records, run(1, 2, vec![]).records].concat(), ..Delta::default() },
         content(vec![span, span], Vec::new()),
         content(Vec::new(), Vec::new()),
         content(vec![span], vec![(writer, 1), (writer, 1)]),
@@ -208,7 +208,7 @@ fn writers_who_claim_to_have_seen_everything_cannot_make_values_vanish() {
         let mut record = record(1, RecordKind::Register, "k", &body(&writer.to_string()));
         record.context = others.iter().map(|other| (ReplicaId::from_bits(*other), 1_000)).collect();
         let span = Span { writer: ReplicaId::from_bits(writer), since: 0, upto: 1 };
-        Delta { content: None, records: vec![RecordsDelta { span, records: vec![record] }] }.encode().unwrap()
+        Delta { records: vec![RecordsDelta { span, records: vec![record] }], ..Delta::default() }.encode().unwrap()
     };
     // Two that claim to have seen each other, beside an honest one; then a circle of three.
     for claims in

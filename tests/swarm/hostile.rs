@@ -91,7 +91,7 @@ impl Attacker {
             after: Vec::new(),
             updates: vec![Bytes::from(update)],
         };
-        let delta = Delta { content: Some(content), records: Vec::new() };
+        let delta = Delta { content: Some(content), ..Delta::default() };
         Message::Delta { document: document.clone(), delta: delta.encode().unwrap() }
     }
 }
@@ -182,7 +182,7 @@ async fn nobody_writes_in_anothers_name() {
         signature: None,
     };
     let span = Span { writer: victim, since: 1, upto: 2 };
-    let delta = Delta { content: None, records: vec![RecordsDelta { span, records: vec![record] }] };
+    let delta = Delta { records: vec![RecordsDelta { span, records: vec![record] }], ..Delta::default() };
     let message = Message::Delta { document: document.id().clone(), delta: delta.encode().unwrap() };
     attacker.say(&message, Lane::Critical).await.unwrap();
     assert!(attacker.refusal().await.unwrap().contains(&victim.to_string()));

@@ -18,7 +18,7 @@ fn seen(count: usize) -> Seen {
 }
 
 fn join(writers: usize, prefixes: Vec<String>) -> Message {
-    let version = Version { content: seen(writers), records: Seen::default() };
+    let version = Version { content: seen(writers), ..Version::default() };
     let frontier = Frontier { version, engine: Bytes::new() };
     let subscription = Subscription { prefixes };
     Message::Join { document: document("a"), engine: EngineKind::Yrs, frontier, subscription }
@@ -45,7 +45,7 @@ fn bounds() -> Vec<(Message, Message, &'static str)> {
         Message::App { from: agent("a"), to: Address::All, lane: Lane::High, body }
     };
     let ack = |writers| {
-        let durable = Version { content: Seen::default(), records: seen(writers) };
+        let durable = Version { slots: seen(writers), ..Version::default() };
         Message::Ack { document: document("a"), durable }
     };
     let request = |len| Message::DigestRequest { document: document("a"), path: "p".repeat(len) };

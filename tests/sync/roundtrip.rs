@@ -42,9 +42,10 @@ fn blob(longest: usize) -> impl Strategy<Value = Bytes> {
 
 fn version() -> impl Strategy<Value = Version> {
     let seen = || vec((replica(), 1..u64::MAX), 0..20);
-    (seen(), seen()).prop_map(|(content, records)| Version {
+    (seen(), seen(), seen()).prop_map(|(content, records, slots)| Version {
         content: content.into_iter().collect(),
         records: records.into_iter().collect(),
+        slots: slots.into_iter().collect(),
     })
 }
 

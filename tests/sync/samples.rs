@@ -18,6 +18,7 @@ pub(crate) fn version() -> Version {
     Version {
         content: [(replica(7), 300), (replica(ReplicaId::MAX), 1)].into_iter().collect(),
         records: [(replica(7), 12)].into_iter().collect(),
+        slots: [(replica(9), 3)].into_iter().collect(),
     }
 }
 

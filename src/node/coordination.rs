@@ -1,0 +1,301 @@
+//! Coordination in a room: carries records between the document and its [`Participant`], and the application's wishes.
+
+use bytes::Bytes;
+use sha2::{Digest as _, Sha256};
+
+use super::{
+    Node, NodeError,
+    event::Event,
+    hub::Hub,
+    room::{Room, State},
+};
+use crate::{
+    coordination::{
+        kernel::{Arrival, Seat},
+        meeting::Meeting,
+        object::Plan,
+        participant::{CoordinationCounters, Participant, ParticipantError, Write},
+        standing::Standing,
+    },
+    document::{Document, SlotKey, SlotPart},
+    id::{DocumentId, ObjectId},
+    limits,
+    time::Moment,
+};
+
+/// What a member brings along when it arrives.
+#[derive(Debug, Clone, Default)]
+pub struct Arriving {
+    /// What it hands over to the others: a proposal, a vote.
+    pub payload: Option<Bytes>,
+    /// It takes no part in the next generation.
+    pub leave: bool,
+    /// Who joins the next generation on its word.
+    pub sponsored: Vec<Seat>,
+}
+
+impl Room {
+    /// The document is here, or here again: what its replica has taken part in goes on.
+    pub(super) fn resume_coordination(&mut self, hub: &mut Hub) {
+        if let State::Ready(document) = &mut self.state {
+            document.take_changed_slots();
+            self.participant = Some(Participant::new(document, hub.now.mono));
+        }
+        self.coordinate(hub);
+    }
+
+    /// Takes in what changed, writes what follows from it, until nothing does.
+    pub(super) fn coordinate(&mut self, hub: &mut Hub) {
+        loop {
+            let State::Ready(document) = &mut self.state else { return };
+            let Some(participant) = &mut self.participant else { return };
+            let (changed, newly_closed) = document.take_changed_slots();
+            participant.observe(document, &changed, newly_closed, hub.now.mono);
+            let writes = participant.poll(document, hub.now.mono, &mut hub.dice);
+            if writes.is_empty() && !participant.is_busy() {
+                break;
+            }
+            if self.write_slots(&writes, hub).is_err() {
+                break;
+            }
+        }
+        self.tell_happenings(hub);
+    }
+
+    /// Puts records into the document, the log and the batches.
+    fn write_slots(&mut self, writes: &[Write], hub: &mut Hub) -> Result<(), NodeError> {
+        if writes.is_empty() {
+            return Ok(());
+        }
+        let State::Ready(document) = &mut self.state else {
+            return Err(NodeError::Busy { document: self.id.clone() });
+        };
+        let me = hub.me();
+        let written = document.write_slots(writes.iter().map(|write| (write.key, write.body.clone())).collect());
+        let upto = document.version().slots.get(me);
+        let written = written.map_err(NodeError::from).and_then(|delta| {
+            self.note_written(me);
+            Ok(self.committed_slots(delta, writes.iter().all(|write| write.lazy), hub)?)
+        });
+        if let Err(error) = written {
+            // What was handed out is not written: the participant begins again from what is.
+            hub.event(Event::StoreFailed { document: self.id.clone(), reason: error.to_string() });
+            if let State::Ready(document) = &self.state {
+                self.participant = Some(Participant::new(document, hub.now.mono));
+            }
+            return Err(error);
+        }
+        if let Some(participant) = &mut self.participant {
+            participant.wrote(writes, upto);
+        }
+        if !hub.config.keeps_identity {
+            // It does not outlive its process, so nothing it wrote can be forgotten.
+            self.slots_persisted(upto, hub);
+        }
+        Ok(())
+    }
+
+    /// The store has what this replica wrote.
+    pub(super) fn slots_durable(&mut self, hub: &mut Hub) {
+        let upto = self.log.durable.slots.get(hub.me());
+        self.slots_persisted(upto, hub);
+        self.coordinate(hub);
+    }
+
+    fn slots_persisted(&mut self, upto: u64, hub: &mut Hub) {
+        if let (State::Ready(document), Some(participant)) = (&self.state, &mut self.participant) {
+            participant.persisted(document, upto, hub.now.mono);
+        }
+    }
+
+    fn tell_happenings(&mut self, hub: &mut Hub) {
+        let Some(participant) = &mut self.participant else { return };
+        for (object, happening) in participant.take_happenings() {
+            hub.event(Event::Coordination { document: self.id.clone(), object, happening });
+        }
+        if let Some(at) = participant.next_wake() {
+            hub.arm(&self.id, at);
+        }
+    }
+}
+
+impl Node {
+    /// Runs `act` on a document and its participant, then writes what it asks for.
+    fn with_participant<R>(
+        &mut self,
+        document: &DocumentId,
+        now: Moment,
+        act: impl FnOnce(&mut Participant, &Document) -> Result<(R, Vec<Write>), NodeError>,
+    ) -> Result<R, NodeError> {
+        self.hub.now = now;
+        self.read(document, |_| ())?;
+        let busy = || NodeError::Busy { document: document.clone() };
+        let room = self.rooms.get_mut(document).ok_or_else(busy)?;
+        room.coordinate(&mut self.hub);
+        let State::Ready(content) = &room.state else { return Err(busy()) };
+        let participant = room.participant.as_mut().ok_or_else(busy)?;
+        let (result, writes) = act(participant, content)?;
+        room.write_slots(&writes, &mut self.hub)?;
+        room.coordinate(&mut self.hub);
+        Ok(result)
+    }
+
+    /// Begins an object: `plan` is given the number it goes by. Of a name that is taken by an object with the same plan
+    /// (but for who began it), that object is returned.
+    ///
+    /// # Errors
+    /// `NameTaken` says what differs; `Plan` names the value and the limit.
+    pub fn define(
+        &mut self,
+        document: &DocumentId,
+        plan: impl FnOnce(ObjectId) -> Plan,
+        now: Moment,
+    ) -> Result<ObjectId, NodeError> {
+        self.with_participant(document, now, |participant, content| {
+            let plan = plan(content.next_object());
+            plan.check()?;
+            if let Some(known) = participant.named(&plan.definition.name).next() {
+                let differences = plan.differences(known.plan());
+                if differences.is_empty() {
+                    return Ok((known.object(), Vec::new()));
+                }
+                let creator = known.plan().definition.creator.clone();
+                return Err(NodeError::NameTaken { name: plan.definition.name.clone(), creator, differences });
+            }
+            let key = SlotKey::Of(plan.object(), SlotPart::Definition);
+            Ok((plan.object(), vec![Write { key, body: plan.encode().into(), lazy: false }]))
+        })
+    }
+
+    /// The application's member arrives at an object. Returns the generation.
+    ///
+    /// # Errors
+    /// `Participant`: [`ParticipantError::is_writing`] says whether it may succeed shortly.
+    pub fn arrive(
+        &mut self,
+        document: &DocumentId,
+        object: ObjectId,
+        arriving: Arriving,
+        now: Moment,
+    ) -> Result<u64, NodeError> {
+        let size = arriving.payload.as_ref().map_or(0, Bytes::len);
+        if size > limits::PAYLOAD_BYTES {
+            return Err(NodeError::TooLarge { what: "what is handed over", size, max: limits::PAYLOAD_BYTES });
+        }
+        self.hub.now = now;
+        let (me, hlc) = (self.hub.me(), self.hub.hlc.stamp(now.wall_ms));
+        self.with_participant(document, now, |participant, content| {
+            let Arriving { payload, leave, sponsored } = arriving;
+            let version = content.version();
+            let arrival = Arrival {
+                hlc,
+                fence: (version.content.get(me), version.records.get(me)),
+                payload: payload.as_ref().map(|payload| Sha256::digest(payload).into()),
+                leave,
+                sponsored,
+            };
+            Ok(participant.arrive(object, arrival, payload, now.mono)?)
+        })
+    }
+
+    /// A member arrives with a value the others read off its arrival itself: a vote.
+    ///
+    /// # Errors
+    /// As [`Node::arrive`].
+    pub fn vote(
+        &mut self,
+        document: &DocumentId,
+        object: ObjectId,
+        option: u32,
+        now: Moment,
+    ) -> Result<u64, NodeError> {
+        self.hub.now = now;
+        let hlc = self.hub.hlc.stamp(now.wall_ms);
+        self.with_participant(document, now, |participant, _| {
+            let payload = Some(crate::coordination::poll::vote_payload(option));
+            let arrival = Arrival { hlc, payload, ..Arrival::default() };
+            Ok(participant.arrive(object, arrival, None, now.mono)?)
+        })
+    }
+
+    /// The application's member will not come. Returns the generation.
+    ///
+    /// # Errors
+    /// As [`Node::arrive`].
+    pub fn decline(&mut self, document: &DocumentId, object: ObjectId, now: Moment) -> Result<u64, NodeError> {
+        self.with_participant(document, now, |participant, _| Ok(participant.decline(object, now.mono)?))
+    }
+
+    /// The application's member has acted on its release: what lower tiers wait for when the definition says so.
+    ///
+    /// # Errors
+    /// As [`Node::arrive`].
+    pub fn acknowledge(&mut self, document: &DocumentId, object: ObjectId, now: Moment) -> Result<(), NodeError> {
+        self.with_participant(document, now, |participant, _| Ok(((), participant.acknowledge(object)?)))
+    }
+
+    /// Finishes an object for everybody and frees what it takes.
+    ///
+    /// # Errors
+    /// As [`Node::read`].
+    pub fn clean_up(&mut self, document: &DocumentId, object: ObjectId, now: Moment) -> Result<(), NodeError> {
+        self.with_participant(document, now, |participant, _| {
+            participant.clean_up(object, now.mono);
+            Ok(((), Vec::new()))
+        })
+    }
+
+    /// Looks at an object, also when it is finished.
+    ///
+    /// # Errors
+    /// As [`Node::read`]; `Participant` when it is not known here.
+    pub fn meeting<R>(
+        &self,
+        document: &DocumentId,
+        object: ObjectId,
+        look: impl FnOnce(&Meeting, &Document) -> R,
+    ) -> Result<R, NodeError> {
+        self.read(document, |content| {
+            let participant = self.rooms.get(document).and_then(|room| room.participant.as_ref());
+            let meeting = participant.and_then(|participant| participant.meeting_or_ended(object));
+            meeting.map(|meeting| look(meeting, content)).ok_or(ParticipantError::Unknown { object })
+        })?
+        .map_err(NodeError::from)
+    }
+
+    /// How a generation of an object stands for this node.
+    ///
+    /// # Errors
+    /// As [`Node::meeting`].
+    pub fn standing(
+        &self,
+        document: &DocumentId,
+        object: ObjectId,
+        generation: u64,
+        now: Moment,
+    ) -> Result<Standing, NodeError> {
+        self.meeting(document, object, |meeting, content| meeting.standing(content, generation, now.mono))
+    }
+
+    /// Looks at all objects of a document that are not finished.
+    ///
+    /// # Errors
+    /// As [`Node::read`].
+    pub fn meetings<R>(
+        &self,
+        document: &DocumentId,
+        look: impl FnOnce(&mut dyn Iterator<Item = &Meeting>) -> R,
+    ) -> Result<R, NodeError> {
+        self.read(document, |_| ())?;
+        let participant = self.rooms.get(document).and_then(|room| room.participant.as_ref());
+        Ok(look(&mut participant.into_iter().flat_map(Participant::meetings)))
+    }
+
+    /// What has been done in the documents that are in memory.
+    pub fn coordination_counters(&self) -> CoordinationCounters {
+        let mut counters = CoordinationCounters::default();
+        let participants = self.rooms.values().filter_map(|room| room.participant.as_ref());
+        participants.for_each(|participant| counters.add(participant.counters()));
+        counters
+    }
+}

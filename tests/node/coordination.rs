@@ -1,0 +1,232 @@
+//! Barriers and their kin over nodes: what is written becomes durable first, travels ahead, counts once, and goes.
+
+use std::time::Duration;
+
+use aepoch::{
+    coordination::{
+        kernel::{Definition, Gate, OnShortfall, Seat, Tier, TierPolicy},
+        object::{Plan, Purpose},
+        standing::{Ending, Outcome, Standing},
+    },
+    document::SlotKey,
+    id::{AgentId, ObjectId, ReplicaId},
+    node::{Arriving, NodeError},
+};
+use bytes::Bytes;
+
+use crate::world::{World, document, tuning};
+
+fn seat(host: usize, tier: Tier) -> Seat {
+    let agent = AgentId::new(&format!("host-{host}")).unwrap();
+    Seat { agent, replica: ReplicaId::from_bits(100 + host as u64), tier }
+}
+
+/// A plan over these hosts: the first tier's, the second's.
+fn plan(name: &str, tiers: &[&[usize]], tolerate: u32, purpose: Purpose) -> impl Fn(ObjectId) -> Plan {
+    let rank = |at| Tier(u8::try_from(at).unwrap());
+    let members: Vec<Seat> =
+        tiers.iter().enumerate().flat_map(|(at, hosts)| hosts.iter().map(move |host| seat(*host, rank(at)))).collect();
+    let policy = |at| TierPolicy {
+        tier: rank(at),
+        timeout: Duration::from_secs(15),
+        min: 1,
+        on_shortfall: OnShortfall::Proceed,
+    };
+    let tiers: Vec<TierPolicy> = (0..tiers.len()).map(policy).collect();
+    let name = name.to_owned();
+    move |origin| Plan {
+        definition: Definition {
+            document: document(),
+            name: name.clone(),
+            creator: AgentId::new("host-1").unwrap(),
+            origin,
+            members: members.clone(),
+            electors: Vec::new(),
+            tolerate,
+            tiers: tiers.clone(),
+            gate: Gate::Decided,
+            fence: true,
+        },
+        purpose: purpose.clone(),
+    }
+}
+
+const ONCE: Purpose = Purpose::Barrier { once: true };
+
+impl World {
+    fn define(&mut self, host: usize, plan: impl Fn(ObjectId) -> Plan) -> ObjectId {
+        let object = self.hosts[host].node.define(&document(), plan, self.now).unwrap();
+        self.pass(Duration::from_millis(10));
+        object
+    }
+
+    fn arrive(&mut self, host: usize, object: ObjectId) -> u64 {
+        self.arrive_with(host, object, Arriving::default())
+    }
+
+    fn arrive_with(&mut self, host: usize, object: ObjectId, arriving: Arriving) -> u64 {
+        let generation = self.hosts[host].node.arrive(&document(), object, arriving, self.now).unwrap();
+        self.pass(Duration::from_millis(10));
+        generation
+    }
+
+    fn standing(&self, host: usize, object: ObjectId, generation: u64) -> Standing {
+        self.hosts[host].node.standing(&document(), object, generation, self.now).unwrap()
+    }
+
+    fn outcome(&self, host: usize, object: ObjectId, generation: u64) -> Outcome {
+        match self.standing(host, object, generation) {
+            Standing::Released(outcome) => outcome,
+            other => panic!("host {host} is not released: {other:?}"),
+        }
+    }
+
+    fn slots_held(&self, host: usize) -> usize {
+        self.hosts[host].node.read(&document(), |document| document.slots_held().0).unwrap()
+    }
+}
+
+#[test]
+fn everybody_is_released_with_the_same_outcome_when_all_have_arrived_and_nobody_before() {
+    for tolerate in [0, 1, 2] {
+        let mut world = World::new(5, &tuning());
+        let object = world.define(1, plan("flash", &[&[1, 2], &[3, 4, 5]], tolerate, ONCE));
+        for host in [5, 3, 1, 2] {
+            world.arrive(host, object);
+            assert!((1..=5).all(|host| {
+                let standing = world.standing(host, object, 0);
+                standing == Standing::Waiting || host <= 2 && matches!(standing, Standing::Released(_))
+            }));
+        }
+        assert!(world.outcome(1, object, 0).is_complete(), "alpha does not wait for the tier below");
+        world.arrive(4, object);
+        world.pass(Duration::from_millis(100));
+        let outcomes: Vec<Outcome> = (3..=5).map(|host| world.outcome(host, object, 0)).collect();
+        assert!(outcomes.iter().all(|outcome| *outcome == outcomes[0] && outcome.is_complete()), "{outcomes:?}");
+        assert_eq!(outcomes[0].released().count(), 5);
+        world.assert_equal();
+    }
+}
+
+#[test]
+fn who_does_not_come_is_left_out_after_the_timeout_and_learns_of_it_when_it_comes() {
+    let mut world = World::new(5, &tuning());
+    let object = world.define(1, plan("flash", &[&[1, 2, 3, 4, 5]], 2, ONCE));
+    for host in 1..=4 {
+        world.arrive(host, object);
+    }
+    world.pass(Duration::from_secs(14));
+    assert!((1..=5).all(|host| world.standing(host, object, 0) == Standing::Waiting));
+    world.pass(Duration::from_secs(4));
+    let outcomes: Vec<Outcome> = (1..=4).map(|host| world.outcome(host, object, 0)).collect();
+    assert!(outcomes.iter().all(|outcome| *outcome == outcomes[0]));
+    assert_eq!(outcomes[0].tiers[0].ending, Ending::Degraded);
+    assert_eq!(outcomes[0].missing().map(AgentId::as_str).collect::<Vec<_>>(), ["host-5"]);
+    let Standing::Late(outcome) = world.standing(5, object, 0) else { panic!("it was left out") };
+    assert_eq!(outcome, outcomes[0]);
+}
+
+#[test]
+fn a_strict_barrier_only_observes_that_its_time_is_up() {
+    let mut world = World::new(3, &tuning());
+    let object = world.define(1, plan("flash", &[&[1, 2, 3]], 0, ONCE));
+    world.arrive(1, object);
+    world.arrive(2, object);
+    world.pass(Duration::from_secs(60));
+    let missing = vec![AgentId::new("host-3").unwrap()];
+    assert_eq!(world.standing(1, object, 0), Standing::Overdue { missing });
+    world.arrive(3, object);
+    assert!(world.outcome(1, object, 0).is_complete());
+}
+
+#[test]
+fn nothing_leaves_and_nothing_counts_before_it_is_durable() {
+    let mut world = World::new(2, &tuning());
+    let object = world.define(1, plan("flash", &[&[1, 2]], 0, ONCE));
+    world.arrive(1, object);
+    world.hosts[2].hold_store = true;
+    world.arrive(2, object);
+    world.pass(Duration::from_secs(1));
+    assert_eq!(world.standing(1, object, 0), Standing::Waiting, "its arrival is on no disk yet");
+    assert_eq!(world.standing(2, object, 0), Standing::Waiting);
+    world.hosts[2].hold_store = false;
+    world.pump();
+    assert!(world.outcome(1, object, 0).is_complete() && world.outcome(2, object, 0).is_complete());
+}
+
+#[test]
+fn a_release_waits_for_what_the_others_wrote_before_they_arrived() {
+    for fence in [true, false] {
+        let mut world = World::new(2, &tuning());
+        let plan = plan("flash", &[&[1, 2]], 0, ONCE);
+        let object = world.define(1, |origin| {
+            let mut plan = plan(origin);
+            plan.definition.fence = fence;
+            plan
+        });
+        world.arrive(1, object);
+        // Content waits behind the disk of the reader's own; coordination does not.
+        world.put(2, "big", &"x".repeat(100_000));
+        world.hosts[1].hold_work = true;
+        world.set(2, "after", 7);
+        let now = world.now;
+        world.hosts[2].node.arrive(&document(), object, Arriving::default(), now).unwrap();
+        world.pump();
+        let standing = world.standing(1, object, 0);
+        assert_eq!(matches!(standing, Standing::Released(_)), world.get(1, "register/after").is_some() || !fence);
+        world.hosts[1].hold_work = false;
+        world.pass(Duration::from_millis(100));
+        assert!(world.outcome(1, object, 0).is_complete());
+        assert_eq!(world.get(1, "register/after"), Some(7.into()));
+    }
+}
+
+#[test]
+fn a_finished_barrier_leaves_nothing_behind_and_is_still_known_to_those_who_ask() {
+    let mut world = World::new(3, &tuning());
+    let before = world.slots_held(2);
+    let mut objects = Vec::new();
+    for round in 0..20 {
+        let object = world.define(1, plan(&format!("flash-{round}"), &[&[1, 2, 3]], 1, ONCE));
+        for host in 1..=3 {
+            world.arrive(host, object);
+        }
+        objects.push(object);
+    }
+    world.pass(Duration::from_secs(3));
+    // One record is left: which numbers are finished.
+    assert!((0..=3).all(|host| world.slots_held(host) == before + 1), "{}", world.slots_held(2));
+    assert!(objects.iter().all(|object| world.outcome(3, *object, 0).is_complete()));
+    let key = SlotKey::Closed;
+    let holder = objects[0].holder;
+    let bytes = world.hosts[3].node.read(&document(), |content| content.slot(key, holder).map(Bytes::len)).unwrap();
+    assert!(bytes.unwrap() < 20, "{bytes:?} bytes for twenty finished barriers");
+    world.assert_equal();
+}
+
+#[test]
+fn a_name_stands_for_one_plan_and_says_how_another_one_differs() {
+    let mut world = World::new(2, &tuning());
+    let object = world.define(1, plan("flash", &[&[1, 2]], 0, ONCE));
+    assert_eq!(world.define(2, plan("flash", &[&[1, 2]], 0, ONCE)), object, "the same plan is the same object");
+    let other = world.hosts[2].node.define(&document(), plan("flash", &[&[1], &[2]], 0, ONCE), world.now);
+    let Err(NodeError::NameTaken { differences, .. }) = other else { panic!("{other:?}") };
+    assert!(differences.iter().any(|difference| difference.starts_with("tiers: ")), "{differences:?}");
+}
+
+#[test]
+fn a_barrier_goes_on_from_generation_to_generation() {
+    let mut world = World::new(3, &tuning());
+    let object = world.define(1, plan("beat", &[&[1, 2, 3]], 1, Purpose::Barrier { once: false }));
+    for generation in 0..10 {
+        for host in 1..=3 {
+            assert_eq!(world.arrive(host, object), generation);
+        }
+        assert!((1..=3).all(|host| world.outcome(host, object, generation).is_complete()));
+    }
+    assert!(matches!(world.standing(1, object, 9), Standing::Released(_)));
+    world.hosts[2].node.clean_up(&document(), object, world.now).unwrap();
+    world.pass(Duration::from_secs(2));
+    assert_eq!(world.slots_held(3), 1);
+    assert_eq!(world.standing(3, object, 10), Standing::Closed);
+}
