@@ -108,6 +108,8 @@ pub struct Participant {
     own_closed: Closed,
     closing: Vec<ObjectId>,
     close_at: Option<Monotonic>,
+    /// Released, but what the others wrote before is not here yet.
+    fenced: BTreeSet<ObjectId>,
     happenings: Vec<(ObjectId, Happening)>,
     counters: CoordinationCounters,
 }
@@ -126,6 +128,7 @@ impl Participant {
             own_closed: Closed::default(),
             closing: Vec::new(),
             close_at: None,
+            fenced: BTreeSet::new(),
             happenings: Vec::new(),
             counters: CoordinationCounters::default(),
         };
@@ -155,6 +158,12 @@ impl Participant {
                 _ => {}
             }
             self.changed.insert(object);
+        }
+        let meetings = &self.meetings;
+        let met =
+            |object: &ObjectId| meetings.get(object).is_none_or(|meeting| meeting.has_what_it_waits_for(document));
+        for object in self.fenced.extract_if(.., met) {
+            self.happenings.push((object, Happening::Changed));
         }
         if newly_closed {
             let closed = document.closed();
@@ -222,6 +231,9 @@ impl Participant {
         let Some(meeting) = self.meetings.get_mut(&object) else { return };
         for (generation, standing) in meeting.settle(document, now) {
             self.happenings.push((object, Happening::Ended { generation, standing }));
+        }
+        if !meeting.has_what_it_waits_for(document) {
+            self.fenced.insert(object);
         }
         self.happenings.push((object, Happening::Changed));
         if let Some(at) = meeting.rewake(now) {
