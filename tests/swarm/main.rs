@@ -12,4 +12,5 @@ mod presence;
 mod rest;
 mod share;
 mod storage;
+mod why;
 mod world;

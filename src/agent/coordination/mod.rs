@@ -8,6 +8,7 @@ mod decision;
 mod epoch;
 mod poll;
 mod setup;
+mod synchronizer;
 
 use std::{sync::Arc, time::Duration};
 
@@ -16,6 +17,7 @@ pub use decision::{Decision, DecisionBuilder};
 pub use epoch::{Epoch, EpochBuilder, Phase};
 pub use poll::{PollBuilder, PollHandle};
 use serde::{Serialize, de::DeserializeOwned};
+pub use synchronizer::{AgentSynchronizer, Doing, SyncReport, SynchronizedAgent};
 
 use super::{AgentDocument, AgentError};
 use crate::{
