@@ -30,7 +30,7 @@ pub use status::{AgentStatus, RelayStatus};
 
 use crate::{
     document::{Access as _, AgentState, DocumentError, Member, Subscription},
-    driver::{Clock, Host, Outside, Traffic, run_link},
+    driver::{Clock, Host, Outside, Traffic, run_link, trace_happening},
     engine::EngineKind,
     id::{AgentId, DocumentId, Identity, NameError},
     node::{Event, Node, NodeError, TargetId},
@@ -169,6 +169,7 @@ impl Outside for Surroundings {
             Event::Acked { .. } => {
                 *self.last_ack.lock().unwrap_or_else(PoisonError::into_inner) = Some(crate::driver::wall_ms());
             }
+            Event::Coordination { document, object, happening } => trace_happening(document, *object, happening),
             Event::Quarantined { document, reason } => tracing::warn!(%document, %reason, "document quarantined"),
             Event::StoreFailed { document, reason } => tracing::error!(%document, %reason, "store failed"),
             Event::Refused { document, reason, .. } => tracing::warn!(?document, %reason, "refused by a peer"),

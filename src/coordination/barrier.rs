@@ -336,6 +336,11 @@ impl TieredBarrier {
         Some(self.begun? + self.definition.tiers[tier].timeout)
     }
 
+    /// When the first arrival or refusal of this generation was heard.
+    pub fn begun(&self) -> Option<Monotonic> {
+        self.begun
+    }
+
     /// True when the timer of a tier has run out here.
     pub fn expired(&self, tier: usize, now: Monotonic) -> bool {
         self.deadline(tier).is_some_and(|deadline| deadline <= now)

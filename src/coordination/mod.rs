@@ -17,4 +17,5 @@ pub mod participant;
 pub mod poll;
 pub mod queue;
 pub mod standing;
+pub mod tally;
 pub mod why;

@@ -23,6 +23,7 @@ use super::{
     meeting::Meeting,
     object::Plan,
     standing::Standing,
+    tally::Tally,
 };
 use crate::{
     document::{Closed, Document, SlotKey, SlotPart},
@@ -61,6 +62,8 @@ pub enum Happening {
         generation: u64,
         /// How.
         standing: Standing,
+        /// How long after the first arrival heard of here.
+        took: Duration,
     },
     /// It is finished everywhere, and its records are gone.
     Closed,
@@ -112,6 +115,7 @@ pub struct Participant {
     fenced: BTreeSet<ObjectId>,
     happenings: Vec<(ObjectId, Happening)>,
     counters: CoordinationCounters,
+    tally: Tally,
 }
 
 impl Participant {
@@ -131,6 +135,7 @@ impl Participant {
             fenced: BTreeSet::new(),
             happenings: Vec::new(),
             counters: CoordinationCounters::default(),
+            tally: Tally::default(),
         };
         if let Some(closed) = document.slot(SlotKey::Closed, participant.replica) {
             participant.own_closed = Closed::decode(closed).unwrap_or_default();
@@ -229,8 +234,10 @@ impl Participant {
     /// What the application may now know of an object; when to look at it again.
     fn settle(&mut self, document: &Document, object: ObjectId, now: Monotonic) {
         let Some(meeting) = self.meetings.get_mut(&object) else { return };
+        let took = meeting.barrier().begun().map_or(Duration::ZERO, |begun| now.since(begun));
         for (generation, standing) in meeting.settle(document, now) {
-            self.happenings.push((object, Happening::Ended { generation, standing }));
+            self.tally.note(meeting.plan().purpose.kind(), &standing, took);
+            self.happenings.push((object, Happening::Ended { generation, standing, took }));
         }
         if !meeting.has_what_it_waits_for(document) {
             self.fenced.insert(object);
@@ -379,6 +386,11 @@ impl Participant {
     /// Counts since the start.
     pub fn counters(&self) -> CoordinationCounters {
         self.counters
+    }
+
+    /// How what it saw has ended.
+    pub fn tally(&self) -> &Tally {
+        &self.tally
     }
 
     /// When to poll again although nothing was heard.

@@ -15,6 +15,7 @@ use aepoch::{
     },
 };
 
+use crate::rest::{get, json};
 use crate::world::{ENGINES, PATIENCE, World, eventually, quick_backoff};
 
 /// So many agents with the document open.
@@ -216,6 +217,28 @@ async fn the_relay_may_decide_in_place_of_members_that_come_and_go() {
     };
     let passages = pass(&members, barrier).await;
     assert!(passages.iter().all(Passage::is_complete));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_relay_shows_what_waits_and_counts_what_ended() {
+    let world = World::new().await;
+    let members = swarm(&world, &["a1", "a2"]).await;
+    let open = members[0].1.barrier("open").members(Tier::ALPHA, ["a1", "a2"]).open().await.unwrap();
+    let _ = open.arrive_now().await.unwrap();
+    let passages = pass(&members, |document| document.barrier("flash").members(Tier::BETA, ["a1", "a2"])).await;
+    assert!(passages.iter().all(Passage::is_complete));
+    let line = r#"aepoch_coordination_tiers_total{kind="barrier",tier="beta",ending="complete"} 1"#;
+    let came = r#"aepoch_coordination_members_total{kind="barrier",tier="beta",took_part="yes"} 2"#;
+    let took = r#"aepoch_coordination_duration_seconds_count{kind="barrier"} 1"#;
+    let metrics = get(&world, "/metrics").await.1;
+    for line in [line, came, took] {
+        assert!(metrics.contains(line), "no `{line}` in\n{metrics}");
+    }
+    let (status, body) = get(&world, "/v1/coordination/test/stage").await;
+    let shown = json(&body);
+    let waits = shown.as_array().unwrap().iter().find(|shown| shown["barrier"]["name"] == "open").unwrap();
+    assert_eq!((status, &waits["why"][0]), (200, &"alpha: a2 has not arrived".into()), "{shown}");
+    assert_eq!(get(&world, "/v1/coordination/test/nothing").await.0, 404);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -24,7 +24,7 @@ use crate::{
     coordination::{
         object::Plan,
         standing::{Outcome, Standing},
-        why::{ObjectStatus, Surroundings},
+        why::ObjectStatus,
     },
     id::{DocumentId, ObjectId},
     node::{Arriving, Node, NodeError},
@@ -133,7 +133,7 @@ impl Object {
     fn status(&self) -> Result<ObjectStatus, AgentError> {
         let swarm = &self.document.open.agent.inner.swarm_document;
         Ok(self.with(|node, document, now| {
-            let around = surroundings(node, swarm);
+            let around = node.surroundings(swarm);
             node.meeting(document, self.id, |meeting, content| ObjectStatus::of(meeting, content, &around, now.mono))
         })?)
     }
@@ -189,12 +189,7 @@ impl AgentDocument {
     /// The document cannot be reached.
     pub fn explain(&self) -> Result<Vec<ObjectStatus>, AgentError> {
         let inner = &self.open.agent.inner;
-        Ok(inner.host.with(|node, now| {
-            let around = surroundings(node, &inner.swarm_document);
-            node.meetings(self.id(), |meetings, content| {
-                meetings.map(|meeting| ObjectStatus::of(meeting, content, &around, now.mono)).collect()
-            })
-        })?)
+        Ok(inner.host.with(|node, now| node.explain(self.id(), &inner.swarm_document, now))?)
     }
 
     /// Finishes whatever goes by a name, for everybody, and frees what it takes; false when nothing does.
@@ -212,13 +207,6 @@ impl AgentDocument {
         let host = &self.open.agent.inner.host;
         Ok(host.with(|node, _| node.find(self.id(), name))?)
     }
-}
-
-/// What an agent knows of the world around it: its links, and who is who in the swarm.
-fn surroundings(node: &Node, swarm: &DocumentId) -> Surroundings {
-    let members = node.read(swarm, crate::document::Document::members).unwrap_or_default();
-    let incarnations = members.into_iter().map(|(replica, member)| (member.agent, replica)).collect();
-    Surroundings { incarnations, ..node.surroundings() }
 }
 
 impl NodeError {
