@@ -266,6 +266,27 @@ fn generations_follow_each_other_and_members_may_leave_and_join() {
     assert_eq!(world.progress(3), released(&[(Tier::ALPHA, TierOutcome::Complete)]));
 }
 
+/// It broke before, as the alpha that was left out could never come again.
+#[test]
+fn a_barrier_goes_on_when_a_tier_shrinks_below_its_minimum_or_is_empty() {
+    let mut definition = definition(&[2, 3], 1);
+    (definition.tiers[0].min, definition.tiers[0].on_shortfall) = (2, OnShortfall::Break);
+    let mut world = World::new(definition);
+    let leaves = || Arrival { leave: true, ..Arrival::default() };
+    for leaver in [0, 1] {
+        (leaver..5)
+            .for_each(|me| world.arrive_with(me, if me == leaver { leaves() } else { Arrival::default() }).unwrap());
+        world.settle();
+    }
+    (2..5).for_each(|me| world.arrive(me));
+    world.settle();
+    let complete = |tier| (tier, TierOutcome::Complete);
+    for me in 2..5 {
+        assert_eq!(world.barriers[me].generation(), 2);
+        assert_eq!(world.progress(me), released(&[complete(Tier::ALPHA), complete(Tier::BETA)]));
+    }
+}
+
 #[test]
 fn why_names_the_true_cause() {
     let mut world = World::new(definition(&[2, 2], 1));

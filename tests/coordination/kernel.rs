@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use aepoch::coordination::kernel::{
-    Arrival, Ballot, BitSet, Contradiction, DefinitionError, Malformed, Own, Proposal, Refusal, Roster, Slot, Tier,
-    TierOutcome, TierState, View, Wanted, arrive, check_slot, contradiction, decline, enter, propose,
+    Arrival, Ballot, BitSet, Contradiction, DefinitionError, Malformed, OnShortfall, Own, Proposal, Refusal, Roster,
+    RosterChange, Slot, Tier, TierOutcome, TierState, View, Wanted, arrive, check_slot, contradiction, decline, enter,
+    propose,
 };
 use proptest::prelude::*;
 
@@ -128,6 +129,25 @@ fn a_roster_comes_back_from_its_change_alone() {
     assert_eq!(second.change(), &change);
     assert_eq!(second.rules().recovery, 3);
     assert_eq!(second.change_after(&BitSet::new(), |_| None).unwrap().removed, BitSet::full(5));
+}
+
+#[test]
+fn a_tier_that_has_shrunk_asks_for_no_more_than_it_has() {
+    let mut definition = definition(&[3, 1], 1);
+    (definition.tiers[0].min, definition.tiers[0].on_shortfall) = (2, OnShortfall::Break);
+    let first = roster(definition);
+    let after = |removed: std::ops::Range<usize>| {
+        let change = RosterChange { removed: removed.collect(), ..RosterChange::default() };
+        Arc::new(Roster::of(Arc::clone(first.definition()), 1, change))
+    };
+    let mins = [after(0..1), after(0..2), after(0..3)].map(|roster| roster.tiers()[0].min);
+    assert_eq!(mins, [2, 1, 0]);
+    let one = after(0..2);
+    assert_eq!(one.tiers()[0].outcome(&BitSet::full(1)), TierOutcome::Complete);
+    assert!(matches!(one.tiers()[0].outcome(&BitSet::new()), TierOutcome::Broken { .. }));
+    // Nobody is left in it: it is complete before anybody has said anything, and the rest goes on as usual.
+    let view = View::new(after(0..3));
+    assert_eq!((view.outcome(0), view.outcome(1)), (Some(TierOutcome::Complete), None));
 }
 
 #[test]
