@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use super::kernel::{
     Arrival, BitSet, Definition, DefinitionError, DefinitionId, Gate, Malformed, OnShortfall, Refusal, Roster, Slot,
-    Tier, TierOutcome, View, Wanted, acknowledge, arrive, check_slot, decline, enter, step,
+    Tier, TierOutcome, View, Wanted, acknowledge, arrive, check_roster, check_slot, decline, enter, step,
 };
 use crate::{
     id::ReplicaId,
@@ -181,7 +181,10 @@ impl TieredBarrier {
                 self.view.put(seat, slot);
             }
             // Of a later generation it may be a member; of this one it says nothing (B8).
-            None if slot.generation > roster.generation() => drop(self.heard.insert(from, slot)),
+            None if slot.generation > roster.generation() => {
+                check_roster(&self.definition, &slot)?;
+                self.heard.insert(from, slot);
+            }
             None => {}
         }
         self.note_begun(now);
@@ -286,43 +289,62 @@ impl TieredBarrier {
         while let Some(me) = self.me {
             let ahead = self.view.newest_generation() > self.generation();
             let spoken = self.slot.own != super::kernel::Own::Unset;
-            // A slot of the next generation counts as an acknowledgement, so it must not run ahead of it.
-            let owes =
-                self.definition.gate == Gate::Acked && self.slot.latched.released.contains(me) && !self.slot.acked;
-            if owes || !(ahead || asked && spoken) {
+            if self.owes() || !(ahead || asked && spoken) {
                 break;
             }
             let Some((roster, slot)) = enter(&self.view, me, &self.slot) else { break };
-            self.before = Some((self.generation(), self.progress(self.generation(), Monotonic(0))));
-            self.view = View::new(Arc::new(roster));
-            self.sit(Arc::new(slot.unwrap_or_default()));
+            self.go(roster, slot.unwrap_or_default());
         }
         self.jump();
     }
 
-    fn jump(&mut self) {
-        let newest = self.heard.iter().max_by_key(|(_, slot)| slot.generation);
-        let Some((writer, newest)) = newest.map(|(writer, slot)| (*writer, Arc::clone(slot))) else { return };
-        let behind = newest.generation > self.generation();
-        if !behind || !(self.me.is_none() || self.view.superseded()) {
-            return;
-        }
-        let roster = Roster::of(Arc::clone(&self.definition), newest.generation, newest.change.clone());
-        let seat = roster.seat_of(writer);
-        if seat.is_none_or(|seat| check_slot(&roster, seat, &newest).is_err()) {
-            return;
-        }
-        if newest.generation == self.generation() + 1 {
-            self.before = Some((self.generation(), self.progress(self.generation(), Monotonic(0))));
-        }
-        let slot = Slot {
-            generation: newest.generation,
-            change: newest.change.clone(),
-            previous: newest.previous.clone(),
-            ..Slot::default()
-        };
+    /// A slot of the next generation counts as an acknowledgement, so it must not run ahead of it.
+    fn owes(&self) -> bool {
+        let released = self.me.is_some_and(|me| self.slot.latched.released.contains(me));
+        self.definition.gate == Gate::Acked && released && !self.slot.acked
+    }
+
+    fn go(&mut self, roster: Roster, slot: Slot) {
+        self.before = Some((self.generation(), self.progress(self.generation(), Monotonic(0))));
         self.view = View::new(Arc::new(roster));
         self.sit(Arc::new(slot));
+    }
+
+    /// Goes to the newest generation somebody known here is in, for one who has no seat, or cannot get there step by
+    /// step: the slots of the generation in between are overwritten, and with them its outcome or its roster.
+    ///
+    /// A slot names its own roster, so it is believed only when its writer has a seat in the generation known here:
+    /// a member of a true generation is in a true one. Agreement of several slots would say less, since whoever makes
+    /// up a roster can make up its members too. A reader far behind gets there all the same, if in several jumps:
+    /// whoever is first in a generation was a member of the one before (T7), and its newest slot remains even when it
+    /// has left since. So from every generation but the newest one leads a step ahead.
+    fn jump(&mut self) {
+        let behind = |barrier: &Self| barrier.view.newest_generation() > barrier.generation() + 1;
+        while !self.owes() && (self.me.is_none() || behind(self)) {
+            let Some((writer, newest)) = self.ahead() else { return };
+            let roster = Roster::of(Arc::clone(&self.definition), newest.generation, newest.change.clone());
+            let seat = roster.seat_of(writer);
+            if seat.is_none_or(|seat| check_slot(&roster, seat, &newest).is_err()) {
+                // Its writer is broken or dishonest: what it says is not asked for again.
+                self.heard.remove(&writer);
+                continue;
+            }
+            let slot = Slot {
+                generation: newest.generation,
+                change: newest.change.clone(),
+                previous: newest.previous.clone(),
+                ..Slot::default()
+            };
+            self.go(roster, slot);
+        }
+    }
+
+    /// The newest slot of a later generation by one that has a seat in this one.
+    fn ahead(&self) -> Option<(ReplicaId, Arc<Slot>)> {
+        let roster = self.view.roster();
+        let seated = self.heard.iter().filter(|(writer, _)| roster.seat_of(**writer).is_some());
+        let (writer, newest) = seated.max_by_key(|(_, slot)| slot.generation)?;
+        (newest.generation > self.generation()).then(|| (*writer, Arc::clone(newest)))
     }
 
     /// When the timer of a tier runs out here; `None` until somebody has arrived.
