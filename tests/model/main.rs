@@ -15,5 +15,6 @@ mod claim;
 mod configurations;
 mod kernel;
 mod mutants;
+mod published;
 mod replicas;
 mod seats;
