@@ -19,7 +19,7 @@ const RANKS: u32 = 8;
 const BACKOFF_MAX: Duration = Duration::from_secs(10);
 
 /// Where a member (or an onlooker) stands in one generation. All but `Waiting` and `Overdue` are final, and the same at
-/// every replica.
+/// every replica; two generations later an outcome is kept no longer, and `Superseded` says so.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Progress {
     /// Not decided yet.
@@ -46,7 +46,7 @@ pub enum Progress {
         /// Seats that did not take part.
         missing: BitSet,
     },
-    /// The others are two generations ahead or more; the outcome is not to be had any more.
+    /// The others, or this replica itself, are two generations ahead or more; the outcome is not to be had any more.
     Superseded {
         /// The newest generation heard of.
         generation: u64,
@@ -109,8 +109,8 @@ pub struct TieredBarrier {
     /// When the first arrival or refusal of this generation was heard: from there timers run.
     begun: Option<Monotonic>,
     leads: Vec<Lead>,
-    /// How the generation before ended here.
-    before: Option<(u64, Progress)>,
+    /// How generations gone on from ended here: the last one, and the one before this where that is another.
+    before: Vec<(u64, Progress)>,
 }
 
 impl TieredBarrier {
@@ -126,6 +126,7 @@ impl TieredBarrier {
         definition.check()?;
         let first = durable.unwrap_or_default();
         let roster = Roster::of(Arc::clone(&definition), first.generation, first.change.clone());
+        let before = ended(&definition, replica, &first).into_iter().collect();
         let mut barrier = Self {
             id: definition.id(),
             definition,
@@ -138,7 +139,7 @@ impl TieredBarrier {
             heard: BTreeMap::new(),
             begun: None,
             leads: Vec::new(),
-            before: None,
+            before,
         };
         barrier.sit(Arc::new(first));
         Ok(barrier)
@@ -240,6 +241,9 @@ impl TieredBarrier {
         let generation = self.generation();
         let seat = self.me.ok_or(BarrierError::NoSeat { replica: self.replica, generation })?;
         let slot = acknowledge(&self.view, seat, &self.slot);
+        // Its own tier may be decided while a higher one is not: then it has not been released yet.
+        let open = self.view.roster().tier_of(seat).is_some_and(|tier| self.gated_by(tier).is_none());
+        let slot = slot.filter(|_| open);
         slot.map(|slot| self.write(slot)).ok_or(BarrierError::NothingToAcknowledge { generation })
     }
 
@@ -305,7 +309,12 @@ impl TieredBarrier {
     }
 
     fn go(&mut self, roster: Roster, slot: Slot) {
-        self.before = Some((self.generation(), self.progress(self.generation(), Monotonic(0))));
+        let last = self.generation();
+        let own = (last, self.progress(last, Monotonic(0)));
+        let told = ended(&self.definition, self.replica, &slot);
+        // One that has learned nothing by itself goes by what it is told, or else is superseded.
+        let own = (!matches!(own.1, Progress::Waiting | Progress::Overdue { .. })).then_some(own);
+        self.before = own.into_iter().chain(told).collect();
         self.view = View::new(Arc::new(roster));
         self.sit(Arc::new(slot));
     }
@@ -333,6 +342,7 @@ impl TieredBarrier {
                 generation: newest.generation,
                 change: newest.change.clone(),
                 previous: newest.previous.clone(),
+                previous_change: newest.previous_change.clone(),
                 ..Slot::default()
             };
             self.go(roster, slot);
@@ -434,8 +444,8 @@ impl TieredBarrier {
     /// is in its durable slot counts; an onlooker without a seat goes by what it sees.
     pub fn progress(&self, generation: u64, now: Monotonic) -> Progress {
         if generation != self.generation() {
-            return match &self.before {
-                Some((before, progress)) if *before == generation => progress.clone(),
+            return match self.before.iter().find(|(before, _)| *before == generation) {
+                Some((_, progress)) => progress.clone(),
                 _ if generation > self.generation() => Progress::Waiting,
                 _ => Progress::Superseded { generation: self.generation() },
             };
@@ -517,4 +527,23 @@ impl TieredBarrier {
     pub fn seat(&self) -> Option<usize> {
         self.me
     }
+}
+
+/// How the generation before a slot's has ended for a replica, as the slot says: it was gone on from, so nothing in it
+/// is open or broken. A restart does not make an answer another one.
+fn ended(definition: &Arc<Definition>, replica: ReplicaId, slot: &Slot) -> Option<(u64, Progress)> {
+    let (generation, released) = (slot.generation.checked_sub(1)?, slot.previous.as_ref()?);
+    let roster = Roster::of(Arc::clone(definition), generation, slot.change_before().clone());
+    let own = roster.seat_of(replica).and_then(|seat| Some((seat, roster.tier_of(seat)?)));
+    let down_to = own.map_or(roster.tiers().len(), |(_, tier)| tier + 1);
+    let progress = match own {
+        Some((seat, tier)) if !released.contains(seat) => {
+            Progress::Late { outcome: roster.tiers()[tier].outcome(released) }
+        }
+        _ => {
+            let outcomes = roster.tiers()[..down_to].iter().map(|seats| (seats.tier, seats.outcome(released)));
+            Progress::Released { outcomes: outcomes.collect() }
+        }
+    };
+    Some((generation, progress))
 }

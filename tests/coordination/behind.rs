@@ -23,11 +23,17 @@ fn joined(number: usize) -> Seat {
     seat(number, Tier::ALPHA)
 }
 
-/// A slot of a generation whose roster is that of the definition without `removed`, and with `added`.
+fn change(removed: &[usize], added: &[usize]) -> RosterChange {
+    let added = added.iter().copied().map(joined).collect();
+    RosterChange { removed: removed.iter().copied().collect(), added }
+}
+
+/// A slot of a generation whose roster is that of the definition without `removed`, and with `added`. The one before
+/// had the definition's.
 fn slot(generation: u64, removed: &[usize], added: &[usize]) -> Slot {
-    let change =
-        RosterChange { removed: removed.iter().copied().collect(), added: added.iter().copied().map(joined).collect() };
-    Slot { generation, change, previous: Some(BitSet::full(2)), ..Slot::default() }
+    let previous_change = Some(RosterChange::default());
+    let change = change(removed, added);
+    Slot { generation, change, previous: Some(BitSet::full(2)), previous_change, ..Slot::default() }
 }
 
 fn reader(number: usize, members: usize, tolerate: u32) -> TieredBarrier {
@@ -56,8 +62,11 @@ fn a_roster_is_believed_from_members_of_a_known_generation_only() {
 fn a_reader_far_behind_follows_those_who_left_to_those_who_came_after() {
     let mut reader = reader(9, 3, 1);
     // In generation 4 nobody is left of the definition; the way there is through 1, who has left with generation 2.
-    reader.hear(replica(6), slot(4, &[0, 1, 2], &[6, 9]), NOW).unwrap();
-    reader.hear(replica(5), slot(3, &[0, 1, 2], &[5, 6]), NOW).unwrap();
+    let after = |slot: Slot, before: RosterChange| Slot { previous_change: Some(before), ..slot };
+    let fourth = after(slot(4, &[0, 1, 2], &[6, 9]), change(&[0, 1, 2], &[5, 6]));
+    reader.hear(replica(6), fourth, NOW).unwrap();
+    let third = after(slot(3, &[0, 1, 2], &[5, 6]), change(&[0, 2], &[5]));
+    reader.hear(replica(5), third, NOW).unwrap();
     poll(&mut reader);
     assert_eq!(reader.generation(), 0);
     reader.hear(replica(1), slot(2, &[0, 2], &[5]), NOW).unwrap();

@@ -206,6 +206,12 @@ fn malformed_slots_are_refused() {
     assert_eq!(check_slot(&roster, 0, &both), Err(Malformed::BothWays { seat: 0 }));
     let early = Slot { previous: Some(BitSet::new()), ..Slot::default() };
     assert_eq!(check_slot(&roster, 0, &early), Err(Malformed::Previous(0)));
+    let other = Some(RosterChange { removed: BitSet::full(1), ..RosterChange::default() });
+    let early = Slot { previous_change: other.clone(), ..Slot::default() };
+    assert_eq!(check_slot(&roster, 0, &early), Err(Malformed::Previous(0)));
+    let next = Slot { generation: 1, previous: Some(BitSet::new()), previous_change: other, ..Slot::default() };
+    assert_eq!(check_slot(&roster, 0, &next), Err(Malformed::Roster(1)));
+    assert_eq!(check_slot(&roster, 0, &Slot { previous_change: None, ..next }), Ok(()));
     let mut foreign = Slot::default();
     foreign.tiers.push(TierState { proposal: Some(Proposal { ballot: Ballot(2), mask: None }), ..Default::default() });
     assert!(matches!(check_slot(&roster, 0, &foreign), Err(Malformed::BallotOrder { ballot: 2, .. })));

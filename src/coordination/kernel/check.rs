@@ -78,10 +78,13 @@ pub enum Malformed {
 /// [`Malformed`]: the slot is ignored, and its writer is broken or dishonest.
 pub fn check_slot(roster: &Roster, seat: usize, slot: &Slot) -> Result<(), Malformed> {
     check_roster(roster.definition(), slot)?;
-    if slot.previous.is_some() != (slot.generation > 0) {
+    if slot.previous.is_some() != (slot.generation > 0) || (slot.generation == 0 && slot.previous_change.is_some()) {
         return Err(Malformed::Previous(slot.generation));
     }
     if slot.generation == roster.generation() + 1 {
+        if slot.change_before() != roster.change() {
+            return Err(Malformed::Roster(slot.generation));
+        }
         let members = BitSet::full(roster.members());
         return within("the outcome before", slot.previous.as_ref().unwrap_or(&BitSet::new()), &members);
     }
@@ -107,10 +110,13 @@ pub(in crate::coordination) fn check_roster(definition: &Definition, slot: &Slot
     if slot.generation > limits::GENERATION_MAX {
         return Err(Malformed::Generation { generation: slot.generation });
     }
-    within("the removed", &slot.change.removed, &BitSet::full(definition.members.len()))?;
-    let kept = definition.members.len() - slot.change.removed.len();
-    let seats = kept + slot.change.added.len() + definition.electors.len();
-    bounded("seats", seats, limits::COORDINATION_SEATS)
+    for change in std::iter::once(&slot.change).chain(&slot.previous_change) {
+        within("the removed", &change.removed, &BitSet::full(definition.members.len()))?;
+        let kept = definition.members.len() - change.removed.len();
+        let seats = kept + change.added.len() + definition.electors.len();
+        bounded("seats", seats, limits::COORDINATION_SEATS)?;
+    }
+    Ok(())
 }
 
 fn check_own(roster: &Roster, seat: usize, own: &Own) -> Result<(), Malformed> {
@@ -205,7 +211,10 @@ pub fn contradiction(roster: &Roster, old: &Slot, new: &Slot) -> Option<Contradi
             let kept = old.yes.is_subset(&new.yes) && old.no.is_subset(&new.no) && (new.acked || !old.acked);
             found(!kept, Contradiction::Echo)
         })
-        .or_else(|| found(new.previous != old.previous, Contradiction::Outcome))
+        .or_else(|| {
+            let kept = new.previous == old.previous && new.previous_change == old.previous_change;
+            found(!kept, Contradiction::Outcome)
+        })
         .or_else(|| outcome_contradiction(roster, old, new))
         .or_else(|| {
             let tiers = roster.tiers().iter().enumerate();
