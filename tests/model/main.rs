@@ -11,10 +11,13 @@
 //! `-- --include-ignored` (nightly) it explores the large configurations too.
 #![allow(clippy::unwrap_used, reason = "a helper that cannot go on fails the test that called it")]
 
+mod barriers;
 mod claim;
 mod configurations;
+mod generations;
 mod kernel;
 mod mutants;
 mod published;
 mod replicas;
 mod seats;
+mod truth;

@@ -1,8 +1,10 @@
 //! Each rule of the kernel, broken: the checker must find where it matters.
 
-use aepoch::coordination::kernel::Rules;
+use aepoch::coordination::kernel::{Gate, Rules};
 
 use crate::{
+    barriers::{Barriers, Fault as BarrierFault},
+    generations::{handed_over, sponsor_left_out, strict, tiered, without},
     kernel::{Fault, Kernel},
     seats::{elected, roster},
 };
@@ -45,4 +47,52 @@ fn accepts_added_up_across_ballots_are_caught() {
 #[test]
 fn a_promise_while_the_own_timer_runs_is_caught() {
     Kernel { fault: Fault::TimerIgnored, timers: true, ..Kernel::of(roster(2, 3, 1), 1) }.must_be_caught();
+}
+
+#[test]
+fn an_outcome_taken_for_that_of_another_generation_is_caught() {
+    let fault = BarrierFault::GenerationConfused;
+    Barriers { fault, ..without(0, 2) }.must_be_caught("released without having arrived");
+}
+
+#[test]
+fn a_roster_that_keeps_who_left_is_caught() {
+    let others = "a roster of others than those who stayed or were brought along";
+    Barriers { fault: BarrierFault::LeaverKept, ..handed_over(1) }.must_be_caught(others);
+}
+
+#[test]
+fn a_roster_with_whom_somebody_left_out_brought_along_is_caught() {
+    let others = "a roster of others than those who stayed or were brought along";
+    Barriers { fault: BarrierFault::SponsorLeftOut, ..sponsor_left_out(1) }.must_be_caught(others);
+}
+
+#[test]
+fn going_on_before_everything_is_decided_is_caught() {
+    let early = "went on before every tier was resolved";
+    Barriers { fault: BarrierFault::EnteredEarly, ballots: 1, ..strict(3, 1) }.must_be_caught(early);
+}
+
+#[test]
+fn a_release_by_the_own_tier_alone_is_caught() {
+    let early = "released before a higher tier was resolved";
+    Barriers { fault: BarrierFault::GateIgnored, ..tiered(&[1, 1], Gate::Decided, 0) }.must_be_caught(early);
+}
+
+#[test]
+fn a_release_before_the_acknowledgements_above_is_caught() {
+    let early = "released before a higher tier had acted";
+    Barriers { fault: BarrierFault::GateOfDecisions, ..tiered(&[1, 1], Gate::Acked, 0) }.must_be_caught(early);
+}
+
+#[test]
+fn an_acknowledgement_before_the_release_is_caught() {
+    let early = "acknowledged before its release";
+    Barriers { fault: BarrierFault::AcknowledgedEarly, ..tiered(&[1, 1], Gate::Acked, 0) }.must_be_caught(early);
+}
+
+#[test]
+fn a_slot_sent_before_it_is_durable_is_caught() {
+    let fault = BarrierFault::SentBeforeDurable;
+    Barriers { fault, decliner: Some(0), ..strict(3, 0) }.must_be_caught("two outcomes of one tier");
 }
