@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use aepoch::coordination::kernel::{
-    Arrival, Ballot, BitSet, Contradiction, DefinitionError, Malformed, OnShortfall, Own, Proposal, Refusal, Roster,
-    RosterChange, Slot, Tier, TierOutcome, TierState, View, Wanted, arrive, check_slot, contradiction, decline, enter,
-    propose,
+    Arrival, Ballot, BitSet, Contradiction, Definition, DefinitionError, Gate, Latched, Malformed, OnShortfall, Own,
+    Proposal, Refusal, Roster, RosterChange, Slot, Tier, TierOutcome, TierState, View, Wanted, arrive, check_slot,
+    contradiction, decline, enter, propose,
 };
 use proptest::prelude::*;
 
@@ -92,6 +92,29 @@ fn a_refusal_is_agreed_on_like_an_arrival() {
     assert_eq!(decline(&swarm.nodes[2].view, 2, &refusal), Err(Refusal::Declined(0)));
     (0..4).for_each(|_| swarm.round(&[0, 1, 2], quiet));
     assert!((0..3).all(|me| swarm.released(me, 0) == Some([0, 1].into_iter().collect())));
+}
+
+#[test]
+fn a_generation_is_settled_when_all_who_are_in_have_its_outcome_in_their_slots() {
+    for gate in [Gate::Decided, Gate::Acked] {
+        let roster = roster(Definition { gate, ..definition(&[3], 1) });
+        let latched = Latched { tiers: BitSet::full(1), released: BitSet::full(2) };
+        let knows = Slot { latched, acked: gate == Gate::Acked, ..Slot::default() };
+        let mut view = View::new(Arc::clone(&roster));
+        view.put(0, Arc::new(knows.clone()));
+        // The outcome is known, though not to seat 1.
+        assert!(view.resolved(0).is_some() && !view.settled());
+        let mut unacknowledged = view.clone();
+        unacknowledged.put(1, Arc::new(Slot { acked: false, ..knows.clone() }));
+        assert_eq!(unacknowledged.settled(), gate == Gate::Decided);
+        let gone_on = Slot { generation: 1, previous: Some(BitSet::full(2)), ..Slot::default() };
+        for slot in [knows, gone_on] {
+            let mut view = view.clone();
+            view.put(1, Arc::new(slot));
+            // Seat 2 is left out, and nobody waits for it.
+            assert!(view.settled());
+        }
+    }
 }
 
 #[test]

@@ -20,4 +20,5 @@ mod mutants;
 mod published;
 mod replicas;
 mod seats;
+mod truncation;
 mod truth;

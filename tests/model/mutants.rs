@@ -7,6 +7,7 @@ use crate::{
     generations::{handed_over, sponsor_left_out, strict, tiered, without},
     kernel::{Fault, Kernel},
     seats::{elected, roster},
+    truncation::{Fault as TruncationFault, Truncation},
 };
 
 fn rules(echoes: usize, recovery: usize, accepts: usize) -> Rules {
@@ -95,4 +96,19 @@ fn an_acknowledgement_before_the_release_is_caught() {
 fn a_slot_sent_before_it_is_durable_is_caught() {
     let fault = BarrierFault::SentBeforeDurable;
     Barriers { fault, decliner: Some(0), ..strict(3, 0) }.must_be_caught("two outcomes of one tier");
+}
+
+#[test]
+fn forgetting_before_the_others_know_is_caught() {
+    Truncation::of(TruncationFault::TooEarly).must_be_caught("forgotten before every released member knew");
+}
+
+#[test]
+fn taking_in_what_is_covered_is_caught() {
+    Truncation::of(TruncationFault::CoveredTakenIn).must_be_caught("two outcomes");
+}
+
+#[test]
+fn beginning_a_forgotten_object_anew_is_caught() {
+    Truncation::of(TruncationFault::BegunAnew).must_be_caught("two outcomes");
 }
