@@ -1,11 +1,13 @@
-//! Each rule of the kernel, broken: the checker must find where it matters.
+//! Each rule, broken: the checker must find where it matters.
 
 use aepoch::coordination::kernel::{Gate, Rules};
 
 use crate::{
     barriers::{Barriers, Fault as BarrierFault},
+    claim::{Fault as ClaimFault, Register},
     generations::{handed_over, sponsor_left_out, strict, tiered, without},
     kernel::{Fault, Kernel},
+    replicas::{self, Fault as ReplicaFault},
     seats::{elected, roster},
     truncation::{Fault as TruncationFault, Truncation},
 };
@@ -111,4 +113,49 @@ fn taking_in_what_is_covered_is_caught() {
 #[test]
 fn beginning_a_forgotten_object_anew_is_caught() {
     Truncation::of(TruncationFault::BegunAnew).must_be_caught("two outcomes");
+}
+
+#[test]
+fn an_accept_below_the_promise_is_caught() {
+    Register { ballots: 1, renews: true, fault: ClaimFault::PromiseBroken }.must_be_caught();
+}
+
+#[test]
+fn going_on_from_an_old_value_is_caught() {
+    Register { ballots: 2, renews: true, fault: ClaimFault::OldestValue }.must_be_caught();
+}
+
+#[test]
+fn several_default_owners_are_caught() {
+    Register { ballots: 1, renews: true, fault: ClaimFault::OwnersOfTheirOwn }.must_be_caught();
+}
+
+#[test]
+fn a_takeover_with_the_token_of_the_holder_before_is_caught() {
+    Register { ballots: 1, renews: true, fault: ClaimFault::TokenReused }.must_be_caught();
+}
+
+#[test]
+fn an_end_with_a_stale_token_is_caught() {
+    Register { ballots: 2, renews: true, fault: ClaimFault::StaleTokenCompletes }.must_be_caught();
+}
+
+#[test]
+fn a_takeover_of_what_is_done_is_caught() {
+    Register { ballots: 2, renews: true, fault: ClaimFault::DoneReopened }.must_be_caught();
+}
+
+#[test]
+fn acting_without_writing_it_down_is_caught() {
+    replicas::model(1, 3, 2, ReplicaFault::NotLatched).must_be_caught();
+}
+
+#[test]
+fn going_on_without_the_outcome_is_caught() {
+    replicas::model(1, 3, 1, ReplicaFault::OutcomeOverwritten).must_be_caught();
+}
+
+#[test]
+fn a_roster_of_those_seen_is_caught() {
+    replicas::model(2, 3, 1, ReplicaFault::RosterOfTheSeen).must_be_caught();
 }
