@@ -5,6 +5,7 @@
 //! `cargo test --release --test processes -- --test-threads 1`.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(clippy::disallowed_methods, reason = "it reads from processes, which blocks")]
 
 mod agent;
 mod network;

@@ -69,7 +69,7 @@ pub struct TierPolicy {
     /// How long after its own first sight of a generation a replica may begin to promise and to propose leaving
     /// members out. It decides nothing by itself.
     pub timeout: Duration,
-    /// Fewest members that must take part.
+    /// Fewest members that must take part. In a later generation with fewer members than that, all of them.
     pub min: u32,
     /// What happens otherwise.
     pub on_shortfall: OnShortfall,
