@@ -430,18 +430,24 @@ impl TieredBarrier {
         (0..self.leads.len()).filter(|tier| self.view.resolved(*tier).is_none()).filter_map(wake).min()
     }
 
-    /// The highest tier that is not released yet, in this replica's durable slot, among those down to `tier`.
+    /// The highest tier that is not released yet, as far as this replica may act on it, among those down to `tier`.
     pub fn gated_by(&self, tier: usize) -> Option<usize> {
         (0..=tier).find(|above| !self.passed(*above, *above == tier))
     }
 
-    fn passed(&self, tier: usize, own: bool) -> bool {
-        if !self.slot.latched.tiers.contains(tier) {
-            return false;
+    /// Who is in, of a tier that is decided: in the durable slot, or as seen by an onlooker without a seat.
+    fn known(&self, tier: usize) -> Option<BitSet> {
+        match self.me {
+            Some(_) => self.slot.latched.tiers.contains(tier).then(|| self.slot.latched.released.clone()),
+            None => self.view.resolved(tier),
         }
+    }
+
+    fn passed(&self, tier: usize, own: bool) -> bool {
+        let Some(released) = self.known(tier) else { return false };
         let seats = &self.view.roster().tiers()[tier];
-        let broken = matches!(seats.outcome(&self.slot.latched.released), TierOutcome::Broken { .. });
-        let released = self.slot.latched.released.intersection(&seats.members);
+        let broken = matches!(seats.outcome(&released), TierOutcome::Broken { .. });
+        let released = released.intersection(&seats.members);
         let acted = self.definition.gate == Gate::Decided || own || released.is_subset(self.view.acked());
         !broken && acted
     }
@@ -463,25 +469,21 @@ impl TieredBarrier {
         let lowest = roster.tiers().len() - 1;
         let own = self.me.and_then(|me| roster.tier_of(me));
         let tier = own.unwrap_or(lowest);
-        let known = |tier: usize| match self.me {
-            Some(_) => self.slot.latched.tiers.contains(tier).then(|| self.slot.latched.released.clone()),
-            None => self.view.resolved(tier),
-        };
         let mut outcomes = Vec::new();
         for (at, seats) in roster.tiers().iter().enumerate().take(tier + 1) {
-            let Some(outcome) = known(at).map(|released| seats.outcome(&released)) else { break };
+            let Some(outcome) = self.known(at).map(|released| seats.outcome(&released)) else { break };
             if let TierOutcome::Broken { missing } = outcome {
                 return Progress::Broken { tier: seats.tier, missing };
             }
             outcomes.push((seats.tier, outcome));
         }
-        if let (Some(me), Some(tier), Some(released)) = (self.me, own, known(tier))
+        if let (Some(me), Some(tier), Some(released)) = (self.me, own, self.known(tier))
             && !released.contains(me)
         {
             let seats = &roster.tiers()[tier];
             return Progress::Late { tier: seats.tier, outcome: seats.outcome(&released) };
         }
-        let open = self.me.is_some() && self.gated_by(tier).is_some();
+        let open = self.gated_by(tier).is_some();
         if outcomes.len() == tier + 1 && !open {
             return Progress::Released { outcomes };
         }

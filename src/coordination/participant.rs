@@ -254,10 +254,14 @@ impl Participant {
 
     fn close_due(&mut self, now: Monotonic) -> Option<Write> {
         let due = self.close_at.is_some_and(|at| at <= now) || self.closing.len() >= CLOSE_MANY;
-        if !due || self.closing.is_empty() {
+        if !due {
             return None;
         }
         self.close_at = None;
+        if self.closing.is_empty() {
+            // Somebody else has finished them first.
+            return None;
+        }
         for object in std::mem::take(&mut self.closing) {
             self.own_closed.insert(object);
         }
