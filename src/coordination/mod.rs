@@ -9,7 +9,6 @@ pub mod barrier;
 pub mod claim;
 pub mod epoch;
 pub mod explain;
-pub mod floor;
 pub mod kernel;
 pub mod meeting;
 pub mod object;

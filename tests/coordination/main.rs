@@ -7,7 +7,6 @@ mod barrier;
 mod behind;
 mod claim;
 mod epoch;
-mod floor;
 mod kernel;
 mod poll;
 mod queue;
