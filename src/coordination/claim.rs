@@ -94,6 +94,11 @@ impl Claim {
         }
     }
 
+    /// The highest number in it.
+    fn highest(self) -> u64 {
+        if let Self::Held { token, renewal, .. } = self { token.max(renewal) } else { self.token() }
+    }
+
     /// The register after a change: a function of both and nothing else.
     ///
     /// # Errors
@@ -138,6 +143,92 @@ pub struct ClaimSlot {
     pub proposal: Option<(ClaimBallot, Option<Claim>)>,
 }
 
+/// Why a slot says nothing: the same verdict at every replica with the same acceptors. The writer's fault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ClaimMalformed {
+    /// Its writer, the default owner, or whose ballot it is of has no seat.
+    #[error("seat {seat} is not among the {acceptors} acceptors")]
+    Seat {
+        /// The seat.
+        seat: u16,
+        /// How many there are.
+        acceptors: usize,
+    },
+    /// A round above the limit: nobody could begin a higher one.
+    #[error("round {round} is over the limit of {}", limits::BALLOT_MAX)]
+    Round {
+        /// The round.
+        round: u32,
+    },
+    /// A token or a renewal above the limit: what follows could not be counted.
+    #[error("token or renewal {count} is over the limit of {}", limits::CLAIM_COUNT_MAX)]
+    Count {
+        /// The number.
+        count: u64,
+    },
+    /// Somebody else skips the promises.
+    #[error("round 0 is of seat {seat}, and seat {owner} is the default owner")]
+    Owner {
+        /// Whose it is said to be.
+        seat: u16,
+        /// Whose it would be.
+        owner: u16,
+    },
+    /// It proposes at a ballot of another seat.
+    #[error("seat {seat} proposes at a ballot of seat {owner}")]
+    Foreign {
+        /// The writer.
+        seat: u16,
+        /// Whose ballot it is.
+        owner: u16,
+    },
+    /// It has accepted above its promise.
+    #[error("accepted in round {accepted} of seat {seat}, above its promise")]
+    AboveThePromise {
+        /// The round of the accept.
+        accepted: u32,
+        /// Whose ballot that is.
+        seat: u16,
+    },
+}
+
+/// Checks a slot by itself, as it comes from another replica: `seat` is its writer's, `owner` the [`default_owner`]'s,
+/// among so many `acceptors`. Pure, total, O(1). Whatever passes may be put into a view.
+///
+/// # Errors
+/// [`ClaimMalformed`]: the slot is ignored, and its writer is broken or dishonest.
+pub fn check(slot: &ClaimSlot, seat: u16, owner: u16, acceptors: usize) -> Result<(), ClaimMalformed> {
+    let seated = |seat: u16| {
+        if usize::from(seat) < acceptors { Ok(()) } else { Err(ClaimMalformed::Seat { seat, acceptors }) }
+    };
+    seated(seat)?;
+    seated(owner)?;
+    let accepted = slot.accepted.map(|(ballot, _)| ballot);
+    let proposed = slot.proposal.map(|(ballot, _)| ballot);
+    for ballot in [slot.promised, accepted, proposed].into_iter().flatten() {
+        seated(ballot.seat)?;
+        if ballot.round > limits::BALLOT_MAX {
+            return Err(ClaimMalformed::Round { round: ballot.round });
+        }
+        if ballot.round == 0 && ballot.seat != owner {
+            return Err(ClaimMalformed::Owner { seat: ballot.seat, owner });
+        }
+    }
+    let claims = [slot.accepted.map(|(_, claim)| claim), slot.proposal.and_then(|(_, claim)| claim)];
+    if let Some(count) = claims.into_iter().flatten().map(Claim::highest).find(|count| *count > limits::CLAIM_COUNT_MAX)
+    {
+        return Err(ClaimMalformed::Count { count });
+    }
+    if let Some(ballot) = proposed.filter(|ballot| ballot.seat != seat) {
+        return Err(ClaimMalformed::Foreign { seat, owner: ballot.seat });
+    }
+    match accepted.filter(|accepted| slot.promised < Some(*accepted)) {
+        Some(accepted) => Err(ClaimMalformed::AboveThePromise { accepted: accepted.round, seat: accepted.seat }),
+        None => Ok(()),
+    }
+}
+
 /// The seat that may skip the promises: highest random weight (Thaler and Ravishankar, 1998), so that items spread
 /// evenly and few move when members change. `None` for no seats. O(seats).
 pub fn default_owner(item: &[u8], seats: &[ReplicaId]) -> Option<usize> {
@@ -168,7 +259,7 @@ impl ClaimView {
         Self { rules: Rules::tolerating(tolerate, acceptors), owner, slots, chosen: None }
     }
 
-    /// Takes in the newest slot of an acceptor. O(acceptors).
+    /// Takes in the newest slot of an acceptor; it has passed [`check`]. O(acceptors).
     pub fn put(&mut self, seat: usize, slot: ClaimSlot) {
         self.slots[seat] = slot;
         let Some((ballot, claim)) = self.slots[seat].accepted else { return };

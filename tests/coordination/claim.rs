@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use aepoch::{
     coordination::claim::{
-        Change, Claim, ClaimBallot, ClaimRefusal, ClaimSlot, ClaimView, accept, default_owner, prepare, promise,
-        propose, propose_first,
+        Change, Claim, ClaimBallot, ClaimMalformed, ClaimRefusal, ClaimSlot, ClaimView, accept, check, default_owner,
+        prepare, promise, propose, propose_first,
     },
     id::ReplicaId,
 };
@@ -74,6 +74,43 @@ fn a_refusal_comes_with_the_value_that_has_to_be_chosen_for_it_to_stand() {
 }
 
 #[test]
+fn a_malformed_claim_slot_is_refused_with_what_is_wrong() {
+    let at = |round, seat| ClaimBallot { round, seat };
+    let held = Claim::Free.apply(take(1)).unwrap();
+    let promised = |ballot| ClaimSlot { promised: Some(ballot), ..ClaimSlot::default() };
+    let accepted = |ballot| ClaimSlot { accepted: Some((ballot, held)), ..promised(ballot) };
+    let proposed = |ballot| ClaimSlot { proposal: Some((ballot, None)), ..ClaimSlot::default() };
+    // Seat 2 writes; seat 1 is the default owner, among three.
+    let verdict = |slot: &ClaimSlot| check(slot, 2, 1, 3);
+    for good in [ClaimSlot::default(), accepted(at(0, 1)), promised(at(7, 0)), proposed(at(1 << 30, 2))] {
+        assert_eq!(verdict(&good), Ok(()), "{good:?}");
+    }
+    let above = ClaimSlot { promised: Some(at(2, 2)), ..accepted(at(3, 0)) };
+    let unpromised = ClaimSlot { promised: None, ..accepted(at(0, 1)) };
+    let counted = |token, renewal| {
+        let claim = Claim::Held { holder: replica(1), token, renewal };
+        ClaimSlot { proposal: Some((at(1, 2), Some(claim))), ..ClaimSlot::default() }
+    };
+    let wrong = [
+        (accepted(at(0, 2)), ClaimMalformed::Owner { seat: 2, owner: 1 }),
+        (promised(at(0, 0)), ClaimMalformed::Owner { seat: 0, owner: 1 }),
+        (proposed(at(1, 1)), ClaimMalformed::Foreign { seat: 2, owner: 1 }),
+        (above, ClaimMalformed::AboveThePromise { accepted: 3, seat: 0 }),
+        (unpromised, ClaimMalformed::AboveThePromise { accepted: 0, seat: 1 }),
+        (promised(at((1 << 30) + 1, 0)), ClaimMalformed::Round { round: (1 << 30) + 1 }),
+        (promised(at(1, 3)), ClaimMalformed::Seat { seat: 3, acceptors: 3 }),
+        (counted(u64::MAX, 0), ClaimMalformed::Count { count: u64::MAX }),
+        (counted(1, u64::MAX), ClaimMalformed::Count { count: u64::MAX }),
+    ];
+    for (slot, why) in wrong {
+        assert_eq!(verdict(&slot), Err(why), "{slot:?}");
+    }
+    let empty = ClaimSlot::default();
+    assert_eq!(check(&empty, 3, 1, 3), Err(ClaimMalformed::Seat { seat: 3, acceptors: 3 }));
+    assert_eq!(check(&empty, 0, 0, 0), Err(ClaimMalformed::Seat { seat: 0, acceptors: 0 }));
+}
+
+#[test]
 fn items_spread_over_their_owners_and_few_move_when_one_goes() {
     let seats: Vec<ReplicaId> = (0..5).map(replica).collect();
     let owners = |seats: &[ReplicaId]| -> Vec<ReplicaId> {
@@ -121,6 +158,7 @@ struct Register {
 impl Register {
     fn write(&mut self, me: usize, slot: Option<ClaimSlot>) {
         let Some(slot) = slot else { return };
+        assert_eq!(check(&slot, u16::try_from(me).unwrap(), 1, 3), Ok(()));
         if let Some(accepted) = slot.accepted {
             let by = self.accepts.entry(accepted).or_default();
             if by.insert(me) && by.len() == 2 {
