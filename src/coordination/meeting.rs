@@ -234,6 +234,10 @@ impl Meeting {
         &self.plan
     }
 
+    pub(super) fn is_queue(&self) -> bool {
+        matches!(self.plan.purpose, Purpose::Queue(_))
+    }
+
     /// Which it is.
     pub fn object(&self) -> ObjectId {
         self.plan.object()

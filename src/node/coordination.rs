@@ -39,7 +39,7 @@ impl Room {
     pub(super) fn resume_coordination(&mut self, hub: &mut Hub) {
         if let State::Ready(document) = &mut self.state {
             document.take_changed_slots();
-            self.participant = Some(Participant::new(document, hub.now.mono));
+            self.participant = Some(Participant::new(document, hub.now.mono).succeeding(self.participant.take()));
         }
         self.coordinate(hub);
     }
@@ -51,7 +51,7 @@ impl Room {
             let Some(participant) = &mut self.participant else { return };
             let (changed, newly_closed) = document.take_changed_slots();
             participant.observe(document, &changed, newly_closed, hub.now.mono);
-            let writes = participant.poll(document, hub.now.mono, &mut hub.dice);
+            let writes = participant.poll(document, hub.now, &mut hub.dice);
             if writes.is_empty() && !participant.is_busy() {
                 break;
             }
@@ -81,7 +81,8 @@ impl Room {
             // What was handed out is not written: the participant begins again from what is.
             hub.event(Event::StoreFailed { document: self.id.clone(), reason: error.to_string() });
             if let State::Ready(document) = &self.state {
-                self.participant = Some(Participant::new(document, hub.now.mono));
+                let anew = Participant::new(document, hub.now.mono);
+                self.participant = Some(anew.succeeding(self.participant.take()));
             }
             return Err(error);
         }
@@ -121,7 +122,7 @@ impl Room {
 
 impl Node {
     /// Runs `act` on a document and its participant, then writes what it asks for.
-    fn with_participant<R>(
+    pub(super) fn with_participant<R>(
         &mut self,
         document: &DocumentId,
         now: Moment,
