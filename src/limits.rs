@@ -79,6 +79,8 @@ pub const REASON_BYTES: usize = 4 * 1024;
 pub const DIGEST_LINES: usize = 1_024;
 /// Prefixes in one subscription.
 pub const SUBSCRIPTION_PREFIXES: usize = 64;
+/// Ended links that are remembered for explanations.
+pub const LINKS_REMEMBERED: usize = 1_024;
 /// Refused inputs after which a connection is closed.
 pub const LINK_STRIKES: u32 = 3;
 /// Deltas that may wait for one document while it is loaded or worked on.

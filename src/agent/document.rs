@@ -79,8 +79,8 @@ impl fmt::Debug for DocumentRef {
 }
 
 /// Keeps the document open at the node for as long as a handle of the application lives.
-struct Open {
-    agent: Agent,
+pub(super) struct Open {
+    pub(super) agent: Agent,
     id: DocumentId,
 }
 
@@ -95,7 +95,7 @@ impl Drop for Open {
 /// Reads and writes are local and immediate. **Under partition** they go on; replicas converge when they meet again.
 #[derive(Clone)]
 pub struct AgentDocument {
-    open: Arc<Open>,
+    pub(super) open: Arc<Open>,
     access: DocumentRef,
 }
 

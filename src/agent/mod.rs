@@ -4,6 +4,7 @@
 //! travel when there is a connection. It needs no server; with a relay or with peers it converges with them.
 
 mod builder;
+pub mod coordination;
 mod document;
 mod events;
 mod status;
@@ -35,6 +36,7 @@ use crate::{
     node::{Event, Node, NodeError, TargetId},
     store::{Answers, StoreError, StoreThread},
     sync::{Address, Lane},
+    time::Moment,
     transport::{Transport, TransportError, connect_websocket},
 };
 
@@ -82,6 +84,46 @@ pub enum AgentError {
     Encode {
         /// Why.
         reason: String,
+    },
+    /// Another object has that name.
+    #[error("`{name}` is taken by an object that differs in {}", differences.join("; "))]
+    NameTaken {
+        /// The name.
+        name: String,
+        /// In what they differ.
+        differences: Vec<String>,
+    },
+    /// More agents than an operation may have.
+    #[error("{count} agents in `{name}` are over the limit of {max}: raise it with `at_most`")]
+    TooManyAgents {
+        /// The operation.
+        name: String,
+        /// How many.
+        count: usize,
+        /// The limit.
+        max: usize,
+    },
+    /// The swarm has no such agent.
+    #[error("the swarm has no agent `{agent}`")]
+    Unknown {
+        /// The name.
+        agent: String,
+    },
+    /// Another phase's turn, or no phase of the epoch.
+    #[error("phase `{asked}` cannot be finished: `{current}` comes next")]
+    WrongPhase {
+        /// The phase asked for.
+        asked: String,
+        /// The one to finish next.
+        current: String,
+    },
+    /// No option of the poll.
+    #[error("no option `{option}`; there are {}", options.join(", "))]
+    NoOption {
+        /// What was asked for.
+        option: String,
+        /// The options there are.
+        options: Vec<String>,
     },
     /// The agent has been closed.
     #[error("the agent has been closed")]
@@ -239,6 +281,9 @@ impl Agent {
         self.open_id(id.clone(), EngineKind::Yrs, Subscription::default()).await?;
         // The application's handles come and go; this one stays as long as the agent.
         self.inner.host.with(|node, now| node.open(id, EngineKind::Yrs, Subscription::default(), now))?;
+        // Whoever sets something up waits for members to become known.
+        self.inner.host.with(|node, _| node.watch(id, true));
+        *self.inner.watchers.lock().unwrap_or_else(PoisonError::into_inner).entry(id.clone()).or_insert(0) += 1;
         let member = Member {
             agent: self.name().clone(),
             incarnation: self.inner.identity.incarnation,
@@ -376,12 +421,17 @@ impl Agent {
     }
 
     async fn wait_until(&self, done: impl Fn(&Node) -> bool) -> Result<(), AgentError> {
+        self.wait_for(|node, _| done(node).then_some(())).await
+    }
+
+    /// Waits until `act` gives something, trying again whenever something has happened.
+    async fn wait_for<R>(&self, mut act: impl FnMut(&mut Node, Moment) -> Option<R>) -> Result<R, AgentError> {
         loop {
             let progress = self.inner.progress.notified();
             tokio::pin!(progress);
             progress.as_mut().enable();
-            if self.inner.host.with(|node, _| done(node)) {
-                return Ok(());
+            if let Some(result) = self.inner.host.with(&mut act) {
+                return Ok(result);
             }
             if self.inner.host.is_stopped() {
                 return Err(AgentError::Closed);

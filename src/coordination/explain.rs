@@ -8,7 +8,10 @@ use super::{
     barrier::TieredBarrier,
     kernel::{Ballot, BitSet, Gate, OnShortfall, Tier, TierOutcome},
 };
-use crate::{id::AgentId, time::Monotonic};
+use crate::{
+    id::{AgentId, ReplicaId},
+    time::Monotonic,
+};
 
 /// One thing that keeps a tier from being decided or released, and thereby what would unblock it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -86,6 +89,31 @@ pub enum Blocker {
         /// The newest generation heard of.
         generation: u64,
     },
+    /// An agent lost its log and came back as another replica, which has no seat in this generation.
+    StaleIncarnation {
+        /// Who.
+        agent: AgentId,
+        /// The replica that has the seat.
+        seat: ReplicaId,
+        /// The replica it is now.
+        now: ReplicaId,
+    },
+    /// The link to an agent has ended.
+    LinkDown {
+        /// Who was at its other end.
+        agent: AgentId,
+        /// Why it ended.
+        reason: String,
+    },
+    /// Too few of those who decide are within reach: this side decides nobody's absence.
+    Minority {
+        /// How many are within reach, this replica included.
+        have: usize,
+        /// How many it takes.
+        need: usize,
+        /// How many there are.
+        all: usize,
+    },
 }
 
 impl fmt::Display for Blocker {
@@ -118,6 +146,17 @@ impl fmt::Display for Blocker {
             Self::NotAcknowledged { agent } => write!(f, "{agent} is released, but has not acknowledged"),
             Self::Broken { tier } => write!(f, "{tier} had too few: broken for good"),
             Self::Superseded { generation } => write!(f, "the others have gone on to generation {generation}"),
+            Self::StaleIncarnation { agent, seat, now } => write!(
+                f,
+                "{agent} came back as a new incarnation ({now}): the seat of {seat} stays empty, and counts as failed"
+            ),
+            Self::LinkDown { agent, reason } => write!(f, "the link to {agent} is down: {reason}"),
+            Self::Minority { have, need, all } => {
+                write!(
+                    f,
+                    "this side reaches {have} of the {all} who decide, and {need} are needed to leave anybody out"
+                )
+            }
         }
     }
 }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::{
     barrier::{BarrierError, TieredBarrier},
-    kernel::{Arrival, BitSet, Gate, Slot},
+    kernel::{Arrival, BitSet, Gate, Own, Refusal, Slot},
     object::{Plan, PlanError, Purpose, decode_slot, encode_slot},
     participant::{CoordinationCounters, Write, is_final, is_urgent},
     poll::{PollOutcome, agreed_votes, decision, vote_of},
@@ -103,15 +103,28 @@ impl Meeting {
     }
 
     pub(super) fn arrive(&mut self, arrival: Arrival, now: Monotonic) -> Result<(u64, Write), BarrierError> {
+        self.check_turn()?;
         let old = self.barrier.durable().clone();
         let slot = self.barrier.arrive(arrival, now)?;
         Ok((slot.generation, self.write(&old, &slot)))
     }
 
     pub(super) fn decline(&mut self, now: Monotonic) -> Result<(u64, Write), BarrierError> {
+        self.check_turn()?;
         let old = self.barrier.durable().clone();
         let slot = self.barrier.decline(now)?;
         Ok((slot.generation, self.write(&old, &slot)))
+    }
+
+    /// What is over after one generation has no next one to arrive in.
+    fn check_turn(&self) -> Result<(), Refusal> {
+        let generation = self.barrier.generation();
+        let own = self.barrier.seat().and_then(|seat| self.barrier.view().current(seat)).map(|slot| &slot.own);
+        match own {
+            Some(Own::Arrived(_)) if self.plan.is_once() => Err(Refusal::Arrived(generation)),
+            Some(Own::Declined) if self.plan.is_once() => Err(Refusal::Declined(generation)),
+            _ => Ok(()),
+        }
     }
 
     pub(super) fn acknowledge(&mut self) -> Result<Write, BarrierError> {
@@ -189,11 +202,7 @@ impl Meeting {
     /// arrived is here, when the definition asks for that.
     pub fn standing(&self, document: &Document, generation: u64, now: Monotonic) -> Standing {
         if let Some((standing, fence)) = self.ended.get(&generation) {
-            let version = document.version();
-            let here = |(replica, (content, records)): &(ReplicaId, (u64, u64))| {
-                version.content.get(*replica) >= *content && version.records.get(*replica) >= *records
-            };
-            return if fence.iter().all(here) { standing.clone() } else { Standing::Waiting };
+            return if is_here(document, fence) { standing.clone() } else { Standing::Waiting };
         }
         if self.closed {
             return Standing::Closed;
@@ -203,6 +212,11 @@ impl Meeting {
             None if generation > self.barrier.generation() => Standing::Waiting,
             None => Standing::Superseded { newest: self.barrier.generation() },
         }
+    }
+
+    /// False while a release is held back for what is not here.
+    pub(super) fn has_what_it_waits_for(&self, document: &Document) -> bool {
+        self.ended.values().all(|(_, fence)| is_here(document, fence))
     }
 
     /// Keeps how it ended, and nothing else of use.
@@ -252,6 +266,13 @@ impl Meeting {
     pub fn began(&self) -> Monotonic {
         self.began
     }
+}
+
+fn is_here(document: &Document, fence: &Fence) -> bool {
+    let version = document.version();
+    fence.iter().all(|(replica, (content, records))| {
+        version.content.get(*replica) >= *content && version.records.get(*replica) >= *records
+    })
 }
 
 fn counted(old: &Slot, new: &Slot) -> CoordinationCounters {

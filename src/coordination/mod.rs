@@ -17,3 +17,4 @@ pub mod participant;
 pub mod poll;
 pub mod queue;
 pub mod standing;
+pub mod why;

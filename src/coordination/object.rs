@@ -42,6 +42,19 @@ pub enum Purpose {
     Queue(QueueRules),
 }
 
+impl Purpose {
+    /// Its name.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Barrier { .. } => "barrier",
+            Self::Epoch { .. } => "epoch",
+            Self::Poll { .. } => "poll",
+            Self::Decision => "decision",
+            Self::Queue(_) => "queue",
+        }
+    }
+}
+
 /// The rules of a queue.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct QueueRules {
@@ -139,6 +152,12 @@ impl Plan {
         let voters = self.definition.members.iter().map(|seat| seat.replica).zip(weights.iter().copied()).collect();
         let options = u32::try_from(options.len()).unwrap_or(u32::MAX);
         Ok(Some(Poll::new(voters, options, *threshold)?))
+    }
+
+    /// The name of a poll's option.
+    pub fn option(&self, number: u32) -> Option<&str> {
+        let Purpose::Poll { options, .. } = &self.purpose else { return None };
+        options.get(usize::try_from(number).ok()?).map(String::as_str)
     }
 
     /// The object it describes.

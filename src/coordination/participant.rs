@@ -118,6 +118,8 @@ pub struct Participant {
     queues: Queues,
     closing: BTreeSet<ObjectId>,
     close_at: Option<Monotonic>,
+    /// Released, but what the others wrote before is not here yet.
+    fenced: BTreeSet<ObjectId>,
     happenings: Vec<(ObjectId, Happening)>,
     counters: CoordinationCounters,
 }
@@ -137,6 +139,7 @@ impl Participant {
             queues: Queues::new(document.replica()),
             closing: BTreeSet::new(),
             close_at: None,
+            fenced: BTreeSet::new(),
             happenings: Vec::new(),
             counters: CoordinationCounters::default(),
         };
@@ -172,6 +175,12 @@ impl Participant {
                 _ => {}
             }
             self.changed.insert(object);
+        }
+        let meetings = &self.meetings;
+        let met =
+            |object: &ObjectId| meetings.get(object).is_none_or(|meeting| meeting.has_what_it_waits_for(document));
+        for object in self.fenced.extract_if(.., met) {
+            self.happenings.push((object, Happening::Changed));
         }
         if newly_closed {
             let closed = document.closed();
@@ -257,6 +266,9 @@ impl Participant {
         let Some(meeting) = self.meetings.get_mut(&object) else { return };
         for (generation, standing) in meeting.settle(document, now) {
             self.happenings.push((object, Happening::Ended { generation, standing }));
+        }
+        if !meeting.has_what_it_waits_for(document) {
+            self.fenced.insert(object);
         }
         self.happenings.push((object, Happening::Changed));
         if let Some(at) = meeting.rewake(now) {

@@ -16,10 +16,12 @@ use crate::{
         object::Plan,
         participant::{CoordinationCounters, Participant, ParticipantError, Write},
         standing::Standing,
+        why::Surroundings,
     },
     document::{Document, SlotKey, SlotPart},
-    id::{DocumentId, ObjectId},
+    id::{AgentId, DocumentId, ObjectId, ReplicaId},
     limits,
+    sync::Role,
     time::Moment,
 };
 
@@ -285,11 +287,40 @@ impl Node {
     pub fn meetings<R>(
         &self,
         document: &DocumentId,
-        look: impl FnOnce(&mut dyn Iterator<Item = &Meeting>) -> R,
+        look: impl FnOnce(&mut dyn Iterator<Item = &Meeting>, &Document) -> R,
     ) -> Result<R, NodeError> {
+        let participant = self.rooms.get(document).and_then(|room| room.participant.as_ref());
+        self.read(document, |content| look(&mut participant.into_iter().flat_map(Participant::meetings), content))
+    }
+
+    /// The object of a name, if its definition is here; of several, which can only be when two agents began one at the
+    /// same time, the first.
+    ///
+    /// # Errors
+    /// As [`Node::read`].
+    pub fn find(&self, document: &DocumentId, name: &str) -> Result<Option<ObjectId>, NodeError> {
         self.read(document, |_| ())?;
         let participant = self.rooms.get(document).and_then(|room| room.participant.as_ref());
-        Ok(look(&mut participant.into_iter().flat_map(Participant::meetings)))
+        Ok(participant.and_then(|participant| participant.named(name).next()).map(Meeting::object))
+    }
+
+    /// What this node knows of the world around it; who is who in the swarm it does not.
+    pub fn surroundings(&self) -> Surroundings {
+        let hellos = || self.hub.links.values().map(|link| &link.hello);
+        // Behind a relay anybody may be.
+        let relayed = hellos().any(|hello| hello.role == Role::Relay);
+        let reachable = hellos().map(|hello| hello.identity.replica).chain([self.hub.me()]).collect();
+        Surroundings {
+            down: self.hub.down.clone(),
+            reachable: (!relayed).then_some(reachable),
+            incarnations: Default::default(),
+        }
+    }
+
+    /// The relays this node is connected to.
+    pub fn relay_identities(&self) -> impl Iterator<Item = (AgentId, ReplicaId)> + '_ {
+        let relays = self.hub.links.values().filter(|link| link.hello.role == Role::Relay);
+        relays.map(|link| (link.hello.identity.agent.clone(), link.hello.identity.replica))
     }
 
     /// What has been done in the documents that are in memory.

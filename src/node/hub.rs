@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     error::CloseCode,
-    id::{DocumentId, LinkId, ReplicaId},
+    id::{AgentId, DocumentId, LinkId, ReplicaId},
     limits,
     store::StoreTask,
     sync::{Capabilities, Encoded, ErrorCode, Hello, Lane, Message, Role},
@@ -59,6 +59,8 @@ pub(super) struct Hub {
     pub(super) hlc: HlcClock,
     pub(super) dice: Dice,
     pub(super) links: BTreeMap<LinkId, Link>,
+    /// Agents whose last link has ended, and why: for those who ask what a barrier waits for.
+    pub(super) down: BTreeMap<AgentId, String>,
     pub(super) out: VecDeque<Output>,
     pub(super) counters: Counters,
     /// Somebody keeps durable copies for us: our writes are unsynced until it acknowledges them.
@@ -77,6 +79,7 @@ impl Hub {
             now,
             hlc: HlcClock::default(),
             links: BTreeMap::new(),
+            down: BTreeMap::new(),
             out: VecDeque::new(),
             counters: Counters::default(),
             has_targets: false,
@@ -97,6 +100,15 @@ impl Hub {
 
     pub(super) fn work(&mut self, work: Work) {
         self.out.push_back(Output::Work(Box::new(work)));
+    }
+
+    /// Remembers why an agent cannot be reached, until it can be.
+    pub(super) fn note_down(&mut self, agent: &AgentId, reason: &str) {
+        if self.down.len() < limits::LINKS_REMEMBERED
+            && self.links.values().all(|link| link.hello.identity.agent != *agent)
+        {
+            self.down.insert(agent.clone(), reason.to_owned());
+        }
     }
 
     /// Queues shared bytes for several connections.

@@ -339,6 +339,7 @@ impl Node {
             documents: Default::default(),
             retry_after: None,
         };
+        self.hub.down.remove(&agent);
         self.hub.links.insert(link, up);
         self.hub.event(Event::LinkUp { link, agent });
         for room in self.rooms.values_mut().filter(|room| room.handles > 0) {
@@ -363,6 +364,7 @@ impl Node {
                 self.connector.lost(target, down.retry_after, now, &mut self.hub.dice);
             }
         }
+        self.hub.note_down(&down.hello.identity.agent, &reason);
         self.hub.event(Event::LinkDown { link, agent: down.hello.identity.agent, reason });
     }
 

@@ -196,7 +196,7 @@ impl Shared {
                     identity: identity.clone(),
                     role: Role::Relay,
                     // It writes nothing of its own.
-                    keeps_identity: false,
+                    keeps_identity: true,
                     trust_inbound: builder.trust_forwarding,
                     seed: identity.replica.get() ^ shard as u64,
                     tuning: builder.tuning.clone(),

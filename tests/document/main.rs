@@ -15,4 +15,5 @@ mod reading;
 mod refusal;
 mod registers;
 mod storage;
+mod truncation;
 mod visibility;

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod closing;
+mod coordination;
 mod hostile;
 mod mesh;
 mod offline;
@@ -11,4 +12,5 @@ mod presence;
 mod rest;
 mod share;
 mod storage;
+mod why;
 mod world;

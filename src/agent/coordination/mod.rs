@@ -1,0 +1,233 @@
+//! Acting together: barriers, epochs, polls and decisions of a document.
+//!
+//! An object (one of these) has a name within its document. Whoever is listed first among its members begins it, so that
+//! one agent seals who takes part; the others wait for its definition to come. `begin()` makes the caller that one.
+
+mod barrier;
+mod decision;
+mod epoch;
+mod poll;
+mod setup;
+mod synchronizer;
+
+use std::{sync::Arc, time::Duration};
+
+pub use barrier::{Barrier, BarrierBuilder};
+pub use decision::{Decision, DecisionBuilder};
+pub use epoch::{Epoch, EpochBuilder, Phase};
+pub use poll::{PollBuilder, PollHandle};
+use serde::{Serialize, de::DeserializeOwned};
+pub use synchronizer::{AgentSynchronizer, Doing, SyncReport, SynchronizedAgent};
+
+use super::{AgentDocument, AgentError};
+use crate::{
+    coordination::{
+        object::Plan,
+        standing::{Outcome, Standing},
+        why::{ObjectStatus, Surroundings},
+    },
+    id::{DocumentId, ObjectId},
+    node::{Arriving, Node, NodeError},
+    time::Moment,
+};
+
+/// How an agent got through one generation of an object.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Passage {
+    /// Which generation, from 0.
+    pub generation: u64,
+    /// Where it stands: the same at every agent of its tier, unless it is `Overdue`.
+    pub standing: Standing,
+    /// How long this agent waited, from its arrival on.
+    pub waited: Duration,
+}
+
+impl Passage {
+    /// What was decided, when it was.
+    pub fn outcome(&self) -> Option<&Outcome> {
+        match &self.standing {
+            Standing::Released(outcome) | Standing::Late(outcome) | Standing::Broken(outcome) => Some(outcome),
+            Standing::Waiting | Standing::Overdue { .. } | Standing::Superseded { .. } | Standing::Closed => None,
+        }
+    }
+
+    /// True when this agent may go on.
+    pub fn is_released(&self) -> bool {
+        matches!(self.standing, Standing::Released(_))
+    }
+
+    /// True when it may go on and nobody is missing.
+    pub fn is_complete(&self) -> bool {
+        matches!(&self.standing, Standing::Released(outcome) if outcome.is_complete())
+    }
+}
+
+/// An arrival: what to wait for. Arriving and waiting are apart, so that work can be done in between.
+#[derive(Debug, Clone, Copy)]
+#[must_use = "arriving only says that one is here: wait with `released`"]
+pub struct Arrived {
+    /// The generation arrived in.
+    pub generation: u64,
+    at: Moment,
+}
+
+/// An object of a document, as its handles share it.
+#[derive(Debug, Clone)]
+struct Object {
+    document: AgentDocument,
+    id: ObjectId,
+}
+
+impl Object {
+    fn with<R>(&self, act: impl FnOnce(&mut Node, &DocumentId, Moment) -> R) -> R {
+        self.document.open.agent.inner.host.with(|node, now| act(node, self.document.id(), now))
+    }
+
+    /// Tries until the document is back and this replica's record before is durable.
+    async fn wish<R>(
+        &self,
+        wish: impl Fn(&mut Node, &DocumentId, Moment) -> Result<R, NodeError>,
+    ) -> Result<(R, Moment), AgentError> {
+        let agent = &self.document.open.agent;
+        let tried = agent.wait_for(|node, now| match wish(node, self.document.id(), now) {
+            Err(error) if error.is_busy() => None,
+            tried => Some(tried.map(|result| (result, now))),
+        });
+        Ok(tried.await??)
+    }
+
+    async fn arrive(&self, arriving: Arriving) -> Result<Arrived, AgentError> {
+        let arrive =
+            |node: &mut Node, document: &DocumentId, now| node.arrive(document, self.id, arriving.clone(), now);
+        let (generation, at) = self.wish(arrive).await?;
+        Ok(Arrived { generation, at })
+    }
+
+    /// Waits for the end of a generation. With a strict definition also for the observation that its time is up:
+    /// nothing else would ever come of an agent that is gone.
+    async fn released(&self, arrived: Arrived) -> Result<Passage, AgentError> {
+        let strict = self.plan()?.definition.tolerate == 0;
+        let wait = self.document.open.agent.wait_for(|node, now| {
+            match node.standing(self.document.id(), self.id, arrived.generation, now) {
+                Ok(standing) => {
+                    let ends = standing.is_final() || strict && matches!(standing, Standing::Overdue { .. });
+                    ends.then_some(Ok((standing, now)))
+                }
+                Err(error) if error.is_busy() => None,
+                Err(error) => Some(Err(error)),
+            }
+        });
+        let (standing, now) = wait.await??;
+        let waited = now.mono.since(arrived.at.mono);
+        Ok(Passage { generation: arrived.generation, standing, waited })
+    }
+
+    fn standing(&self, generation: u64) -> Result<Standing, AgentError> {
+        Ok(self.with(|node, document, now| node.standing(document, self.id, generation, now))?)
+    }
+
+    fn plan(&self) -> Result<Arc<Plan>, AgentError> {
+        Ok(self.with(|node, document, _| node.meeting(document, self.id, |meeting, _| meeting.plan().clone()))?)
+    }
+
+    fn status(&self) -> Result<ObjectStatus, AgentError> {
+        let swarm = &self.document.open.agent.inner.swarm_document;
+        Ok(self.with(|node, document, now| {
+            let around = surroundings(node, swarm);
+            node.meeting(document, self.id, |meeting, content| ObjectStatus::of(meeting, content, &around, now.mono))
+        })?)
+    }
+
+    async fn clean_up(&self) -> Result<(), AgentError> {
+        self.wish(|node, document, now| node.clean_up(document, self.id, now)).await.map(|_| ())
+    }
+}
+
+impl AgentDocument {
+    /// A barrier: members wait for each other, higher tiers first.
+    pub fn barrier(&self, name: &str) -> BarrierBuilder {
+        BarrierBuilder::new(self, name)
+    }
+
+    /// An epoch: members go through named phases together.
+    pub fn epoch(&self, name: &str) -> EpochBuilder {
+        EpochBuilder::new(self, name)
+    }
+
+    /// A poll: members vote, weight decides.
+    pub fn poll(&self, name: &str) -> PollBuilder {
+        PollBuilder::new(self, name)
+    }
+
+    /// A decision: exactly one of the values proposed becomes everybody's.
+    pub fn decision(&self, name: &str) -> DecisionBuilder {
+        DecisionBuilder::new(self, name)
+    }
+
+    /// Proposes a value to all members of the swarm and waits for what they decide: this value or another's, the same
+    /// for everybody. Begun by the first of the members, in the order of their names.
+    ///
+    /// # Errors
+    /// As [`DecisionBuilder::open`] and [`Decision::decided`].
+    ///
+    /// # Cancel safety
+    /// Once it has been proposed, the value may be decided although the future is dropped.
+    pub async fn request_consensus<T: Serialize + DeserializeOwned>(
+        &self,
+        name: &str,
+        value: &T,
+    ) -> Result<Option<T>, AgentError> {
+        let decision = self.decision(name).everybody().open().await?;
+        decision.propose(value).await?;
+        decision.decided().await
+    }
+
+    /// Why this document's barriers, epochs, polls and decisions stand as they do: one entry for each that is not
+    /// finished, with what would unblock it.
+    ///
+    /// # Errors
+    /// The document cannot be reached.
+    pub fn explain(&self) -> Result<Vec<ObjectStatus>, AgentError> {
+        let inner = &self.open.agent.inner;
+        Ok(inner.host.with(|node, now| {
+            let around = surroundings(node, &inner.swarm_document);
+            node.meetings(self.id(), |meetings, content| {
+                meetings.map(|meeting| ObjectStatus::of(meeting, content, &around, now.mono)).collect()
+            })
+        })?)
+    }
+
+    /// Finishes whatever goes by a name, for everybody, and frees what it takes; false when nothing does.
+    ///
+    /// # Errors
+    /// The document cannot be reached.
+    pub async fn clean_up(&self, name: &str) -> Result<bool, AgentError> {
+        let Some(id) = self.find(name)? else { return Ok(false) };
+        Object { document: self.clone(), id }.clean_up().await?;
+        Ok(true)
+    }
+
+    /// The object of a name, if its definition is here.
+    fn find(&self, name: &str) -> Result<Option<ObjectId>, AgentError> {
+        let host = &self.open.agent.inner.host;
+        Ok(host.with(|node, _| node.find(self.id(), name))?)
+    }
+}
+
+/// What an agent knows of the world around it: its links, and who is who in the swarm.
+fn surroundings(node: &Node, swarm: &DocumentId) -> Surroundings {
+    let members = node.read(swarm, crate::document::Document::members).unwrap_or_default();
+    let incarnations = members.into_iter().map(|(replica, member)| (member.agent, replica)).collect();
+    Surroundings { incarnations, ..node.surroundings() }
+}
+
+impl NodeError {
+    /// True when trying again shortly may do.
+    fn is_busy(&self) -> bool {
+        match self {
+            Self::Busy { .. } => true,
+            Self::Participant(error) => error.is_writing(),
+            _ => false,
+        }
+    }
+}
