@@ -86,6 +86,11 @@ impl Node {
         ticket: u64,
         now: Moment,
     ) -> Result<Option<(Claimed, Bytes)>, NodeError> {
+        // Looking changes nothing, so that whoever looks whenever something has changed comes to rest.
+        let is_waiting = self.queue(document, queue, |queue, _| queue.is_waiting(ticket))?;
+        if is_waiting {
+            return Ok(None);
+        }
         self.with_participant(document, now, |participant, content| {
             let claimed = participant.queue_mut(queue)?.claimed(ticket).map_err(ParticipantError::from)?;
             let Some(claimed) = claimed else { return Ok((None, Vec::new())) };
@@ -228,6 +233,19 @@ impl Node {
     /// As [`Node::hold`].
     pub fn queue_status(&self, document: &DocumentId, queue: ObjectId) -> Result<QueueStatus, NodeError> {
         self.queue(document, queue, |queue, _| queue.status())
+    }
+
+    /// The number of the last coordination record this node has written in a document.
+    pub fn slots_written(&self, document: &DocumentId) -> u64 {
+        self.rooms.get(document).map_or(0, |room| room.written.slots)
+    }
+
+    /// The number of the last one that outlives this process; of all, for a node that does not outlive it either.
+    pub fn slots_kept(&self, document: &DocumentId) -> u64 {
+        if !self.hub.config.keeps_identity {
+            return u64::MAX;
+        }
+        self.rooms.get(document).map_or(0, |room| room.log.durable.slots.get(self.hub.me()))
     }
 
     fn queue<R>(

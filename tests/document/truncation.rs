@@ -12,7 +12,7 @@ use aepoch::{
     document::{Delta, Document, Frontier, Incoming, SlotKey, SlotPart, Subscription},
     engine::EngineKind,
     id::{AgentId, DocumentId, ObjectId, ReplicaId},
-    time::{Dice, Monotonic},
+    time::{Dice, Moment, Monotonic},
 };
 
 use crate::peer::kinds;
@@ -49,7 +49,7 @@ impl Member {
         loop {
             let (changed, closed) = self.document.take_changed_slots();
             self.participant.observe(&self.document, &changed, closed, now);
-            let writes = self.participant.poll(&self.document, now, &mut self.dice);
+            let writes = self.participant.poll(&self.document, Moment { mono: now, wall_ms: 0 }, &mut self.dice);
             if writes.is_empty() && !self.participant.is_busy() {
                 self.participant.take_happenings();
                 return deltas;
@@ -71,12 +71,8 @@ fn plan(origin: ObjectId, name: &str) -> Plan {
         replica: ReplicaId::from_bits(number),
         tier: Tier::ALPHA,
     };
-    let tier = TierPolicy {
-        tier: Tier::ALPHA,
-        timeout: Duration::from_secs(15),
-        min: 1,
-        on_shortfall: OnShortfall::Proceed,
-    };
+    let tier =
+        TierPolicy { tier: Tier::ALPHA, timeout: Duration::from_secs(15), min: 1, on_shortfall: OnShortfall::Proceed };
     Plan {
         definition: Definition {
             document: DocumentId::new("band/stage").unwrap(),
@@ -107,10 +103,8 @@ impl Swarm {
     /// Everybody hears what these deltas say, and what follows from it, until nothing does.
     fn settle(&mut self, mut deltas: Vec<Delta>) {
         while !deltas.is_empty() {
-            let incoming: Vec<Incoming> = deltas
-                .iter()
-                .map(|delta| Incoming::decode(delta.encode().unwrap(), 0, None).unwrap())
-                .collect();
+            let incoming: Vec<Incoming> =
+                deltas.iter().map(|delta| Incoming::decode(delta.encode().unwrap(), 0, None).unwrap()).collect();
             let merged = Delta::merged(&incoming);
             self.members.iter_mut().for_each(|member| member.receive(&merged));
             deltas = self.members.iter_mut().flat_map(|member| member.follow(self.now)).collect();
@@ -138,7 +132,9 @@ impl Swarm {
             deltas.extend(member.follow(self.now));
         }
         self.settle(deltas);
-        for (member, object) in self.members.iter().flat_map(|member| objects.iter().map(move |object| (member, object))) {
+        for (member, object) in
+            self.members.iter().flat_map(|member| objects.iter().map(move |object| (member, object)))
+        {
             let meeting = member.participant.meeting_or_ended(*object).unwrap();
             assert!(matches!(meeting.standing(&member.document, 0, self.now), Standing::Released(_)));
         }

@@ -101,6 +101,11 @@ impl Queue {
         Ok(ticket)
     }
 
+    /// True while a claim has no item.
+    pub fn is_waiting(&self, ticket: u64) -> bool {
+        self.seekers.get(&ticket).is_some_and(|seeker| !matches!(seeker.state, Seeking::Won(_)))
+    }
+
     /// The item a claim has taken; `None` while it waits. Once told, the ticket is used up.
     ///
     /// # Errors
