@@ -114,3 +114,5 @@ pub const GENERATION_MAX: u64 = 1 << 62;
 pub const CLAIM_COUNT_MAX: u64 = 1 << 62;
 /// The longest timeout of a tier: a day. Longer waits are what no tolerance is for.
 pub const TIER_TIMEOUT_MAX: Duration = Duration::from_secs(86_400);
+/// Bytes of the reason a holder gives with a failure: a sentence or two, kept with the item by every replica.
+pub const FAILURE_BYTES: usize = 1024;

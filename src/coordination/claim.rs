@@ -2,10 +2,17 @@
 //!
 //! One register per item, decided by CASPaxos (Rystsov, "CASPaxos: Replicated State Machines without logs", 2018) in
 //! slots with one writer each: a proposer collects promises, applies a change to the value accepted at the highest
-//! ballot among them, and has the result accepted. The default owner of an item skips the promises once, at round 0.
+//! ballot among them, and has the result accepted. The default owner of an item skips the promises once, at round 0;
+//! whoever had the last value chosen skips them for the next one, which is a *step* of the same ballot.
+//!
+//! Steps are safe because no ballot lies between two of them: below the later one, only what the proposer knows to be
+//! chosen can have been chosen, and a higher ballot hears of one of the accepts either way. So who holds an item
+//! renews, completes or gives back with accepts alone, and with none but its own when nobody may fail.
 //!
 //! Under partition: a side with fewer than `n - tolerate` acceptors takes over nothing. A holder that is cut off may
 //! still believe that it holds; only the token, checked where the effect lands, keeps its work out.
+
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -38,6 +45,11 @@ pub enum Claim {
         /// By the holder of this token.
         token: u64,
     },
+    /// Nobody will do it, once and for all.
+    Discarded {
+        /// The last token given out.
+        token: u64,
+    },
 }
 
 /// A change of a register.
@@ -47,6 +59,8 @@ pub enum Change {
     Take {
         /// The new holder.
         holder: ReplicaId,
+        /// How many holders there may be before it has to be requeued.
+        attempts: u32,
     },
     /// Hold on to it.
     Renew {
@@ -63,6 +77,13 @@ pub enum Change {
         /// The holder's token.
         token: u64,
     },
+    /// Offer an item again whose attempts are used up.
+    Requeue {
+        /// How many there are.
+        attempts: u32,
+    },
+    /// Give the item up, when nobody holds it.
+    Discard,
 }
 
 /// Why a register does not change. Final for this token, or this item.
@@ -83,6 +104,36 @@ pub enum ClaimRefusal {
         /// The register's; 0 when it was never held.
         current: u64,
     },
+    /// Nobody will do it.
+    #[error("discarded after token {token}")]
+    Discarded {
+        /// The last token given out.
+        token: u64,
+    },
+    /// Its attempts are used up: it is dead until it is requeued.
+    #[error("{attempts} attempts are used up, the last one with token {token}")]
+    Exhausted {
+        /// The last token given out.
+        token: u64,
+        /// How many attempts there were.
+        attempts: u32,
+    },
+    /// It is not dead.
+    #[error("not dead: attempt {attempt} of {attempts}")]
+    Alive {
+        /// Attempts so far.
+        attempt: u64,
+        /// How many there are.
+        attempts: u32,
+    },
+    /// Somebody works on it.
+    #[error("held by {holder} with token {token}")]
+    Held {
+        /// Who.
+        holder: ReplicaId,
+        /// Its token.
+        token: u64,
+    },
 }
 
 impl Claim {
@@ -90,8 +141,31 @@ impl Claim {
     pub fn token(self) -> u64 {
         match self {
             Self::Free => 0,
-            Self::Returned { token } | Self::Held { token, .. } | Self::Done { token } => token,
+            Self::Returned { token } | Self::Held { token, .. } | Self::Done { token } | Self::Discarded { token } => {
+                token
+            }
         }
+    }
+
+    /// How many holders the item has had since it was pushed or requeued: the token says it, of which requeuing skips
+    /// one. So an item that kills its holders is counted like one that they give back.
+    pub fn attempt(self, attempts: u32) -> u64 {
+        self.token() % (u64::from(attempts) + 1)
+    }
+
+    /// True when the last of its attempts has ended: nobody may take it until it is requeued.
+    pub fn is_dead(self, attempts: u32) -> bool {
+        matches!(self, Self::Returned { .. }) && self.is_last(attempts)
+    }
+
+    /// True when no attempt is left after this one.
+    pub fn is_last(self, attempts: u32) -> bool {
+        self.attempt(attempts) == u64::from(attempts)
+    }
+
+    /// True when it never changes again.
+    pub fn is_final(self) -> bool {
+        matches!(self, Self::Done { .. } | Self::Discarded { .. })
     }
 
     /// The highest number in it.
@@ -104,32 +178,47 @@ impl Claim {
     /// # Errors
     /// [`ClaimRefusal`]; retrying does not help.
     pub fn apply(self, change: Change) -> Result<Self, ClaimRefusal> {
-        if let Self::Done { token } = self {
-            return Err(ClaimRefusal::Done { token });
+        match self {
+            Self::Done { token } => return Err(ClaimRefusal::Done { token }),
+            Self::Discarded { token } => return Err(ClaimRefusal::Discarded { token }),
+            Self::Free | Self::Returned { .. } | Self::Held { .. } => {}
         }
         let current = |given: u64| match self {
             Self::Held { holder, token, renewal } if token == given => Ok((holder, renewal)),
             _ => Err(ClaimRefusal::Stale { token: given, current: self.token() }),
         };
         Ok(match change {
-            Change::Take { holder } => Self::Held { holder, token: self.token() + 1, renewal: 0 },
+            Change::Take { attempts, .. } if self.is_last(attempts) => {
+                return Err(ClaimRefusal::Exhausted { token: self.token(), attempts });
+            }
+            Change::Take { holder, .. } => Self::Held { holder, token: self.token() + 1, renewal: 0 },
             Change::Renew { token } => {
                 let (holder, renewal) = current(token)?;
                 Self::Held { holder, token, renewal: renewal + 1 }
             }
             Change::Return { token } => current(token).map(|_| Self::Returned { token })?,
             Change::Complete { token } => current(token).map(|_| Self::Done { token })?,
+            Change::Requeue { attempts } if self.is_dead(attempts) => Self::Returned { token: self.token() + 1 },
+            Change::Requeue { attempts } => {
+                return Err(ClaimRefusal::Alive { attempt: self.attempt(attempts), attempts });
+            }
+            Change::Discard => match self {
+                Self::Held { holder, token, .. } => return Err(ClaimRefusal::Held { holder, token }),
+                _ => Self::Discarded { token: self.token() },
+            },
         })
     }
 }
 
-/// An attempt to change a register: compared by round, then by seat.
+/// An attempt to change a register: compared by round, then by seat, then by step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 pub struct ClaimBallot {
     /// 0 is the default owner's, without promises.
     pub round: u32,
     /// Whose.
     pub seat: u16,
+    /// Which of its values, from 0: each follows from the one before, which is chosen.
+    pub step: u32,
 }
 
 /// What one seat publishes about one register. Durable before anybody sees it.
@@ -160,6 +249,12 @@ pub enum ClaimMalformed {
     Round {
         /// The round.
         round: u32,
+    },
+    /// A step above the limit.
+    #[error("step {step} is over the limit of {}", limits::BALLOT_MAX)]
+    Step {
+        /// The step.
+        step: u32,
     },
     /// A token or a renewal above the limit: what follows could not be counted.
     #[error("token or renewal {count} is over the limit of {}", limits::CLAIM_COUNT_MAX)]
@@ -211,6 +306,9 @@ pub fn check(slot: &ClaimSlot, seat: u16, owner: u16, acceptors: usize) -> Resul
         if ballot.round > limits::BALLOT_MAX {
             return Err(ClaimMalformed::Round { round: ballot.round });
         }
+        if ballot.step > limits::BALLOT_MAX {
+            return Err(ClaimMalformed::Step { step: ballot.step });
+        }
         if ballot.round == 0 && ballot.seat != owner {
             return Err(ClaimMalformed::Owner { seat: ballot.seat, owner });
         }
@@ -238,35 +336,45 @@ pub fn default_owner(item: &[u8], seats: &[ReplicaId]) -> Option<usize> {
     (0..seats.len()).max_by_key(weight)
 }
 
-/// The slots known of one register.
+/// The slots known of one register. Memory grows with the seats that have published one.
 #[derive(Debug, Clone)]
 pub struct ClaimView {
     rules: Rules,
     owner: u16,
-    slots: Vec<ClaimSlot>,
+    acceptors: u16,
+    slots: BTreeMap<u16, ClaimSlot>,
     chosen: Option<(ClaimBallot, Claim)>,
 }
 
 impl ClaimView {
-    /// A view without any slot. `owner` is the [`default_owner`] among the acceptors.
+    /// A view without any slot. The first seats are the acceptors', those after them may only propose. `owner` is the
+    /// [`default_owner`] among those that claim.
     ///
     /// # Panics
-    /// When there are more acceptors than a roster may have, or the owner is none of them.
+    /// When there are no acceptors, or more than a roster may have, or the owner cannot be a seat.
     pub fn new(acceptors: usize, tolerate: usize, owner: usize) -> Self {
-        assert!(owner < acceptors && acceptors <= limits::COORDINATION_SEATS, "owner {owner} of {acceptors} acceptors");
-        let owner = u16::try_from(owner).expect("seats are fewer than 65,536");
-        let slots = vec![ClaimSlot::default(); acceptors];
-        Self { rules: Rules::tolerating(tolerate, acceptors), owner, slots, chosen: None }
+        let seats = 1..=limits::COORDINATION_SEATS;
+        assert!(owner <= *seats.end() && seats.contains(&acceptors), "owner {owner}, {acceptors} acceptors");
+        let seat = |count: usize| u16::try_from(count).expect("seats are fewer than 65,536");
+        let rules = Rules::tolerating(tolerate, acceptors);
+        Self { rules, owner: seat(owner), acceptors: seat(acceptors), slots: BTreeMap::new(), chosen: None }
     }
 
-    /// Takes in the newest slot of an acceptor; it has passed [`check`]. O(acceptors).
+    /// Takes in the newest slot of a seat; it has passed [`check`]. O(acceptors).
     pub fn put(&mut self, seat: usize, slot: ClaimSlot) {
-        self.slots[seat] = slot;
-        let Some((ballot, claim)) = self.slots[seat].accepted else { return };
-        let accepts = self.slots.iter().filter(|slot| slot.accepted == Some((ballot, claim))).count();
+        let Ok(seat) = u16::try_from(seat) else { return };
+        let accepted = slot.accepted.filter(|_| seat < self.acceptors);
+        self.slots.insert(seat, slot);
+        let Some((ballot, claim)) = accepted else { return };
+        let accepts = self.voices().filter(|(_, slot)| slot.accepted == Some((ballot, claim))).count();
         if accepts >= self.rules.accepts && self.chosen.is_none_or(|(known, _)| known < ballot) {
             self.chosen = Some((ballot, claim));
         }
+    }
+
+    /// The slots whose promises and accepts count.
+    fn voices(&self) -> impl Iterator<Item = (u16, &ClaimSlot)> {
+        self.slots.range(..self.acceptors).map(|(seat, slot)| (*seat, slot))
     }
 
     /// The newest value known to be chosen. There may be a newer one elsewhere: a holder learns of it where its token
@@ -275,14 +383,28 @@ impl ClaimView {
         self.chosen.map(|(_, claim)| claim)
     }
 
-    /// A seat's last attempt.
-    pub fn proposal(&self, seat: usize) -> Option<(ClaimBallot, Option<Claim>)> {
-        self.slots[seat].proposal
+    /// At which ballot that was chosen.
+    pub fn chosen_at(&self) -> Option<ClaimBallot> {
+        self.chosen.map(|(ballot, _)| ballot)
     }
 
-    /// The seats that promised exactly this ballot.
+    /// A seat's last attempt.
+    pub fn proposal(&self, seat: usize) -> Option<(ClaimBallot, Option<Claim>)> {
+        self.slots.get(&u16::try_from(seat).ok()?)?.proposal
+    }
+
+    /// The last attempts of all seats but one, highest ballot first. O(seats that have published).
+    pub fn proposals(&self, but: Option<u16>) -> Vec<(ClaimBallot, Option<Claim>)> {
+        let others = self.slots.iter().filter(|(seat, _)| Some(**seat) != but);
+        let mut proposals: Vec<_> = others.filter_map(|(_, slot)| slot.proposal).collect();
+        proposals.sort_unstable_by(|a, b| b.cmp(a));
+        proposals
+    }
+
+    /// The acceptors that promised exactly this ballot.
     pub fn promises(&self, ballot: ClaimBallot) -> BitSet {
-        (0..self.slots.len()).filter(|seat| self.slots[*seat].promised == Some(ballot)).collect()
+        let promised = self.voices().filter(|(_, slot)| slot.promised == Some(ballot));
+        promised.map(|(seat, _)| usize::from(seat)).collect()
     }
 }
 
@@ -293,23 +415,42 @@ pub fn propose_first(view: &ClaimView, me: u16, slot: &ClaimSlot, change: Change
         return None;
     }
     let claim = Claim::Free.apply(change).ok()?;
-    Some(ClaimSlot { proposal: Some((ClaimBallot { round: 0, seat: me }, Some(claim))), ..slot.clone() })
+    Some(ClaimSlot { proposal: Some((ClaimBallot { round: 0, seat: me, step: 0 }, Some(claim))), ..slot.clone() })
+}
+
+/// The next change by whoever had the last value chosen, without promises: a step of the same ballot. Nothing when the
+/// newest value chosen is another's, or this seat has promised a higher ballot since.
+///
+/// # Errors
+/// [`ClaimRefusal`] when the value chosen refuses the change.
+pub fn propose_next(
+    view: &ClaimView,
+    me: u16,
+    slot: &ClaimSlot,
+    change: Change,
+) -> Option<Result<ClaimSlot, ClaimRefusal>> {
+    let (ballot, Some(claim)) = slot.proposal? else { return None };
+    let current = ballot.seat == me && view.chosen == Some((ballot, claim)) && slot.promised <= Some(ballot);
+    if !current || ballot.step >= limits::BALLOT_MAX {
+        return None;
+    }
+    let next = ClaimBallot { step: ballot.step + 1, ..ballot };
+    Some(claim.apply(change).map(|claim| ClaimSlot { proposal: Some((next, Some(claim))), ..slot.clone() }))
 }
 
 /// Begins an attempt above every one known. Nothing above the highest round.
 pub fn prepare(view: &ClaimView, me: u16, slot: &ClaimSlot) -> Option<ClaimSlot> {
     let own = slot.proposal.map(|(ballot, _)| ballot).max(slot.promised);
-    let known = view.slots.iter().map(|slot| slot.proposal.map(|(ballot, _)| ballot).max(slot.promised)).max();
+    let known = view.slots.values().map(|slot| slot.proposal.map(|(ballot, _)| ballot).max(slot.promised)).max();
     let round = known.flatten().max(own).map_or(0, |ballot| ballot.round) + 1;
-    let proposal = Some((ClaimBallot { round, seat: me }, None));
+    let proposal = Some((ClaimBallot { round, seat: me, step: 0 }, None));
     (round <= limits::BALLOT_MAX).then(|| ClaimSlot { proposal, ..slot.clone() })
 }
 
 /// Promises an attempt. While the lease of the holder this seat knows of runs (`leased`, by its own clock and including
 /// the allowance for drift), only the holder itself (`by_holder`) gets a promise.
 pub fn promise(slot: &ClaimSlot, ballot: ClaimBallot, leased: bool, by_holder: bool) -> Option<ClaimSlot> {
-    let held = matches!(slot.accepted, Some((_, Claim::Held { .. })));
-    if ballot.round == 0 || slot.promised >= Some(ballot) || (held && leased && !by_holder) {
+    if ballot.round == 0 || ballot.step > 0 || slot.promised >= Some(ballot) || (leased && !by_holder) {
         return None;
     }
     Some(ClaimSlot { promised: Some(ballot), ..slot.clone() })
@@ -330,7 +471,8 @@ pub fn propose(
     if ballot.seat != me || promises.len() < view.rules.recovery {
         return None;
     }
-    let newest = promises.iter().filter_map(|seat| view.slots[seat].accepted).max_by_key(|(ballot, _)| *ballot);
+    let accepted = view.voices().filter(|(seat, _)| promises.contains(usize::from(*seat)));
+    let newest = accepted.filter_map(|(_, slot)| slot.accepted).max_by_key(|(ballot, _)| *ballot);
     let known = newest.map_or(Claim::Free, |(_, claim)| claim);
     let changed = known.apply(change);
     let next = ClaimSlot { proposal: Some((ballot, Some(changed.unwrap_or(known)))), ..slot.clone() };

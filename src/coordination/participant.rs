@@ -22,13 +22,15 @@ use super::{
     kernel::{Arrival, Refusal, Slot},
     meeting::Meeting,
     object::Plan,
+    queue::{ItemEvent, Queue, QueueError, Queues},
     standing::Standing,
     tally::Tally,
 };
 use crate::{
     document::{Closed, Document, SlotKey, SlotPart},
     id::{ObjectId, ReplicaId},
-    time::{Dice, Monotonic},
+    limits,
+    time::{Dice, Moment, Monotonic},
 };
 
 /// How long the holder of finished objects waits for more before it tells that they are finished: one record for all.
@@ -64,6 +66,13 @@ pub enum Happening {
         standing: Standing,
         /// How long after the first arrival heard of here.
         took: Duration,
+    },
+    /// Something became of an item of this queue.
+    Item {
+        /// Which.
+        item: ObjectId,
+        /// What.
+        event: ItemEvent,
     },
     /// It is finished everywhere, and its records are gone.
     Closed,
@@ -109,7 +118,8 @@ pub struct Participant {
     ended: BTreeMap<ObjectId, Meeting>,
     ended_order: VecDeque<ObjectId>,
     own_closed: Closed,
-    closing: Vec<ObjectId>,
+    queues: Queues,
+    closing: BTreeSet<ObjectId>,
     close_at: Option<Monotonic>,
     /// Released, but what the others wrote before is not here yet.
     fenced: BTreeSet<ObjectId>,
@@ -130,7 +140,8 @@ impl Participant {
             ended: BTreeMap::new(),
             ended_order: VecDeque::new(),
             own_closed: Closed::default(),
-            closing: Vec::new(),
+            queues: Queues::new(document.replica()),
+            closing: BTreeSet::new(),
             close_at: None,
             fenced: BTreeSet::new(),
             happenings: Vec::new(),
@@ -141,7 +152,8 @@ impl Participant {
             participant.own_closed = Closed::decode(closed).unwrap_or_default();
         }
         let definitions = document.slots().map(|(key, writer, _)| (key, writer));
-        let definitions = definitions.filter(|(key, _)| matches!(key, SlotKey::Of(_, SlotPart::Definition)));
+        let definitions =
+            definitions.filter(|(key, _)| matches!(key, SlotKey::Of(_, SlotPart::Definition | SlotPart::Item)));
         participant.observe(document, &definitions.collect::<Vec<_>>(), false, now);
         participant
     }
@@ -160,6 +172,11 @@ impl Participant {
             match part {
                 SlotPart::Definition if *writer == object.holder => self.defined(document, object, body, now),
                 SlotPart::Slot if *writer != self.replica => self.heard(object, *writer, body, now),
+                SlotPart::Item | SlotPart::Claim | SlotPart::Mark => {
+                    let heard = self.queues.heard(document, object, part, *writer, now);
+                    self.counters.malformed += u64::from(!heard);
+                    continue;
+                }
                 _ => {}
             }
             self.changed.insert(object);
@@ -174,6 +191,7 @@ impl Participant {
             let closed = document.closed();
             let gone: Vec<ObjectId> = self.meetings.keys().copied().filter(|object| closed.contains(*object)).collect();
             gone.into_iter().for_each(|object| self.end(object));
+            self.queues.close(document);
         }
     }
 
@@ -192,6 +210,7 @@ impl Participant {
             return;
         };
         self.meetings.insert(object, meeting);
+        self.queues.defined(document, &plan, now);
         self.happenings.push((object, Happening::Defined(plan)));
         // Slots may have come before their definition.
         for (part, writer, body) in document.slots_of(object) {
@@ -210,7 +229,8 @@ impl Participant {
     }
 
     /// What to write next; empty when nothing is. Call until it is.
-    pub fn poll(&mut self, document: &Document, now: Monotonic, dice: &mut Dice) -> Vec<Write> {
+    pub fn poll(&mut self, document: &Document, moment: Moment, dice: &mut Dice) -> Vec<Write> {
+        let now = moment.mono;
         while let Some((at, object)) = self.wakes.first().copied() {
             if at > now {
                 break;
@@ -220,15 +240,30 @@ impl Participant {
         }
         let mut writes = Vec::new();
         for object in std::mem::take(&mut self.changed) {
-            let Some(meeting) = self.meetings.get_mut(&object) else { continue };
+            // Nobody meets at a queue.
+            let Some(meeting) = self.meetings.get_mut(&object).filter(|meeting| !meeting.is_queue()) else { continue };
             if let Some((write, counts)) = meeting.poll(now, dice) {
                 self.counters.add(counts);
                 writes.push(write);
             }
             self.settle(document, object, now);
         }
+        let (more, touched) = self.queues.poll(moment, dice);
+        writes.extend(more);
+        let items = self.queues.take_happenings().into_iter();
+        self.happenings.extend(items.map(|(queue, item, event)| (queue, Happening::Item { item, event })));
+        self.happenings.extend(touched.into_iter().map(|queue| (queue, Happening::Changed)));
+        for item in self.queues.take_closing() {
+            self.finish(item, now);
+        }
         writes.extend(self.close_due(now));
         writes
+    }
+
+    fn finish(&mut self, object: ObjectId, now: Monotonic) {
+        if self.closing.insert(object) {
+            self.close_at.get_or_insert(now + CLOSE_WAIT);
+        }
     }
 
     /// What the application may now know of an object; when to look at it again.
@@ -246,9 +281,8 @@ impl Participant {
         if let Some(at) = meeting.rewake(now) {
             self.wakes.insert((at, object));
         }
-        if meeting.is_finished() && object.holder == self.replica && !self.closing.contains(&object) {
-            self.closing.push(object);
-            self.close_at.get_or_insert(now + CLOSE_WAIT);
+        if meeting.is_finished() && object.holder == self.replica {
+            self.finish(object, now);
         }
     }
 
@@ -263,7 +297,13 @@ impl Participant {
             return None;
         }
         for object in std::mem::take(&mut self.closing) {
-            self.own_closed.insert(object);
+            // What would be a run too many waits until others around it are finished.
+            if self.own_closed.runs_with(object) <= limits::CLOSED_RUNS {
+                self.own_closed.insert(object);
+            } else {
+                self.closing.insert(object);
+                self.close_at = Some(now + CLOSE_WAIT);
+            }
         }
         Some(Write { key: SlotKey::Closed, body: self.own_closed.encode().into(), lazy: true })
     }
@@ -272,7 +312,7 @@ impl Participant {
     pub fn wrote(&mut self, writes: &[Write], upto: u64) {
         let first = upto + 1 - writes.len() as u64;
         for (number, write) in (first..).zip(writes) {
-            if let SlotKey::Of(object, SlotPart::Slot) = write.key {
+            if let SlotKey::Of(object, SlotPart::Slot | SlotPart::Claim | SlotPart::Mark) = write.key {
                 self.in_flight.insert(number, object);
             }
         }
@@ -282,17 +322,18 @@ impl Participant {
     pub fn persisted(&mut self, document: &Document, upto: u64, now: Monotonic) {
         let later = self.in_flight.split_off(&(upto + 1));
         for object in std::mem::replace(&mut self.in_flight, later).into_values() {
-            if let Some(meeting) = self.meetings.get_mut(&object) {
+            if let Some(meeting) = self.meetings.get_mut(&object).filter(|meeting| !meeting.is_queue()) {
                 meeting.persisted();
                 self.settle(document, object, now);
                 self.changed.insert(object);
             }
+            self.queues.persisted(object, now);
         }
     }
 
     /// True while records are on their way to the disk, or something is to be polled.
     pub fn is_busy(&self) -> bool {
-        !self.changed.is_empty()
+        !self.changed.is_empty() || self.queues.is_busy()
     }
 
     /// The member arrives. Returns the generation and what to write.
@@ -337,9 +378,7 @@ impl Participant {
     /// Finishes an object for everybody, decided or not: its records are dropped everywhere, and those who still wait
     /// learn that it is gone.
     pub fn clean_up(&mut self, object: ObjectId, now: Monotonic) {
-        if !self.closing.contains(&object) {
-            self.closing.push(object);
-        }
+        self.closing.insert(object);
         self.close_at = Some(now);
     }
 
@@ -347,7 +386,7 @@ impl Participant {
         let Some(meeting) = self.meetings.remove(&object) else { return };
         self.counters.closed += 1;
         self.in_flight.retain(|_, of| *of != object);
-        self.closing.retain(|closing| *closing != object);
+        self.closing.remove(&object);
         self.happenings.push((object, Happening::Closed));
         self.ended.insert(object, meeting.into_ended());
         self.ended_order.push_back(object);
@@ -359,7 +398,42 @@ impl Participant {
     }
 
     fn meeting_mut(&mut self, object: ObjectId) -> Result<&mut Meeting, ParticipantError> {
-        self.meetings.get_mut(&object).ok_or(ParticipantError::Unknown { object })
+        let meeting = self.meetings.get_mut(&object).ok_or(ParticipantError::Unknown { object })?;
+        if meeting.is_queue() { Err(ParticipantError::NoMeeting { object }) } else { Ok(meeting) }
+    }
+
+    /// A queue that is not finished.
+    ///
+    /// # Errors
+    /// `Unknown`, `NoQueue`.
+    pub fn queue(&self, object: ObjectId) -> Result<&Queue, ParticipantError> {
+        self.queues.get(object).ok_or_else(|| self.no_queue(object))
+    }
+
+    /// The same for a wish. What follows from it comes out of [`Self::poll`].
+    ///
+    /// # Errors
+    /// As [`Self::queue`].
+    pub fn queue_mut(&mut self, object: ObjectId) -> Result<&mut Queue, ParticipantError> {
+        let missing = self.no_queue(object);
+        self.queues.get_mut(object).ok_or(missing)
+    }
+
+    fn no_queue(&self, object: ObjectId) -> ParticipantError {
+        if self.meetings.contains_key(&object) {
+            ParticipantError::NoQueue { object }
+        } else {
+            ParticipantError::Unknown { object }
+        }
+    }
+
+    /// Takes over what applications have claimed from a participant of the same document, which was read again since.
+    #[must_use]
+    pub fn succeeding(mut self, old: Option<Self>) -> Self {
+        if let Some(old) = old {
+            self.queues.adopt(old.queues);
+        }
+        self
     }
 
     /// An object that is not finished.
@@ -399,7 +473,8 @@ impl Participant {
 
     /// When to poll again although nothing was heard.
     pub fn next_wake(&self) -> Option<Monotonic> {
-        self.wakes.first().map(|(at, _)| *at).into_iter().chain(self.close_at).min()
+        let wakes = self.wakes.first().map(|(at, _)| *at).into_iter();
+        wakes.chain(self.close_at).chain(self.queues.next_wake()).min()
     }
 }
 
@@ -413,15 +488,34 @@ pub enum ParticipantError {
         /// The object.
         object: ObjectId,
     },
+    /// It is a queue.
+    #[error("{object} is a queue: nobody arrives at it")]
+    NoMeeting {
+        /// The object.
+        object: ObjectId,
+    },
+    /// It is no queue.
+    #[error("{object} is no queue")]
+    NoQueue {
+        /// The object.
+        object: ObjectId,
+    },
     /// The barrier refuses.
     #[error(transparent)]
     Barrier(#[from] BarrierError),
+    /// The queue refuses.
+    #[error(transparent)]
+    Queue(#[from] QueueError),
 }
 
 impl ParticipantError {
     /// True when the same wish may succeed once more of this replica's own records are durable.
     pub fn is_writing(&self) -> bool {
-        matches!(self, Self::Barrier(BarrierError::Writing))
+        match self {
+            Self::Barrier(error) => matches!(error, BarrierError::Writing),
+            Self::Queue(error) => error.is_retryable(),
+            _ => false,
+        }
     }
 
     /// True when the member has spoken in this generation already.

@@ -57,6 +57,10 @@ impl ObjectStatus {
     pub fn of(meeting: &Meeting, document: &Document, around: &Surroundings, now: Monotonic) -> Self {
         let mut barrier = meeting.barrier().status(now);
         for tier in &mut barrier.tiers {
+            if meeting.is_queue() {
+                // Nobody is waited for at a queue.
+                tier.blockers.clear();
+            }
             around.add_to(meeting, &mut tier.blockers);
         }
         let mut why = Vec::new();

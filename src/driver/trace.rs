@@ -22,6 +22,7 @@ pub(crate) fn trace_happening(document: &DocumentId, object: ObjectId, happening
             }
             standing => tracing::warn!(%document, %object, generation, ?took, ?standing, "ended"),
         },
+        Happening::Item { item, event } => tracing::debug!(%document, %object, %item, ?event, "item"),
         Happening::Closed => tracing::debug!(%document, %object, "finished everywhere, and dropped"),
     }
 }

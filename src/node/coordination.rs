@@ -42,8 +42,8 @@ impl Room {
     pub(super) fn resume_coordination(&mut self, hub: &mut Hub) {
         if let State::Ready(document) = &mut self.state {
             document.take_changed_slots();
-            let before = self.participant.replace(Participant::new(document, hub.now.mono));
-            before.iter().for_each(|before| hub.retire(before));
+            self.participant.iter().for_each(|before| hub.retire(before));
+            self.participant = Some(Participant::new(document, hub.now.mono).succeeding(self.participant.take()));
         }
         self.coordinate(hub);
     }
@@ -55,7 +55,7 @@ impl Room {
             let Some(participant) = &mut self.participant else { return };
             let (changed, newly_closed) = document.take_changed_slots();
             participant.observe(document, &changed, newly_closed, hub.now.mono);
-            let writes = participant.poll(document, hub.now.mono, &mut hub.dice);
+            let writes = participant.poll(document, hub.now, &mut hub.dice);
             if writes.is_empty() && !participant.is_busy() {
                 break;
             }
@@ -85,8 +85,9 @@ impl Room {
             // What was handed out is not written: the participant begins again from what is.
             hub.event(Event::StoreFailed { document: self.id.clone(), reason: error.to_string() });
             if let State::Ready(document) = &self.state {
-                let before = self.participant.replace(Participant::new(document, hub.now.mono));
-                before.iter().for_each(|before| hub.retire(before));
+                self.participant.iter().for_each(|before| hub.retire(before));
+                let anew = Participant::new(document, hub.now.mono);
+                self.participant = Some(anew.succeeding(self.participant.take()));
             }
             return Err(error);
         }
@@ -126,7 +127,7 @@ impl Room {
 
 impl Node {
     /// Runs `act` on a document and its participant, then writes what it asks for.
-    fn with_participant<R>(
+    pub(super) fn with_participant<R>(
         &mut self,
         document: &DocumentId,
         now: Moment,

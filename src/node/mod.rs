@@ -15,7 +15,7 @@
 //! - `gate`: what waits until it is kept;
 //! - `log`: what is kept: appends, acknowledgements, compaction;
 //! - `work`: what is too heavy to do inline;
-//! - `coordination`: barriers and their kin;
+//! - `coordination`, `queue`: barriers and their kin, and queues;
 //! - `connector`, `presence`, `ephemeral`: dialling, presence, messages.
 
 mod config;
@@ -28,6 +28,7 @@ mod gate;
 mod hub;
 mod log;
 mod presence;
+mod queue;
 mod room;
 mod work;
 
@@ -40,6 +41,7 @@ pub use connector::{Backoff, TargetId, TargetState};
 pub use coordination::Arriving;
 pub use event::{Counters, DocumentStatus, Event, NodeStatus};
 use hub::{Hub, Link};
+pub use queue::Pushing;
 use room::{Room, State};
 pub use work::Work;
 

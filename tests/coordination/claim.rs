@@ -11,12 +11,14 @@ use aepoch::{
 };
 use proptest::prelude::*;
 
+const ATTEMPTS: u32 = 50;
+
 fn replica(seat: usize) -> ReplicaId {
     ReplicaId::from_bits(seat as u64 + 1)
 }
 
 fn take(seat: usize) -> Change {
-    Change::Take { holder: replica(seat) }
+    Change::Take { holder: replica(seat), attempts: ATTEMPTS }
 }
 
 #[test]
@@ -52,8 +54,8 @@ fn the_default_owner_claims_with_one_round_of_accepts() {
 #[test]
 fn a_lease_keeps_others_out_while_it_runs_and_the_holder_in() {
     let held = Claim::Free.apply(take(0)).unwrap();
-    let slot = accept(&ClaimSlot::default(), ClaimBallot { round: 0, seat: 0 }, held).unwrap();
-    let next = ClaimBallot { round: 1, seat: 1 };
+    let slot = accept(&ClaimSlot::default(), ClaimBallot { round: 0, seat: 0, step: 0 }, held).unwrap();
+    let next = ClaimBallot { round: 1, seat: 1, step: 0 };
     assert_eq!(promise(&slot, next, true, false), None);
     assert!(promise(&slot, next, true, true).is_some());
     assert!(promise(&slot, next, false, false).is_some());
@@ -62,10 +64,10 @@ fn a_lease_keeps_others_out_while_it_runs_and_the_holder_in() {
 #[test]
 fn a_refusal_comes_with_the_value_that_has_to_be_chosen_for_it_to_stand() {
     let done = Claim::Free.apply(take(0)).unwrap().apply(Change::Complete { token: 1 }).unwrap();
-    let ballot = ClaimBallot { round: 2, seat: 1 };
+    let ballot = ClaimBallot { round: 2, seat: 1, step: 0 };
     let promised = ClaimSlot { promised: Some(ballot), ..ClaimSlot::default() };
     let mut view = ClaimView::new(3, 1, 0);
-    view.put(0, ClaimSlot { accepted: Some((ClaimBallot { round: 1, seat: 0 }, done)), ..promised.clone() });
+    view.put(0, ClaimSlot { accepted: Some((ClaimBallot { round: 1, seat: 0, step: 0 }, done)), ..promised.clone() });
     let own = ClaimSlot { proposal: Some((ballot, None)), ..promised };
     assert_eq!(propose(&view, 1, &own, take(1)), None);
     view.put(1, own.clone());
@@ -75,7 +77,7 @@ fn a_refusal_comes_with_the_value_that_has_to_be_chosen_for_it_to_stand() {
 
 #[test]
 fn a_malformed_claim_slot_is_refused_with_what_is_wrong() {
-    let at = |round, seat| ClaimBallot { round, seat };
+    let at = |round, seat| ClaimBallot { round, seat, step: 0 };
     let held = Claim::Free.apply(take(1)).unwrap();
     let promised = |ballot| ClaimSlot { promised: Some(ballot), ..ClaimSlot::default() };
     let accepted = |ballot| ClaimSlot { accepted: Some((ballot, held)), ..promised(ballot) };

@@ -12,7 +12,7 @@ use aepoch::{
     document::{Closed, Delta, Document, Frontier, Incoming, SlotKey, SlotPart, Subscription},
     engine::EngineKind,
     id::{AgentId, DocumentId, ObjectId, ReplicaId},
-    time::{Dice, Monotonic},
+    time::{Dice, Moment, Monotonic},
 };
 
 use proptest::prelude::*;
@@ -51,7 +51,7 @@ impl Member {
         loop {
             let (changed, closed) = self.document.take_changed_slots();
             self.participant.observe(&self.document, &changed, closed, now);
-            let writes = self.participant.poll(&self.document, now, &mut self.dice);
+            let writes = self.participant.poll(&self.document, Moment { mono: now, wall_ms: 0 }, &mut self.dice);
             if writes.is_empty() && !self.participant.is_busy() {
                 self.participant.take_happenings();
                 return deltas;

@@ -117,32 +117,32 @@ fn beginning_a_forgotten_object_anew_is_caught() {
 
 #[test]
 fn an_accept_below_the_promise_is_caught() {
-    Register { ballots: 1, renews: true, fault: ClaimFault::PromiseBroken }.must_be_caught();
+    Register { ballots: 1, renews: true, steps: true, fault: ClaimFault::PromiseBroken }.must_be_caught();
 }
 
 #[test]
 fn going_on_from_an_old_value_is_caught() {
-    Register { ballots: 2, renews: true, fault: ClaimFault::OldestValue }.must_be_caught();
+    Register { ballots: 2, renews: true, steps: false, fault: ClaimFault::OldestValue }.must_be_caught();
 }
 
 #[test]
 fn several_default_owners_are_caught() {
-    Register { ballots: 1, renews: true, fault: ClaimFault::OwnersOfTheirOwn }.must_be_caught();
+    Register { ballots: 1, renews: true, steps: true, fault: ClaimFault::OwnersOfTheirOwn }.must_be_caught();
 }
 
 #[test]
 fn a_takeover_with_the_token_of_the_holder_before_is_caught() {
-    Register { ballots: 1, renews: true, fault: ClaimFault::TokenReused }.must_be_caught();
+    Register { ballots: 1, renews: true, steps: false, fault: ClaimFault::TokenReused }.must_be_caught();
 }
 
 #[test]
 fn an_end_with_a_stale_token_is_caught() {
-    Register { ballots: 2, renews: true, fault: ClaimFault::StaleTokenCompletes }.must_be_caught();
+    Register { ballots: 2, renews: true, steps: false, fault: ClaimFault::StaleTokenCompletes }.must_be_caught();
 }
 
 #[test]
 fn a_takeover_of_what_is_done_is_caught() {
-    Register { ballots: 2, renews: true, fault: ClaimFault::DoneReopened }.must_be_caught();
+    Register { ballots: 2, renews: true, steps: false, fault: ClaimFault::DoneReopened }.must_be_caught();
 }
 
 #[test]

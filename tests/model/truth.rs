@@ -173,7 +173,7 @@ impl Truth {
                         self.released(definition, &roster, me, tier);
                     }
                 }
-                Progress::Late { outcome: told } => {
+                Progress::Late { outcome: told, .. } => {
                     self.late = true;
                     let known = tier.and_then(|tier| outcome(self, tier));
                     self.complain(known == Some(told), "two outcomes of one tier");

@@ -119,6 +119,60 @@ impl World {
         self.wires[wire].held[1] = held;
     }
 
+    /// Keeps every packet to and from an agent back.
+    pub(crate) fn cut_off(&mut self, host: usize) {
+        self.hold_all(host, true);
+    }
+
+    /// Lets them through again.
+    pub(crate) fn cut_off_no_more(&mut self, host: usize) {
+        self.hold_all(host, false);
+        self.pump();
+    }
+
+    fn hold_all(&mut self, host: usize, held: bool) {
+        for wire in self.wires.iter_mut().filter(|wire| wire.ends.iter().any(|(end, _)| *end == host)) {
+            wire.held = [held; 2];
+        }
+    }
+
+    /// Ends an agent's process without warning, and starts it anew from its store.
+    pub(crate) fn restart(&mut self, host: usize) {
+        for wire in 0..self.wires.len() {
+            if let Some((peer, link)) = self.wires[wire]
+                .ends
+                .into_iter()
+                .find(|(end, _)| *end == host)
+                .and_then(|_| self.wires[wire].ends.into_iter().find(|(end, _)| *end != host))
+            {
+                self.wires[wire].held = [true; 2];
+                self.hosts[peer].sessions.remove(&link);
+                let reason = "its process is gone".to_owned();
+                self.hosts[peer].node.handle(Input::LinkDown { link, reason, is_final: false }, self.now);
+            }
+        }
+        let old = &mut self.hosts[host];
+        let config = Config {
+            identity: Identity {
+                agent: AgentId::new(&format!("host-{host}")).unwrap(),
+                replica: ReplicaId::from_bits(100 + host as u64),
+                incarnation: 1,
+            },
+            role: Role::Agent,
+            trust_inbound: false,
+            keeps_identity: true,
+            seed: 2,
+            tuning: tuning(),
+        };
+        old.node = Node::new(config, self.now);
+        old.tasks.clear();
+        old.work.clear();
+        old.sessions.clear();
+        old.node.open(&document(), EngineKind::Yrs, Subscription::default(), self.now).unwrap();
+        self.connect(host, 0);
+        self.pump();
+    }
+
     /// Lets everything happen that can happen without time passing.
     pub(crate) fn pump(&mut self) {
         while self.step_hosts() | self.step_wires() {}

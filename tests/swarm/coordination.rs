@@ -212,11 +212,18 @@ async fn the_relay_may_decide_in_place_of_members_that_come_and_go() {
     let world = World::new().await;
     let members = swarm(&world, &["a1", "a2"]).await;
     let barrier = |document: &AgentDocument| {
-        // One elector decides alone: a member that is gone does not count.
-        document.barrier("flash").members(Tier::ALPHA, ["a1", "a2"]).relay_elects()
+        let barrier = document.barrier("flash").members(Tier::ALPHA, ["a1", "a2"]).relay_elects();
+        barrier.timeout(Tier::ALPHA, Duration::from_millis(300))
     };
     let passages = pass(&members, barrier).await;
     assert!(passages.iter().all(Passage::is_complete));
+    // Two members alone could not go on without each other; one elector can.
+    let alone = pass(&members[..1], |document| {
+        let barrier = document.barrier("alone").members(Tier::ALPHA, ["a1", "a2"]).relay_elects();
+        barrier.timeout(Tier::ALPHA, Duration::from_millis(300))
+    });
+    let outcome = alone.await[0].outcome().unwrap().clone();
+    assert_eq!((outcome.tiers[0].ending, outcome.tiers[0].missing[0].as_str()), (Ending::Degraded, "a2"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -9,6 +9,7 @@ mod hostile;
 mod mesh;
 mod offline;
 mod presence;
+mod queue;
 mod rest;
 mod share;
 mod storage;

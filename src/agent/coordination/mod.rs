@@ -1,4 +1,4 @@
-//! Acting together: barriers, epochs, polls and decisions of a document.
+//! Acting together: barriers, epochs, polls, decisions and queues of a document.
 //!
 //! An object (one of these) has a name within its document. Whoever is listed first among its members begins it, so that
 //! one agent seals who takes part; the others wait for its definition to come. `begin()` makes the caller that one.
@@ -7,8 +7,10 @@ mod barrier;
 mod decision;
 mod epoch;
 mod poll;
+mod queue;
 mod setup;
 mod synchronizer;
+mod task;
 
 use std::{sync::Arc, time::Duration};
 
@@ -16,8 +18,10 @@ pub use barrier::{Barrier, BarrierBuilder};
 pub use decision::{Decision, DecisionBuilder};
 pub use epoch::{Epoch, EpochBuilder, Phase};
 pub use poll::{PollBuilder, PollHandle};
+pub use queue::{Peek, Push, Queue, QueueBuilder};
 use serde::{Serialize, de::DeserializeOwned};
 pub use synchronizer::{AgentSynchronizer, Doing, SyncReport, SynchronizedAgent};
+pub use task::Task;
 
 use super::{AgentDocument, AgentError};
 use crate::{
@@ -96,6 +100,18 @@ impl Object {
         Ok(tried.await??)
     }
 
+    /// Does something now, or once the document is back; for those who cannot wait. What is refused stays undone.
+    fn do_anyway(
+        &self,
+        wish: impl Fn(&mut Node, &DocumentId, Moment) -> Result<(), NodeError> + Send + Sync + 'static,
+    ) {
+        if self.with(&wish).is_err_and(|error| error.is_busy()) {
+            let object = self.clone();
+            let runtime = self.document.open.agent.inner.host.runtime().clone();
+            runtime.spawn(async move { object.wish(wish).await.map(|_| ()) });
+        }
+    }
+
     async fn arrive(&self, arriving: Arriving) -> Result<Arrived, AgentError> {
         let arrive =
             |node: &mut Node, document: &DocumentId, now| node.arrive(document, self.id, arriving.clone(), now);
@@ -106,7 +122,7 @@ impl Object {
     /// Waits for the end of a generation. With a strict definition also for the observation that its time is up:
     /// nothing else would ever come of an agent that is gone.
     async fn released(&self, arrived: Arrived) -> Result<Passage, AgentError> {
-        let strict = self.plan()?.definition.tolerate == 0;
+        let strict = self.plan()?.definition.is_strict();
         let wait = self.document.open.agent.wait_for(|node, now| {
             match node.standing(self.document.id(), self.id, arrived.generation, now) {
                 Ok(standing) => {

@@ -83,6 +83,12 @@ impl Setup {
         self.at_most = usize::MAX;
     }
 
+    pub(super) fn everybody_unless_named(&mut self) {
+        if self.members.is_empty() {
+            self.everybody();
+        }
+    }
+
     pub(super) fn electors<'a>(&mut self, agents: impl IntoIterator<Item = &'a str>) {
         self.electors.extend(agents.into_iter().map(str::to_owned));
     }

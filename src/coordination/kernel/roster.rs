@@ -106,7 +106,11 @@ impl Roster {
             members,
             tiers: tiers.collect(),
             is_acceptor: acceptors.iter().copied().collect(),
-            rules: Rules::tolerating(tolerate, acceptors.len()),
+            rules: Rules {
+                // Electors decide who is left out also when none of them may fail: members are not what they wait for.
+                ballots: tolerate > 0 || !definition.electors.is_empty(),
+                ..Rules::tolerating(tolerate, acceptors.len())
+            },
             acceptors,
             by_replica,
             seats,

@@ -45,6 +45,14 @@ impl Closed {
         self.0.iter().flat_map(|(holder, numbers)| numbers.runs().iter().map(|(first, last)| (*holder, *first, *last)))
     }
 
+    /// How many runs there are with this object in. O(holders).
+    pub fn runs_with(&self, object: ObjectId) -> usize {
+        let touches = |number: Option<u64>| number.is_some_and(|number| self.contains(ObjectId { number, ..object }));
+        let near = [Some(object.number), object.number.checked_sub(1), object.number.checked_add(1)];
+        let runs = self.0.values().map(|numbers| numbers.runs().len()).sum::<usize>();
+        if near.into_iter().any(touches) { runs } else { runs + 1 }
+    }
+
     /// The highest number of a holder's finished objects; zero for none.
     pub fn last_of(&self, holder: ReplicaId) -> u64 {
         self.0.get(&holder).map_or(0, Ranges::last)

@@ -8,8 +8,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::kernel::Tier;
-use crate::{id::ReplicaId, time::Hlc};
+use crate::{coordination::kernel::Tier, id::ReplicaId, time::Hlc};
 
 /// What orders items. The fields compare in this order: bucket-major, since a bucket is what can be sealed; then
 /// priority. A deadline of `None` comes after all others.
@@ -63,6 +62,25 @@ impl Buckets {
 }
 
 impl Key {
+    /// Before every key of a bucket, and after those of earlier ones.
+    pub(super) const fn first_of(bucket: u64) -> Self {
+        let (tier, deadline, writer) = (Tier(0), Deadline::At(0), ReplicaId::FIRST);
+        Self { bucket, tier, deadline, hlc: Hlc(0), writer, seq: 0 }
+    }
+
+    /// The priority of its item.
+    pub fn tier(&self) -> Tier {
+        self.tier
+    }
+
+    /// When its item should be done, in wall milliseconds.
+    pub fn deadline_ms(&self) -> Option<u64> {
+        match self.deadline {
+            Deadline::At(deadline) => Some(deadline),
+            Deadline::Never => None,
+        }
+    }
+
     /// Its bucket.
     pub fn bucket(&self) -> u64 {
         self.bucket
