@@ -5,7 +5,7 @@ use std::process::{Child, Output, Stdio};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::program::{Relay, program, text};
+use crate::program::{Relay, json, program, text};
 
 /// A relay and the stores of agents, in a folder of their own.
 pub(crate) struct Stage {
@@ -71,6 +71,11 @@ impl Stage {
         let said = self.say(line);
         assert_eq!(said.code, Some(0), "{line}: {said:?}");
         said.value
+    }
+
+    /// The swarm's own document.
+    pub(crate) fn swarm(&self) -> Value {
+        json(&["doc", "show", "--connect", &self.relay.url, "--document", "_swarm", "--json"])["value"].clone()
     }
 
     /// Makes agents with stores known to the swarm.
