@@ -16,12 +16,13 @@ use super::{
 /// Say what keeps a document's barriers, epochs, polls and decisions.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-It looks on without being a member. For each object: how long it has been open (since the first arrival, by the clock
-of whoever arrived), who has arrived in each tier, and what would unblock it: who has not arrived, whose echo is
-missing, which tier comes first, whose timer has run out, which link is down. The JSON is one list.
+It looks on without being a member. For each object: how long it has been open (since the first
+arrival, by the clock of whoever arrived), who has arrived in each tier, and what would unblock it:
+who has not arrived, whose echo is missing, which tier comes first, whose timer has run out, which
+link is down. The JSON is one list.
 
-Defaults of objects: alphas are waited for 15 s, others 30 s, a phase of an epoch 60 s; at most 10 agents; tiers are
-alpha, beta, gamma, tier-3 and so on.
+Defaults of objects: alphas are waited for 15 s, others 30 s, a phase of an epoch 60 s; at most 10
+agents; tiers are alpha, beta, gamma, tier-3 and so on.
 
 Examples:
   aepoch why                                     everything that is open in the document main

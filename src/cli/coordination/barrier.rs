@@ -24,17 +24,16 @@ pub(in crate::cli) enum BarrierCommand {
     /// Begin a barrier for others, and end.
     #[command(after_help = format!("{TAKING_PART}\n
 Examples:
-  aepoch barrier create flash --members alpha:planner --members gamma:w1,w2,w3 --relay-elects
+  aepoch barrier create flash --members alpha:planner --members gamma:w1,w2,w3
   aepoch barrier create flash --members alpha:a,b,c --tolerate 1 --timeout alpha=5s
   aepoch barrier create lap --members alpha:a,b --cyclic --on-shortfall break\n\n{EXIT_CODES}"))]
     Create(CreateArgs),
     /// Arrive, and wait for the release.
     #[command(after_help = format!("{TAKING_PART}\n
-With --members the barrier is begun by the first of them; the others wait until it is. The JSON has the same `outcome`
-at every agent of a tier.
+With --members the barrier is begun by the first of them; the others wait until it is.
 
 Examples:
-  aepoch barrier arrive flash --as a --members alpha:a,b,c      the same line in three shells, with a, b and c
+  aepoch barrier arrive flash --as a --members alpha:a,b,c      in three shells, as a, b and c
   aepoch barrier arrive flash --as w1 --store w1.redb           begun by somebody else
   aepoch barrier arrive flash --as a --store a.redb --no-wait && work && \\
     aepoch barrier wait flash --as a --store a.redb\n\n{EXIT_CODES}"))]

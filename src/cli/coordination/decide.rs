@@ -18,8 +18,9 @@ const KIND: &str = "decision";
 /// Propose a value, or wait for what is decided.
 #[derive(Debug, Args)]
 #[command(after_help = format!("\
-The proposal of the first member wins unless that member is left out; then the next one's that has made any. Whatever
-anybody is told is the same value. Exit code 6 when it is decided that nobody has proposed anything.
+The proposal of the first member wins unless that member is left out; then the next one's that has
+made any. Whatever anybody is told is the same value. Exit code 6 when it is decided that nobody
+has proposed anything.
 
 {TAKING_PART}
 
@@ -65,6 +66,10 @@ async fn decide(part: &Part, args: &DecideArgs, output: &Output) -> Result<ExitC
         proposed.map_err(|error| refused(error, "leave the value out to wait for what is decided"))?;
     }
     let decided = part.in_time(decision.decided::<Value>()).await?;
+    if decided.is_none() {
+        // Whoever gives up has proposed nevertheless.
+        part.durable().await?;
+    }
     let (code, stands) = match &decided {
         Some(Some(_)) => (ExitCode::SUCCESS, "decided"),
         Some(None) => (ending::nothing(), "nothing proposed"),

@@ -33,9 +33,11 @@ Exit codes:
 
 /// Of the help of whatever takes part.
 pub(super) const TAKING_PART: &str = "\
-Any process can take part, under the name given with --as. Those who decide that somebody is left out have to be
-running: when members are short commands, let the relay decide (--relay-elects). What is over is forgotten once
-every member knows how it ended; what some never learn, `clean` removes.";
+Any process can take part, under the name given with --as. Those who decide that somebody is left
+out have to be running; a command that has ended is unreachable, also when it has arrived. So let
+commands wait, or name agents that stay (--electors x,y,z --tolerate 1).
+What is over is forgotten once every member knows how it ended; what some never learn, `clean`
+removes. The JSON of a wait has the same `outcome` at every agent of a tier.";
 
 const DEGRADED: u8 = 4;
 const LATE: u8 = 5;

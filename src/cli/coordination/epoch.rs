@@ -23,7 +23,7 @@ pub(in crate::cli) enum EpochCommand {
     #[command(after_help = format!("{TAKING_PART}\n
 Examples:
   aepoch epoch create show --phases collect,plan,act --members alpha:a,b,c
-  aepoch epoch create show --phases collect,plan,act --members alpha:a,b,c --window 5m --tolerate 1\n\n{EXIT_CODES}"))]
+  aepoch epoch create show --phases collect,act --members alpha:a,b,c --window 5m --tolerate 1\n\n{EXIT_CODES}"))]
     Create(CreateArgs),
     /// Finish a phase, and wait until everybody has.
     #[command(after_help = format!("{TAKING_PART}\n

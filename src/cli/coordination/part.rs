@@ -169,13 +169,15 @@ impl Part {
         released: impl Future<Output = Result<Passage, AgentError>>,
         standing: impl Fn(u64) -> Result<Standing, AgentError>,
     ) -> Result<Passage, Failure> {
-        match self.in_time(released).await? {
-            Some(passage) => Ok(passage),
-            None => {
-                let generation = arrived.generation;
-                Ok(Passage { generation, standing: standing(generation)?, waited: self.wait })
-            }
+        let passage = self.in_time(released).await?;
+        if let Some(passage) = passage.as_ref().filter(|passage| passage.standing.is_final()) {
+            return Ok(passage.clone());
         }
+        // Whoever gives up has arrived nevertheless: that is not left to how fast a disk is.
+        self.durable().await?;
+        let generation = arrived.generation;
+        let waited = passage.map_or(self.wait, |passage| passage.waited);
+        Ok(Passage { generation, standing: standing(generation)?, waited })
     }
 
     /// Waits until the relay has on its disk what was written here.

@@ -25,7 +25,7 @@ pub(in crate::cli) enum PollCommand {
 Examples:
   aepoch poll create tempo --options slow,fast --members alpha:a,b,c
   aepoch poll create tempo --options slow,fast --members alpha:a,b,c --weight a=3 --threshold 4
-  aepoch poll create tempo --options slow,fast --members alpha:a,b,c --closable --relay-elects --timeout alpha=1m
+  aepoch poll create tempo --options slow,fast --members alpha:a,b,c --closable --tolerate 1
 \n{EXIT_CODES}"))]
     Create(CreateArgs),
     /// Vote, and end. A vote is never taken back.
@@ -66,7 +66,7 @@ pub(in crate::cli) struct CreateArgs {
     /// The weight that approves: more than half of all. [default: the least that is]
     #[arg(long, value_name = "N")]
     threshold: Option<u64>,
-    /// Close it when its time is up: whoever has not voted then abstains. Takes --tolerate or --relay-elects.
+    /// Close it when its time is up: whoever has not voted then abstains. Takes --tolerate.
     #[arg(long)]
     closable: bool,
     #[command(flatten)]
