@@ -365,6 +365,25 @@ fn why_names_the_true_cause() {
 }
 
 #[test]
+fn an_onlooker_tells_what_members_show_not_what_its_own_clock_says() {
+    let mut world = World::new(definition(&[3], 1));
+    world.arrive(0);
+    let mut onlooker = TieredBarrier::new(world.barriers[0].definition().clone(), replica(9), None).unwrap();
+    onlooker.hear(replica(0), world.barriers[0].durable().clone(), world.now).unwrap();
+    let late = world.now + Duration::from_secs(60);
+    let tier = onlooker.status(late).tiers.swap_remove(0);
+    assert_eq!((tier.members.len(), tier.arrived.len(), tier.timed_out.len()), (3, 1, 0));
+    assert_eq!(tier.blockers.last(), Some(&Blocker::TimersUnknown { timeout_ms: 15_000 }));
+    world.up[2] = false;
+    world.up[1] = false;
+    world.pass(Duration::from_secs(60));
+    onlooker.hear(replica(0), world.barriers[0].durable().clone(), world.now).unwrap();
+    let tier = onlooker.status(world.now).tiers.swap_remove(0);
+    assert_eq!(tier.timed_out, [world.barriers[0].definition().members[0].agent.clone()]);
+    assert!(matches!(tier.blockers.last(), Some(Blocker::PromisesMissing { need: 2, .. })), "{:?}", tier.blockers);
+}
+
+#[test]
 fn a_release_names_the_content_it_waits_for() {
     let mut world = World::new(definition(&[2], 0));
     for (me, fence) in [(0, (5, 2)), (1, (9, 0))] {

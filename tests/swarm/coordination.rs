@@ -145,7 +145,9 @@ async fn an_agent_goes_on_from_its_store_where_it_died() {
     };
     let document = again.document("stage").await.unwrap();
     let barrier = tokio::time::timeout(PATIENCE, document.barrier("flash").open()).await.unwrap().unwrap();
-    let passage = tokio::time::timeout(PATIENCE, barrier.released(arrived)).await.unwrap().unwrap();
+    let before = barrier.arrived().unwrap().expect("its record says that it has arrived");
+    assert_eq!(before.generation, arrived.generation);
+    let passage = tokio::time::timeout(PATIENCE, barrier.released(before)).await.unwrap().unwrap();
     assert!(passage.is_complete(), "{passage:?}");
     assert!(barrier.arrive_now().await.is_err(), "it has arrived before it died");
 }
@@ -246,6 +248,25 @@ async fn a_relay_shows_what_waits_and_counts_what_ended() {
     let waits = shown.as_array().unwrap().iter().find(|shown| shown["barrier"]["name"] == "open").unwrap();
     assert_eq!((status, &waits["why"][0]), (200, &"alpha: a2 has not arrived".into()), "{shown}");
     assert_eq!(get(&world, "/v1/coordination/test/nothing").await.0, 404);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_onlooker_sees_the_end_and_is_no_member() {
+    let world = World::new().await;
+    let onlooker = world.builder("cli").onlooker(true).open().await.unwrap();
+    let document = onlooker.document("stage").await.unwrap();
+    let members = swarm(&world, &["a1", "a2"]).await;
+    let barrier = |document: &AgentDocument| document.barrier("flash").members(Tier::ALPHA, ["a1", "a2"]);
+    let opened = barrier(&members[0].1).open().await.unwrap();
+    let seen = tokio::time::timeout(PATIENCE, document.barrier("flash").open()).await.unwrap().unwrap();
+    assert!(seen.arrived().unwrap().is_none() && seen.arrive_now().await.is_err(), "it has no seat");
+    let waiting = seen.present().unwrap();
+    let passages = pass(&members, barrier).await;
+    let passage = tokio::time::timeout(PATIENCE, seen.released(waiting)).await.unwrap().unwrap();
+    assert_eq!(passage.outcome(), passages[0].outcome());
+    let known = onlooker.swarm().await.unwrap().read(aepoch::document::Document::members).unwrap();
+    let known: Vec<&str> = known.iter().map(|(_, member)| member.agent.as_str()).collect();
+    assert_eq!((known, opened.id()), (vec!["a1", "a2"], seen.id()));
 }
 
 #[tokio::test(flavor = "multi_thread")]

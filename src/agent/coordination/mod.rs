@@ -26,6 +26,8 @@ pub use task::Task;
 use super::{AgentDocument, AgentError};
 use crate::{
     coordination::{
+        kernel::Own,
+        meeting::Meeting,
         object::Plan,
         standing::{Outcome, Standing},
         why::ObjectStatus,
@@ -136,6 +138,29 @@ impl Object {
         let (standing, now) = wait.await??;
         let waited = now.mono.since(arrived.at.mono);
         Ok(Passage { generation: arrived.generation, standing, waited })
+    }
+
+    /// The generation whose end this agent has to wait for: the present one when it has spoken in it, else the one
+    /// before. From its record, so that what was said before a restart counts.
+    fn arrived(&self) -> Result<Option<Arrived>, AgentError> {
+        let last = |meeting: &Meeting| {
+            let barrier = meeting.barrier();
+            let seat = barrier.seat()?;
+            let spoken = barrier.view().current(seat).is_some_and(|slot| slot.own != Own::Unset);
+            if spoken { Some(barrier.generation()) } else { barrier.generation().checked_sub(1) }
+        };
+        Ok(self.with(|node, document, now| {
+            let last = node.meeting(document, self.id, |meeting, _| last(meeting))?;
+            Ok::<_, NodeError>(last.map(|generation| Arrived { generation, at: now }))
+        })?)
+    }
+
+    /// The present generation, for somebody who only looks on.
+    fn present(&self) -> Result<Arrived, AgentError> {
+        Ok(self.with(|node, document, now| {
+            let generation = node.meeting(document, self.id, |meeting, _| meeting.barrier().generation())?;
+            Ok::<_, NodeError>(Arrived { generation, at: now })
+        })?)
     }
 
     fn standing(&self, generation: u64) -> Result<Standing, AgentError> {
