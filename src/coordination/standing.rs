@@ -1,6 +1,6 @@
 //! How a generation of an object ended or stands, in names. Layer 3, pure.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{
     barrier::Progress,
@@ -9,7 +9,7 @@ use super::{
 use crate::id::AgentId;
 
 /// How one tier ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Ending {
     /// Everybody took part.
@@ -23,7 +23,7 @@ pub enum Ending {
 }
 
 /// One tier of an outcome.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct TierResult {
     /// Which.
     pub tier: Tier,
@@ -37,7 +37,7 @@ pub struct TierResult {
 
 /// What was decided of one generation, down to the tier of whoever asks: the same for every agent of that tier, and a
 /// prefix of what lower tiers are told.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Outcome {
     /// Which generation, from 0.
     pub generation: u64,
@@ -63,7 +63,7 @@ impl Outcome {
 }
 
 /// Where an agent stands in one generation of an object.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "standing")]
 pub enum Standing {
     /// Not decided yet.

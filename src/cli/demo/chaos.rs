@@ -10,6 +10,8 @@ pub(super) const AGENT_AWAY: Duration = Duration::from_millis(700);
 /// Something that goes wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Mishap {
+    /// An agent is killed, and does not come back.
+    Lose(String),
     /// An agent leaves the network and works on.
     Leave(String),
     /// It comes back.
@@ -25,16 +27,19 @@ pub(super) enum Mishap {
 pub(super) struct Schedule(VecDeque<(usize, Mishap)>);
 
 impl Schedule {
-    /// The demo's mishaps for these agents. The relay is killed while one agent is away, and with only one agent no
-    /// agent is killed: somebody should be seen working.
-    pub(super) fn of(agents: &[String]) -> Self {
-        let pick = |at: usize| agents.get(at % agents.len().max(1)).cloned();
+    /// The demo's mishaps for these agents. The last of several alphas is lost in the middle of its pushing. One gamma
+    /// is away for a while; the relay is killed before, another gamma after that: a majority stays connected but for
+    /// moments, so that absence can be decided.
+    pub(super) fn of(alphas: &[String], gammas: &[String]) -> Self {
         let mut mishaps = VecDeque::new();
-        let (away, killed) = (pick(1), pick(2).filter(|_| agents.len() > 1));
-        mishaps.extend(away.clone().map(|agent| (15, Mishap::Leave(agent))));
-        mishaps.push_back((35, Mishap::KillRelay));
-        mishaps.extend(killed.map(|agent| (55, Mishap::KillAgent(agent))));
-        mishaps.extend(away.map(|agent| (75, Mishap::Return(agent))));
+        let lost = alphas.last().filter(|_| alphas.len() > 1 && alphas.len() + gammas.len() > 3);
+        mishaps.extend(lost.map(|alpha| (2, Mishap::Lose(alpha.clone()))));
+        mishaps.push_back((20, Mishap::KillRelay));
+        if let Some(away) = gammas.first() {
+            mishaps.push_back((40, Mishap::Leave(away.clone())));
+            mishaps.push_back((60, Mishap::Return(away.clone())));
+        }
+        mishaps.extend(gammas.get(1).map(|killed| (75, Mishap::KillAgent(killed.clone()))));
         Self(mishaps)
     }
 
@@ -53,16 +58,19 @@ impl Schedule {
 mod tests {
     use super::*;
 
-    fn all(count: usize) -> Vec<Mishap> {
-        let agents: Vec<String> = (1..=count).map(|number| format!("a{number}")).collect();
-        let mut schedule = Schedule::of(&agents);
+    fn names(prefix: &str, count: usize) -> Vec<String> {
+        (1..=count).map(|number| format!("{prefix}-{number}")).collect()
+    }
+
+    fn all(alphas: usize, gammas: usize) -> Vec<Mishap> {
+        let mut schedule = Schedule::of(&names("alpha", alphas), &names("gamma", gammas));
         std::iter::from_fn(|| schedule.due(1, 1)).collect()
     }
 
     #[test]
     fn whoever_leaves_returns_and_is_not_killed_meanwhile() {
-        for count in 1..8 {
-            let mishaps = all(count);
+        for gammas in 1..8 {
+            let mishaps = all(1, gammas);
             let left = mishaps.iter().find_map(|mishap| match mishap {
                 Mishap::Leave(agent) => Some(agent.clone()),
                 _ => None,
@@ -70,16 +78,22 @@ mod tests {
             let left = left.unwrap();
             assert!(mishaps.contains(&Mishap::Return(left.clone())));
             assert!(mishaps.contains(&Mishap::KillRelay));
-            assert!(!mishaps.contains(&Mishap::KillAgent(left)), "{count}");
+            assert!(!mishaps.contains(&Mishap::KillAgent(left)), "{gammas}");
         }
     }
 
     #[test]
+    fn an_alpha_is_lost_only_where_the_others_can_go_on() {
+        assert!(all(2, 4).contains(&Mishap::Lose("alpha-2".to_owned())));
+        assert!(!all(2, 1).iter().chain(&all(1, 5)).any(|mishap| matches!(mishap, Mishap::Lose(_))));
+    }
+
+    #[test]
     fn mishaps_wait_for_their_share_of_the_work() {
-        let mut schedule = Schedule::of(&["a1".to_owned()]);
-        assert_eq!(schedule.due(14, 100), None);
-        assert_eq!(schedule.due(15, 100), Some(Mishap::Leave("a1".to_owned())));
-        assert_eq!(schedule.due(20, 100), None);
+        let mut schedule = Schedule::of(&["a1".to_owned()], &["g1".to_owned()]);
+        assert_eq!(schedule.due(19, 100), None);
+        assert_eq!(schedule.due(20, 100), Some(Mishap::KillRelay));
+        assert_eq!(schedule.due(39, 100), None);
         assert!(!schedule.is_over());
     }
 }

@@ -1,18 +1,20 @@
 //! `aepoch demo`: a relay and a swarm of agents as processes of their own, with mishaps, and a verdict. Layer 7.
 //!
 //! - `corpus`, `share`: the work, and who does which part of it;
-//! - `protocol`, `worker`: an agent's process;
+//! - `protocol`, `worker`, `phases`: an agent's process;
 //! - `process`, `swarm`, `chaos`: starting, hearing and hurting them;
-//! - `screen`, `verdict`: what is seen, what is proved.
+//! - `screen`, `tally`, `verdict`: what is seen, what is proved.
 #![allow(clippy::disallowed_methods, reason = "a demo tells how long it took")]
 
 mod chaos;
 mod corpus;
+mod phases;
 mod process;
 mod protocol;
 mod screen;
 mod share;
 mod swarm;
+mod tally;
 mod verdict;
 mod worker;
 
@@ -38,21 +40,26 @@ use super::{Failure, Output};
 
 /// With mishaps, pauses between files stretch the run to about this many milliseconds.
 const CHAOS_MS: u64 = 6_000;
+/// And those between files that alphas push: an alpha is killed in the middle of that.
+const PUSH_MS: u64 = 1_500;
 
 /// What is indexed in the absence of `--input`: the project's own text.
 const OWN_TEXT: [&str; 2] = [".md", ".rs"];
 
 const EXAMPLES: &str = "\
 What happens: a relay and N agents start as processes of their own, each with its own store. Together they index every
-text file of a folder into one shared document: statistics of each file, an inverted index, totals. No process tells
-another what to do; each file belongs to the agent whose name scores highest with it.
+text file of a folder into one shared document: statistics of each file, an inverted index, totals. Alphas (a third of
+the agents, one or two at least) partition the files into a priority queue; gammas claim them with fencing tokens and
+index them; all go through the phases of an epoch (collect, reduce, publish); at the end an alpha-first barrier lets
+gammas through once the result is out. No process tells another what to do.
 
-Mishaps (unless --no-chaos): one agent works offline for a while, the relay is killed and comes back on its store, one
-agent is killed and resumes from its store. So that these land in the middle of the work, agents pause after each file;
-see --pace.
+Mishaps (unless --no-chaos): an alpha is killed for good while it pushes, the relay is killed and comes back on its
+store, a gamma is offline for a while, another is killed and resumes from its store. The others decide without who is
+gone, all alike. So that these land in the middle of the work, agents pause after each file; see --pace.
 
 At the end a reader that had no part in it, all agents and the relay must hold the same, the totals must be those of a
-plain sequential count, and nothing that was acknowledged may be missing: otherwise the exit code is 1.
+plain sequential count, nothing that was acknowledged may be missing, every agent must have been told the same outcomes,
+and no file may have been done twice: otherwise the exit code is 1.
 
 Examples:
   aepoch demo
@@ -147,21 +154,25 @@ async fn perform(
     let relay = RelayProcess::start(folder, "127.0.0.1:0").await?;
     let plan = plan(args, &root, files, relay.url())?;
     std::fs::write(folder.file("plan.json"), serde_json::to_vec(&plan)?)?;
-    let shares: Vec<(String, usize)> =
-        plan.agents.iter().map(|name| (name.clone(), share::share(name, &plan.agents, &plan.files).len())).collect();
+    let share = |name: &String| {
+        let pushes = plan.alphas.contains(name) && !plan.gammas.is_empty();
+        if pushes { share::share(name, &plan.alphas, &plan.files).len() } else { plan.files.len() }
+    };
+    let shares: Vec<(String, usize)> = plan.agents().map(|name| (name.clone(), share(name))).collect();
     let screen = Screen::new(output, &shares)?;
     screen.tell(format_args!(
-        "{} agents index {} files of {} into one {} document",
-        plan.agents.len(),
+        "{} alphas and {} gammas index {} files of {} into one {} document",
+        plan.alphas.len(),
+        plan.gammas.len(),
         plan.files.len(),
         root.display(),
         plan.engine
     ));
-    let schedule = if chaos { Schedule::of(&plan.agents) } else { Schedule::default() };
+    let schedule = if chaos { Schedule::of(&plan.alphas, &plan.gammas) } else { Schedule::default() };
     let mut swarm = Swarm::start(folder, &plan, &screen, relay, schedule)?;
     swarm.work().await?;
     let seen = swarm.settle().await?;
-    let found = Found::read(&plan).await?;
+    let found = Found::read(&plan, &seen).await?;
     let verdict = Verdict::new(&plan, &seen, &expected, &found, start.elapsed().as_secs_f64());
     screen.finish();
     swarm.end().await?;
@@ -169,15 +180,20 @@ async fn perform(
 }
 
 fn plan(args: &DemoArgs, root: &Path, files: Vec<String>, relay: &str) -> Result<Plan, Failure> {
-    let spread = CHAOS_MS * u64::from(args.agents) / files.len() as u64;
-    let pace_ms = args.pace.unwrap_or(if args.no_chaos { 0 } else { spread.min(600) });
+    let alphas = (args.agents / 3).clamp(1, 8);
+    let names = |role: &str, count: u16| (1..=count).map(|number| format!("{role}-{number}")).collect();
+    let workers = (args.agents - alphas).max(1);
+    let spread = |ms: u64, agents: u16| ms * u64::from(agents) / files.len() as u64;
+    let pace_ms = args.pace.unwrap_or(if args.no_chaos { 0 } else { spread(CHAOS_MS, workers).min(600) });
     Ok(Plan {
         relay: relay.to_owned(),
         engine: args.engine,
-        agents: (1..=args.agents).map(|number| format!("indexer-{number}")).collect(),
+        alphas: names("alpha", alphas),
+        gammas: names("gamma", args.agents - alphas),
         root: std::path::absolute(root)?,
-        files,
+        push_ms: if args.no_chaos { 0 } else { spread(PUSH_MS, alphas).min(100) },
         pace_ms,
+        files,
     })
 }
 

@@ -69,19 +69,19 @@ impl Screen {
     }
 
     /// How an agent stands.
-    pub(super) fn agent(&self, name: &str, indexed: usize, acked: usize, state: &str) {
+    pub(super) fn agent(&self, name: &str, done: usize, open: usize, phase: &str, state: &str) {
         let Some(bar) = self.agents.get(name) else { return };
         let colour = match state {
             "online" => GOOD,
-            "killed" => BAD,
+            "killed" | "lost" => BAD,
             _ => ODD,
         };
-        let waiting = match indexed.saturating_sub(acked) {
+        let waiting = match open {
             0 => String::new(),
             open => format!(" {FAINT}{open} not yet at the relay{FAINT:#}"),
         };
-        bar.set_position(indexed as u64);
-        bar.set_message(format!("{colour}{state}{colour:#}{waiting}"));
+        bar.set_position(done as u64);
+        bar.set_message(format!("{phase:8} {colour}{state}{colour:#}{waiting}"));
         bar.tick();
     }
 

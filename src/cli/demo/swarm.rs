@@ -12,23 +12,30 @@ use super::{
     process::{AgentProcess, Folder, RelayProcess, Told},
     protocol::{Order, Plan, Report},
     screen::Screen,
-    share,
+    tally::{Effects, Outcomes},
 };
 use crate::cli::{Failure, http, output::size};
 
 /// Without news for this long, something is stuck.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// How often replicas are asked to settle until they hold the same, and how long between.
+const SETTLES: u32 = 20;
+const SETTLE_AGAIN: Duration = Duration::from_millis(500);
+
 /// An agent as the demo knows it.
 #[derive(Debug, Default)]
 struct Agent {
     process: Option<AgentProcess>,
     generation: u32,
-    files: usize,
+    pushed: usize,
     indexed: BTreeSet<String>,
     acked: BTreeSet<String>,
+    phase: String,
     online: bool,
     away: bool,
+    /// Killed for good.
+    lost: bool,
     done: bool,
     digest: Option<String>,
 }
@@ -36,9 +43,10 @@ struct Agent {
 impl Agent {
     fn state(&self) -> &'static str {
         match self {
+            Self { lost: true, .. } => "lost",
             Self { process: None, .. } => "killed",
-            Self { away: true, .. } => "offline, works on",
-            Self { online: false, .. } => "no relay, works on",
+            Self { away: true, .. } => "offline",
+            Self { online: false, .. } => "no relay",
             _ => "online",
         }
     }
@@ -58,6 +66,12 @@ pub(super) struct Seen {
     pub(super) acked: BTreeSet<String>,
     /// Digests by agent.
     pub(super) digests: BTreeMap<String, String>,
+    /// What ended: how each agent was told that it ended.
+    pub(super) outcomes: Outcomes,
+    /// What was let through, and what was not.
+    pub(super) effects: Effects,
+    /// Results shown to agents on their release.
+    pub(super) results: BTreeSet<(u64, u64)>,
     /// Bytes that an agent's return from working offline took.
     pub(super) resync_bytes: u64,
 }
@@ -76,6 +90,9 @@ pub(super) struct Swarm<'a> {
     revivals: Vec<(Instant, Revival)>,
     returning: usize,
     resync_bytes: u64,
+    outcomes: Outcomes,
+    effects: Effects,
+    results: BTreeSet<(u64, u64)>,
 }
 
 impl<'a> Swarm<'a> {
@@ -90,10 +107,9 @@ impl<'a> Swarm<'a> {
         let (told, news) = mpsc::unbounded_channel();
         screen.relay(Some(relay.url()));
         let mut agents = BTreeMap::new();
-        for name in &plan.agents {
+        for name in plan.agents() {
             let process = Some(AgentProcess::start(folder, name, 0, &told)?);
-            let files = share::share(name, &plan.agents, &plan.files).len();
-            agents.insert(name.clone(), Agent { process, files, ..Agent::default() });
+            agents.insert(name.clone(), Agent { process, ..Agent::default() });
         }
         Ok(Self {
             folder,
@@ -107,6 +123,9 @@ impl<'a> Swarm<'a> {
             revivals: Vec::new(),
             returning: 0,
             resync_bytes: 0,
+            outcomes: Outcomes::default(),
+            effects: Effects::default(),
+            results: BTreeSet::new(),
         })
     }
 
@@ -121,22 +140,38 @@ impl<'a> Swarm<'a> {
         Ok(())
     }
 
-    /// Waits until every agent holds everything.
+    /// Waits until every agent holds everything, and the same: what is finished is forgotten within a second or two.
     pub(super) async fn settle(&mut self) -> Result<Seen, Failure> {
-        for agent in self.agents.values_mut() {
-            if let Some(process) = &mut agent.process {
-                process.order(Order::Settle).await?;
+        for _ in 0..SETTLES {
+            self.settle_once().await?;
+            let digests: BTreeSet<_> = self.agents.values().filter_map(|agent| agent.digest.as_ref()).collect();
+            if digests.len() <= 1 {
+                break;
             }
-        }
-        while self.agents.values().any(|agent| agent.digest.is_none()) {
-            self.listen().await?;
+            tokio::time::sleep(SETTLE_AGAIN).await;
         }
         let digests = self.agents.iter().filter_map(|(name, agent)| Some((name.clone(), agent.digest.clone()?)));
         Ok(Seen {
             acked: self.agents.values().flat_map(|agent| agent.acked.iter().cloned()).collect(),
             digests: digests.collect(),
+            outcomes: std::mem::take(&mut self.outcomes),
+            effects: std::mem::take(&mut self.effects),
+            results: std::mem::take(&mut self.results),
             resync_bytes: self.resync_bytes,
         })
+    }
+
+    async fn settle_once(&mut self) -> Result<(), Failure> {
+        for agent in self.agents.values_mut() {
+            agent.digest = None;
+            if let Some(process) = &mut agent.process {
+                process.order(Order::Settle).await?;
+            }
+        }
+        while self.agents.values().any(|agent| agent.digest.is_none() && !agent.lost) {
+            self.listen().await?;
+        }
+        Ok(())
     }
 
     /// Ends everybody in order.
@@ -153,7 +188,7 @@ impl<'a> Swarm<'a> {
     }
 
     fn is_over(&self) -> bool {
-        let done = self.agents.values().all(|agent| agent.done && agent.process.is_some());
+        let done = self.agents.values().all(|agent| agent.lost || agent.done && agent.process.is_some());
         done && self.schedule.is_over() && self.revivals.is_empty() && self.returning == 0
     }
 
@@ -184,7 +219,18 @@ impl<'a> Swarm<'a> {
         let current = agent.process.as_ref().is_some_and(|process| process.generation == generation);
         match report {
             // What a process told before it was killed holds all the same.
-            Report::Indexed(file) => drop(agent.indexed.insert(file)),
+            Report::Pushed(_) => agent.pushed += 1,
+            Report::Effect { item, token, .. } => self.effects.land(&item, token),
+            Report::Indexed { file, item, token } => {
+                self.effects.end(&file, &item, token);
+                agent.indexed.insert(file);
+            }
+            Report::Passed { object, generation, standing } => {
+                if let Some(what) = self.outcomes.note(&name, &object, generation, standing) {
+                    self.screen.tell(format_args!("  {what}"));
+                }
+            }
+            Report::Result { words, files } => drop(self.results.insert((words, files))),
             Report::Acked(file) => {
                 agent.indexed.insert(file.clone());
                 agent.acked.insert(file);
@@ -192,12 +238,11 @@ impl<'a> Swarm<'a> {
             _ if !current => {}
             Report::Ready { resumed } => {
                 if generation > 0 {
-                    let files = agent.files;
-                    self.screen
-                        .tell(format_args!("  {name} is back: {resumed} of its {files} files were in its store"));
+                    self.screen.tell(format_args!("  {name} is back: {resumed} files were in its store"));
                 }
             }
             Report::Connected(online) => agent.online = online,
+            Report::Phase(phase) => agent.phase = phase,
             Report::Done => agent.done = true,
             Report::Back { bytes, ms } => {
                 agent.away = false;
@@ -213,14 +258,14 @@ impl<'a> Swarm<'a> {
                 return Err(Failure::failed(what));
             }
         }
-        self.screen.agent(&name, agent.indexed.len(), agent.acked.len(), agent.state());
+        show(self.screen, &name, agent);
         Ok(())
     }
 
     async fn suffer(&mut self, mishap: Mishap) -> Result<(), Failure> {
         match mishap {
             Mishap::Leave(name) => {
-                self.screen.mishap(format_args!("{name} goes offline, and works on"));
+                self.screen.mishap(format_args!("{name} goes offline"));
                 if let Some(agent) = self.agents.get_mut(&name) {
                     agent.away = true;
                 }
@@ -231,8 +276,19 @@ impl<'a> Swarm<'a> {
                 self.returning += 1;
                 self.order(&name, Order::GoOnline).await
             }
+            Mishap::Lose(name) => {
+                self.screen.mishap(format_args!("{name} is killed (SIGKILL), for good"));
+                if let Some(agent) = self.agents.get_mut(&name) {
+                    (agent.lost, agent.online) = (true, false);
+                    if let Some(process) = agent.process.take() {
+                        process.kill().await?;
+                    }
+                    show(self.screen, &name, agent);
+                }
+                Ok(())
+            }
             Mishap::KillRelay => {
-                self.screen.mishap("the relay is killed (SIGKILL); everybody works on");
+                self.screen.mishap("the relay is killed (SIGKILL)");
                 if let Some(relay) = self.relay.take() {
                     relay.kill().await?;
                 }
@@ -247,7 +303,7 @@ impl<'a> Swarm<'a> {
                         process.kill().await?;
                     }
                     (agent.done, agent.online) = (false, false);
-                    self.screen.agent(&name, agent.indexed.len(), agent.acked.len(), agent.state());
+                    show(self.screen, &name, agent);
                 }
                 self.revivals.push((Instant::now() + AGENT_AWAY, Revival::Agent(name)));
                 Ok(())
@@ -283,4 +339,9 @@ impl<'a> Swarm<'a> {
         }
         Ok(())
     }
+}
+
+fn show(screen: &Screen, name: &str, agent: &Agent) {
+    let done = agent.pushed.max(agent.indexed.len());
+    screen.agent(name, done, agent.indexed.len() - agent.acked.len(), &agent.phase, agent.state());
 }

@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::{
     corpus::{self, Analysis, Statistics},
-    protocol::{DOCUMENT, FILES, INDEX, Plan, SWARM, WORDS},
+    protocol::{DOCUMENT, FILES, INDEX, Plan, SWARM},
     swarm::Seen,
 };
 use crate::cli::{
@@ -23,6 +23,9 @@ use crate::cli::{
 
 /// How long the reader may take.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// How often the reader looks whether it holds what the agents hold, and how long between.
+const LOOKS: u32 = 50;
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
 /// Words shown at the end.
 const WORDS_SHOWN: usize = 5;
 
@@ -52,25 +55,31 @@ impl Expected {
 pub(super) struct Found {
     statistics: BTreeMap<String, Statistics>,
     index: BTreeMap<String, u64>,
-    words: i64,
-    files: i64,
+    words: u64,
     digests: Vec<String>,
 }
 
 impl Found {
     /// Reads through the relay with an agent that has nothing, and asks the relay for its own digest.
-    pub(super) async fn read(plan: &Plan) -> Result<Self, Failure> {
-        let agent = Agent::builder("reader").swarm(SWARM).connect(&plan.relay).open().await?;
+    pub(super) async fn read(plan: &Plan, seen: &Seen) -> Result<Self, Failure> {
+        let agent = Agent::builder("reader").swarm(SWARM).connect(&plan.relay).onlooker(true).open().await?;
         let document = agent.document_with(DOCUMENT, plan.engine).await?;
         catch_up(&agent, &document, PATIENCE).await?;
-        let statistics = document.map::<Statistics>(FILES).entries()?;
+        let agreed = seen.digests.values().next();
+        for _ in 0..LOOKS {
+            if agreed == Some(&aepoch::document::hex(&document.digest()?)) {
+                break;
+            }
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+        let statistics = document.map::<Statistics>(FILES).entries()?.into_iter();
+        let statistics: BTreeMap<String, Statistics> = statistics.map(|(file, one)| (file.to_string(), one)).collect();
         let index = document.map::<u64>(INDEX).entries()?;
         let relay = Source::parse(&plan.relay, PATIENCE).show(document.id()).await?;
         let found = Self {
-            statistics: statistics.into_iter().map(|(file, found)| (file.to_string(), found)).collect(),
             index: index.into_iter().map(|(key, count)| (key.to_string(), count)).collect(),
-            words: document.counter(WORDS).get()?,
-            files: document.counter(FILES).get()?,
+            words: statistics.values().map(|one| one.words).sum(),
+            statistics,
             digests: vec![aepoch::document::hex(&document.digest()?), relay.digest],
         };
         drop(document);
@@ -84,7 +93,7 @@ impl Found {
 pub(super) struct Verdict {
     agents: usize,
     files: usize,
-    words: i64,
+    words: u64,
     expected_words: u64,
     /// All agents, the relay and the reader hold the same.
     digests_equal: bool,
@@ -92,6 +101,18 @@ pub(super) struct Verdict {
     acked_lost: usize,
     /// Every file and every word is counted once, as the sequential count does.
     exact: bool,
+    /// Barriers and phases that ended.
+    barriers: usize,
+    /// How many of these ended without somebody.
+    degraded: usize,
+    /// Every agent was told the same of each, and shown the same result.
+    outcomes_equal: bool,
+    /// Claims that ended with their file done.
+    claims: usize,
+    /// Files that were done more than once.
+    double_effects: usize,
+    /// Effects of replaced holders, refused by their tokens.
+    fenced_off: usize,
     resync_bytes: u64,
     seconds: f64,
 }
@@ -101,23 +122,27 @@ impl Verdict {
         let digests: BTreeSet<&String> = seen.digests.values().chain(&found.digests).collect();
         let lost = seen.acked.iter().filter(|file| found.statistics.get(*file) != expected.statistics.get(*file));
         Self {
-            agents: plan.agents.len(),
+            agents: plan.agents().count(),
             files: found.statistics.len(),
             words: found.words,
             expected_words: expected.words,
             digests_equal: digests.len() == 1,
             acked_lost: lost.count(),
-            exact: found.statistics == expected.statistics
-                && found.index == expected.index
-                && u64::try_from(found.files).is_ok_and(|files| files == plan.files.len() as u64)
-                && u64::try_from(found.words).is_ok_and(|words| words == expected.words),
+            exact: found.statistics == expected.statistics && found.index == expected.index,
+            barriers: seen.outcomes.len(),
+            degraded: seen.outcomes.degraded(),
+            outcomes_equal: seen.outcomes.are_equal()
+                && seen.results.iter().eq([&(expected.words, plan.files.len() as u64)]),
+            claims: seen.effects.claims(),
+            double_effects: seen.effects.doubled(),
+            fenced_off: seen.effects.refused(),
             resync_bytes: seen.resync_bytes,
             seconds: (seconds * 10.0).round() / 10.0,
         }
     }
 
     pub(super) fn holds(&self) -> bool {
-        self.digests_equal && self.acked_lost == 0 && self.exact
+        self.digests_equal && self.acked_lost == 0 && self.exact && self.outcomes_equal && self.double_effects == 0
     }
 
     /// What was just seen, and what to try next.
@@ -132,7 +157,20 @@ impl Verdict {
             format!(
                 "  {} every replica holds the same: {} agents, the relay and a fresh reader {FAINT}({digest}){FAINT:#}",
                 mark(self.digests_equal),
-                self.agents
+                seen.digests.len()
+            ),
+            format!(
+                "  {} {} barriers and phases ended, {} of them without somebody; everybody was told the same",
+                mark(self.outcomes_equal),
+                self.barriers,
+                self.degraded
+            ),
+            format!(
+                "  {} {} claims done, {} files done twice, {} stale effects fenced off",
+                mark(self.double_effects == 0),
+                self.claims,
+                self.double_effects,
+                self.fenced_off
             ),
             format!(
                 "  {} {} words counted, {} by a plain sequential count; every file and word {}",
@@ -154,8 +192,8 @@ impl Verdict {
         lines.push(format!("  most frequent: {words}"));
         lines.push(String::new());
         lines.push(
-            "Nobody coordinated this: each agent found its own files by hashing, wrote to its own replica, and the\n\
-             replicas merged. The relay only passes on and keeps; while it was away, work went on.\n\
+            "Nobody coordinated this: alphas pushed files into a queue, gammas claimed them, and who was gone was left\n\
+             out by what the others agreed on in their own replicas. The relay only passes on and keeps.\n\
              \n\
              Next:  aepoch demo --engine automerge         the same on the other engine, with full history\n       \
              aepoch demo --input ~/notes --agents 12\n       \

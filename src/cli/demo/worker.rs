@@ -1,4 +1,6 @@
-//! One agent of the demo: a process that indexes its share of the files. Layer 7.
+//! One agent of the demo: a process that takes part in the work of all. Layer 7.
+//!
+//! `phases` is what it does; here is its life: starting, orders, acknowledgements.
 #![allow(clippy::disallowed_methods, reason = "it tells how long catching up took")]
 
 use std::{
@@ -14,13 +16,11 @@ use aepoch::{
     node::{Backoff, Event},
 };
 use clap::Args;
-use serde_json::json;
 use tokio::sync::mpsc;
 
 use super::{
-    corpus::{self, Analysis},
-    protocol::{DOCUMENT, FILES, INDEX, Order, Plan, Report, SWARM, WORDS},
-    share,
+    phases::Part,
+    protocol::{DOCUMENT, FILES, Order, Plan, Report, SWARM},
 };
 use crate::cli::{Failure, connect::catch_up, lines};
 
@@ -64,22 +64,21 @@ async fn work(args: &WorkerArgs) -> Result<(), Failure> {
     tokio::spawn(tell_connections(agent.clone()));
     let (acks, to_flush) = mpsc::unbounded_channel();
     tokio::spawn(tell_acks(document.clone(), to_flush));
-    let mut indexer = Indexer { plan, agent, document, orders, acks };
-    indexer.resume().await?;
-    indexer.index_share(&args.name).await?;
-    indexer.obey_to_the_end().await
+    let files = plan.files.len();
+    let part = Part::new(&args.name, plan, document.clone(), acks);
+    let life = Life { agent, document, files };
+    life.resume().await?;
+    report(&Report::Ready { resumed: life.document.map::<Value>(FILES).len()? });
+    life.run(part, orders).await
 }
 
-struct Indexer {
-    plan: Plan,
+struct Life {
     agent: Agent,
     document: AgentDocument,
-    orders: mpsc::UnboundedReceiver<String>,
-    /// Files indexed, and `None` at the end of them.
-    acks: mpsc::UnboundedSender<Option<String>>,
+    files: usize,
 }
 
-impl Indexer {
+impl Life {
     /// An agent that was killed may have sent more than it had stored: it hears from the relay first what it wrote.
     async fn resume(&self) -> Result<(), Failure> {
         if self.document.version()?.is_empty() {
@@ -88,55 +87,22 @@ impl Indexer {
         catch_up(&self.agent, &self.document, PATIENCE).await
     }
 
-    async fn index_share(&mut self, name: &str) -> Result<(), Failure> {
-        let files = share::share(name, &self.plan.agents, &self.plan.files);
-        let files: Vec<String> = files.into_iter().map(str::to_owned).collect();
-        let mut open = Vec::new();
-        for file in &files {
-            if self.document.map::<Value>(FILES).get(file)?.is_some() {
-                self.await_ack(Some(file.clone()));
-            } else {
-                open.push(file.clone());
-            }
-        }
-        let resumed = files.len() - open.len();
-        report(&Report::Ready { resumed });
-        for (done, file) in (resumed + 1..).zip(open) {
-            let analysis = corpus::analyse(&self.plan.root, &file)?;
-            put(&self.document, name, &file, &analysis)?;
-            let progress = json!({ "done": done, "of": files.len(), "file": file });
-            self.agent.state().set("progress", &progress)?;
-            report(&Report::Indexed(file.clone()));
-            self.await_ack(Some(file));
-            self.pause().await?;
-        }
-        self.await_ack(None);
-        Ok(())
-    }
-
-    fn await_ack(&self, file: Option<String>) {
-        // The receiver ends only with the agent.
-        let _ = self.acks.send(file);
-    }
-
-    /// Pauses between files, open for orders meanwhile.
-    async fn pause(&mut self) -> Result<(), Failure> {
-        let until = tokio::time::Instant::now() + Duration::from_millis(self.plan.pace_ms);
+    /// Does its part, open for orders meanwhile and after.
+    async fn run(&self, part: Part, mut orders: mpsc::UnboundedReceiver<String>) -> Result<(), Failure> {
+        let performing = part.perform();
+        tokio::pin!(performing);
+        let mut is_over = false;
         loop {
             tokio::select! {
-                order = self.orders.recv() => {
-                    self.obey(order).await?;
+                performed = &mut performing, if !is_over => {
+                    performed?;
+                    is_over = true;
                 }
-                () = tokio::time::sleep_until(until) => return Ok(()),
-            }
-        }
-    }
-
-    async fn obey_to_the_end(&mut self) -> Result<(), Failure> {
-        loop {
-            let order = self.orders.recv().await;
-            if self.obey(order).await? == Order::End {
-                return Ok(self.agent.close().await?);
+                order = orders.recv() => {
+                    if self.obey(order).await? == Order::End {
+                        return Ok(self.agent.close().await?);
+                    }
+                }
             }
         }
     }
@@ -161,7 +127,7 @@ impl Indexer {
 
     async fn settle(&self) -> Result<String, Failure> {
         let all_here = async {
-            while self.document.map::<Value>(FILES).len()? < self.plan.files.len() {
+            while self.document.map::<Value>(FILES).len()? < self.files {
                 tokio::time::sleep(LOOK_AGAIN).await;
             }
             Ok::<_, Failure>(())
@@ -172,21 +138,6 @@ impl Indexer {
         catch_up(&self.agent, &self.document, PATIENCE).await?;
         Ok(aepoch::document::hex(&self.document.digest()?))
     }
-}
-
-/// Everything known of a file in one step: replicas see all of it or nothing, so nothing is ever counted twice.
-fn put(document: &AgentDocument, agent: &str, file: &str, analysis: &Analysis) -> Result<(), Failure> {
-    let Analysis { statistics, words } = analysis;
-    let mut entry = serde_json::to_value(statistics)?;
-    entry["by"] = agent.into();
-    Ok(document.transact(|transaction| {
-        transaction.map(FILES).put(file, &entry)?;
-        for (word, count) in words {
-            transaction.map(INDEX).put(&format!("{word}/{file}"), count)?;
-        }
-        transaction.counter(FILES).add(1)?;
-        transaction.counter(WORDS).add(i64::try_from(statistics.words).unwrap_or(i64::MAX))
-    })?)
 }
 
 /// Waits for the relay to have each file on disk. One wait covers all files indexed before it began.
@@ -242,7 +193,7 @@ async fn come_back(agent: Agent, document: AgentDocument) {
 }
 
 /// Tells the demo. When it does not listen any more, its end shows at stdin.
-fn report(report: &Report) {
+pub(super) fn report(report: &Report) {
     if let Ok(line) = serde_json::to_string(report) {
         let mut stdout = std::io::stdout().lock();
         let _ = writeln!(stdout, "{line}").and_then(|()| stdout.flush());
