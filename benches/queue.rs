@@ -1,5 +1,6 @@
 //! Claims and completions of a queue in one node, for items it owns: what the state machine and its records cost,
 //! with a store in memory. `backlog` is how many other items wait meanwhile.
+#![allow(missing_docs, reason = "the macros write no docs")]
 
 use std::{collections::VecDeque, hint::black_box, time::Duration};
 

@@ -223,7 +223,13 @@ fn everybody_sees_one_order_and_a_head_is_sealed_once_all_have_promised() {
     assert_eq!(&payload[..], b"alpha");
     let status = world.hosts[1].node.queue_status(&document(), queue).unwrap();
     assert_eq!((status.open, status.unsealed_by.len()), (3, 3));
+    world.cut_off(2);
     world.age(Duration::from_secs(2));
+    assert!(matches!(peek(&world).0, Peeked::Tentative(_)), "host 2 may have pushed another");
+    let status = world.hosts[1].node.queue_status(&document(), queue).unwrap();
+    assert_eq!(status.unsealed_by.iter().map(AgentId::as_str).collect::<Vec<_>>(), ["host-2"]);
+    world.cut_off_no_more(2);
+    world.pass(Duration::from_secs(1));
     assert!(matches!(peek(&world).0, Peeked::Sealed(view) if view.item == first));
     // Its pusher has promised: what it pushes now comes after, whatever its clock says.
     world.now.wall_ms = 10;
