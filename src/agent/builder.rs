@@ -21,6 +21,7 @@ pub struct AgentBuilder {
     pub(super) relays: Vec<String>,
     pub(super) store: Option<PathBuf>,
     pub(super) trust_inbound: bool,
+    pub(super) onlooker: bool,
     pub(super) tuning: Tuning,
 }
 
@@ -33,6 +34,7 @@ impl AgentBuilder {
             relays: Vec::new(),
             store: None,
             trust_inbound: false,
+            onlooker: false,
             tuning: Tuning::default(),
         }
     }
@@ -72,6 +74,13 @@ impl AgentBuilder {
     #[must_use]
     pub fn trust_inbound(mut self, trust: bool) -> Self {
         self.trust_inbound = trust;
+        self
+    }
+
+    /// Takes part in documents without being a member of the swarm: nobody lists it, waits for it or gives it a seat.
+    #[must_use]
+    pub fn onlooker(mut self, onlooker: bool) -> Self {
+        self.onlooker = onlooker;
         self
     }
 

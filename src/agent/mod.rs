@@ -30,7 +30,7 @@ pub use status::{AgentStatus, RelayStatus};
 
 use crate::{
     document::{Access as _, AgentState, DocumentError, Member, Subscription},
-    driver::{Clock, Host, Outside, Traffic, run_link},
+    driver::{Clock, Host, Outside, Traffic, run_link, trace_happening},
     engine::EngineKind,
     id::{AgentId, DocumentId, Identity, NameError},
     node::{Event, Node, NodeError, TargetId},
@@ -169,6 +169,7 @@ impl Outside for Surroundings {
             Event::Acked { .. } => {
                 *self.last_ack.lock().unwrap_or_else(PoisonError::into_inner) = Some(crate::driver::wall_ms());
             }
+            Event::Coordination { document, object, happening } => trace_happening(document, *object, happening),
             Event::Quarantined { document, reason } => tracing::warn!(%document, %reason, "document quarantined"),
             Event::StoreFailed { document, reason } => tracing::error!(%document, %reason, "store failed"),
             Event::Refused { document, reason, .. } => tracing::warn!(?document, %reason, "refused by a peer"),
@@ -266,7 +267,7 @@ impl Agent {
                 watchers: Mutex::default(),
             }),
         };
-        agent.enter_swarm().await?;
+        agent.enter_swarm(builder.onlooker).await?;
         agent.inner.host.with(|node, now| {
             for target in 0..agent.inner.relays.len() {
                 node.add_target(TargetId(u32::try_from(target).unwrap_or(u32::MAX)), now);
@@ -275,8 +276,8 @@ impl Agent {
         Ok(agent)
     }
 
-    /// Opens the swarm's document for good and enters this agent among the members.
-    async fn enter_swarm(&self) -> Result<(), AgentError> {
+    /// Opens the swarm's document for good and enters this agent among the members, unless it only looks on.
+    async fn enter_swarm(&self, onlooker: bool) -> Result<(), AgentError> {
         let id = &self.inner.swarm_document;
         self.open_id(id.clone(), EngineKind::Yrs, Subscription::default()).await?;
         // The application's handles come and go; this one stays as long as the agent.
@@ -284,6 +285,9 @@ impl Agent {
         // Whoever sets something up waits for members to become known.
         self.inner.host.with(|node, _| node.watch(id, true));
         *self.inner.watchers.lock().unwrap_or_else(PoisonError::into_inner).entry(id.clone()).or_insert(0) += 1;
+        if onlooker {
+            return Ok(());
+        }
         let member = Member {
             agent: self.name().clone(),
             incarnation: self.inner.identity.incarnation,

@@ -7,7 +7,7 @@ use std::{
 };
 
 use aepoch::{
-    agent::{Agent, AgentDocument, AgentError},
+    agent::{Agent, AgentBuilder, AgentDocument, AgentError},
     engine::EngineKind,
     id::DocumentId,
     node::{Event, NodeError},
@@ -83,63 +83,73 @@ impl DocumentArgs {
         self.place.id(self.name(path))
     }
 
-    /// Opens a replica under the agent name `name`, caught up with the relay unless the work is on a file.
+    /// Opens a replica under the agent name `name`, caught up with the relay unless the work is on a file. It only
+    /// looks on: nobody has to reckon with a member that is gone in a moment.
     pub(super) async fn open(&self, name: &str, path: &str) -> Result<Live, Failure> {
-        let mut engine = EngineKind::Yrs;
-        // The engine is the document's, not ours to choose: a mismatch tells which one it is.
-        loop {
-            match self.try_open(name, self.name(path), engine).await? {
-                Opened::Live(live) => return Ok(live),
-                Opened::Held(held) => engine = held,
-            }
+        let builder = Agent::builder(name).swarm(&self.place.swarm).onlooker(true);
+        let (builder, online) = match &self.place.store {
+            Some(path) => (builder.store(path), None),
+            None => (builder.connect(&self.place.connect), Some(self.place.timeout())),
+        };
+        open(&builder, self.name(path), online).await
+    }
+}
+
+/// Opens a replica of a document. With `online` it is caught up with the relay within that time, or fails.
+pub(super) async fn open(builder: &AgentBuilder, document: &str, online: Option<Duration>) -> Result<Live, Failure> {
+    let mut engine = EngineKind::Yrs;
+    // The engine is the document's, not ours to choose: a mismatch tells which one it is.
+    loop {
+        match try_open(builder.clone(), document, engine, online).await? {
+            Opened::Live(live) => return Ok(live),
+            Opened::Held(held) => engine = held,
         }
     }
+}
 
-    async fn try_open(&self, name: &str, document: &str, engine: EngineKind) -> Result<Opened, Failure> {
-        let mut builder = Agent::builder(name).swarm(&self.place.swarm);
-        builder = match &self.place.store {
-            Some(path) => builder.store(path),
-            None => builder.connect(&self.place.connect),
-        };
-        let agent = builder.open().await?;
-        let mut events = agent.events();
-        let document = match agent.document_with(document, engine).await {
-            Ok(document) => document,
-            Err(AgentError::Node(NodeError::EngineMismatch { held, .. })) if held != engine => {
-                agent.close().await?;
-                return Ok(Opened::Held(held));
-            }
-            Err(error) => return Err(error.into()),
-        };
-        if self.place.store.is_none() {
-            let caught_up = catch_up(&agent, &document, self.place.timeout());
-            let refused = async {
-                loop {
-                    match events.next().await {
-                        Ok(Some(event)) => {
-                            if let Event::Refused { document: of, code: ErrorCode::EngineMismatch, .. } = &*event
-                                && of.as_ref() == Some(document.id())
-                            {
-                                return;
-                            }
-                        }
-                        Ok(None) => std::future::pending().await,
-                        Err(_) => {}
+async fn try_open(
+    builder: AgentBuilder,
+    document: &str,
+    engine: EngineKind,
+    online: Option<Duration>,
+) -> Result<Opened, Failure> {
+    let agent = builder.open().await?;
+    let mut events = agent.events();
+    let document = match agent.document_with(document, engine).await {
+        Ok(document) => document,
+        Err(AgentError::Node(NodeError::EngineMismatch { held, .. })) if held != engine => {
+            agent.close().await?;
+            return Ok(Opened::Held(held));
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let Some(timeout) = online else { return Ok(Opened::Live(Live { agent, document })) };
+    let caught_up = catch_up(&agent, &document, timeout);
+    let refused = async {
+        loop {
+            match events.next().await {
+                Ok(Some(event)) => {
+                    if let Event::Refused { document: of, code: ErrorCode::EngineMismatch, .. } = &*event
+                        && of.as_ref() == Some(document.id())
+                    {
+                        return;
                     }
                 }
-            };
-            tokio::select! {
-                biased;
-                () = refused => {
-                    drop(document);
-                    agent.close().await?;
-                    return Ok(Opened::Held(other(engine)));
-                }
-                done = caught_up => done?,
+                Ok(None) => std::future::pending().await,
+                Err(_) => {}
             }
         }
-        Ok(Opened::Live(Live { agent, document }))
+    };
+    tokio::select! {
+        biased;
+        () = refused => {
+            drop(document);
+            agent.close().await?;
+            return Ok(Opened::Held(other(engine)));
+        }
+        done = caught_up => done?,
     }
+    Ok(Opened::Live(Live { agent, document }))
 }
 
 enum Opened {

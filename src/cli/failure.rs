@@ -3,11 +3,14 @@
 use std::process::ExitCode;
 
 use aepoch::{
-    agent::AgentError, document::DocumentError, engine::EngineError, id::NameError, relay::RelayError,
+    agent::AgentError, document::DocumentError, engine::EngineError, id::NameError, node::NodeError, relay::RelayError,
     store::StoreError,
 };
 
 use super::output::Output;
+
+/// Exit code of what is not decided, or not begun, in time.
+pub(super) const UNDECIDED: u8 = 7;
 
 /// A failure of a command.
 #[derive(Debug)]
@@ -30,6 +33,11 @@ impl Failure {
     /// Nobody answered, or not in time.
     pub(crate) fn unreachable(message: impl Into<String>) -> Self {
         Self { code: 3, message: message.into() }
+    }
+
+    /// What was waited for has not come in time: the others are missing, not the relay.
+    pub(crate) fn undecided(message: impl Into<String>) -> Self {
+        Self { code: UNDECIDED, message: message.into() }
     }
 
     /// The same failure, with one more thing to know.
@@ -55,6 +63,9 @@ impl From<AgentError> for Failure {
     fn from(error: AgentError) -> Self {
         match error {
             AgentError::Name(error) => error.into(),
+            AgentError::TooManyAgents { .. }
+            | AgentError::NoOption { .. }
+            | AgentError::Node(NodeError::Plan(_) | NodeError::TooLarge { .. }) => Self::usage(error.to_string()),
             AgentError::Transport(error) => Self::unreachable(error.to_string()),
             AgentError::NoAnswer { .. } => Self::unreachable(error.to_string()),
             error => Self::failed(error.to_string()),

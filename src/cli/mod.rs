@@ -1,6 +1,7 @@
 //! The command line: what can be asked, and how each answer leaves the program. One file per subcommand. Layer 7.
 
 mod connect;
+mod coordination;
 mod demo;
 mod doc;
 mod failure;
@@ -13,6 +14,7 @@ mod sim;
 mod source;
 mod state;
 mod store;
+mod why;
 
 use std::{io::IsTerminal as _, process::ExitCode};
 
@@ -31,6 +33,12 @@ Exit codes:
   1  a check failed, or something went wrong on the way
   2  the command line makes no sense
   3  nobody answered, or not in time
+Of barriers, epochs, polls and decisions also:
+  4  degraded: released, but somebody is missing
+  5  late: decided without this agent
+  6  broken, or nothing approved: nothing comes of it any more
+  7  not decided, or not begun, in time
+  8  superseded, or cleaned up before it was decided
 
 Start here:
   aepoch demo                                   a relay, six agents, three mishaps
@@ -69,6 +77,19 @@ enum Command {
     /// List, show and compare whole documents.
     #[command(subcommand)]
     Doc(doc::DocCommand),
+    /// Wait for the others: members arrive, and all are released together.
+    #[command(subcommand)]
+    Barrier(coordination::BarrierCommand),
+    /// Go through named phases together.
+    #[command(subcommand)]
+    Epoch(coordination::EpochCommand),
+    /// Vote; weight decides.
+    #[command(subcommand)]
+    Poll(coordination::PollCommand),
+    /// Have exactly one of the values proposed become everybody's.
+    Decide(coordination::DecideArgs),
+    /// Say why barriers, epochs, polls and decisions stand as they do, and what would unblock them.
+    Why(why::WhyArgs),
     /// Simulate swarms under faults, one world per seed, and check what must hold.
     Sim(sim::SimArgs),
     /// Check, repair and compact store files.
@@ -89,6 +110,11 @@ pub(crate) fn main() -> ExitCode {
         Command::Demo(args) => demo::run(&args, &output),
         Command::State(command) => state::run(command, &output),
         Command::Doc(command) => doc::run(command, &output),
+        Command::Barrier(command) => coordination::run_barrier(&command, &output),
+        Command::Epoch(command) => coordination::run_epoch(&command, &output),
+        Command::Poll(command) => coordination::run_poll(&command, &output),
+        Command::Decide(args) => coordination::run_decide(&args, &output),
+        Command::Why(args) => why::run(&args, &output),
         Command::Sim(args) => sim::run(&args, &output),
         Command::Store(command) => store::run(&command, &output),
         Command::DemoAgent(args) => demo::run_worker(&args),

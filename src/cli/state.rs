@@ -173,7 +173,7 @@ impl Target {
             },
             Section::Member => return Err(Failure::usage("agents enter and leave the membership by themselves")),
             Section::Coordination => {
-                return Err(Failure::usage("coordination has commands of its own: barrier, epoch, queue, poll"));
+                return Err(Failure::usage("coordination has commands of its own: barrier, epoch, poll, decide, why"));
             }
         })
     }

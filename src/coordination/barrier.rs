@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use super::kernel::{
     Arrival, BitSet, Definition, DefinitionError, DefinitionId, Gate, Malformed, OnShortfall, Refusal, Roster, Slot,
-    Tier, TierOutcome, View, Wanted, acknowledge, arrive, check_slot, decline, enter, step,
+    Tier, TierOutcome, View, Wanted, acknowledge, arrive, check_roster, check_slot, decline, enter, step,
 };
 use crate::{
     id::ReplicaId,
@@ -19,7 +19,7 @@ const RANKS: u32 = 8;
 const BACKOFF_MAX: Duration = Duration::from_secs(10);
 
 /// Where a member (or an onlooker) stands in one generation. All but `Waiting` and `Overdue` are final, and the same at
-/// every replica.
+/// every replica; two generations later an outcome is kept no longer, and `Superseded` says so.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Progress {
     /// Not decided yet.
@@ -48,7 +48,7 @@ pub enum Progress {
         /// Seats that did not take part.
         missing: BitSet,
     },
-    /// The others are two generations ahead or more; the outcome is not to be had any more.
+    /// The others, or this replica itself, are two generations ahead or more; the outcome is not to be had any more.
     Superseded {
         /// The newest generation heard of.
         generation: u64,
@@ -111,8 +111,8 @@ pub struct TieredBarrier {
     /// When the first arrival or refusal of this generation was heard: from there timers run.
     begun: Option<Monotonic>,
     leads: Vec<Lead>,
-    /// How the generation before ended here.
-    before: Option<(Arc<Roster>, Progress)>,
+    /// How generations gone on from ended here: the last one, and the one before this where that is another.
+    before: Vec<(Arc<Roster>, Progress)>,
 }
 
 impl TieredBarrier {
@@ -128,6 +128,7 @@ impl TieredBarrier {
         definition.check()?;
         let first = durable.unwrap_or_default();
         let roster = Roster::of(Arc::clone(&definition), first.generation, first.change.clone());
+        let before = ended(&definition, replica, &first).into_iter().collect();
         let mut barrier = Self {
             id: definition.id(),
             definition,
@@ -140,7 +141,7 @@ impl TieredBarrier {
             heard: BTreeMap::new(),
             begun: None,
             leads: Vec::new(),
-            before: None,
+            before,
         };
         barrier.sit(Arc::new(first));
         Ok(barrier)
@@ -183,7 +184,10 @@ impl TieredBarrier {
                 self.view.put(seat, slot);
             }
             // Of a later generation it may be a member; of this one it says nothing (B8).
-            None if slot.generation > roster.generation() => drop(self.heard.insert(from, slot)),
+            None if slot.generation > roster.generation() => {
+                check_roster(&self.definition, &slot)?;
+                self.heard.insert(from, slot);
+            }
             None => {}
         }
         self.note_begun(now);
@@ -239,6 +243,9 @@ impl TieredBarrier {
         let generation = self.generation();
         let seat = self.me.ok_or(BarrierError::NoSeat { replica: self.replica, generation })?;
         let slot = acknowledge(&self.view, seat, &self.slot);
+        // Its own tier may be decided while a higher one is not: then it has not been released yet.
+        let open = self.view.roster().tier_of(seat).is_some_and(|tier| self.gated_by(tier).is_none());
+        let slot = slot.filter(|_| open);
         slot.map(|slot| self.write(slot)).ok_or(BarrierError::NothingToAcknowledge { generation })
     }
 
@@ -288,52 +295,77 @@ impl TieredBarrier {
         while let Some(me) = self.me {
             let ahead = self.view.newest_generation() > self.generation();
             let spoken = self.slot.own != super::kernel::Own::Unset;
-            // A slot of the next generation counts as an acknowledgement, so it must not run ahead of it.
-            let owes =
-                self.definition.gate == Gate::Acked && self.slot.latched.released.contains(me) && !self.slot.acked;
-            if owes || !(ahead || asked && spoken) {
+            if self.owes() || !(ahead || asked && spoken) {
                 break;
             }
             let Some((roster, slot)) = enter(&self.view, me, &self.slot) else { break };
-            self.before = Some(self.ending());
-            self.view = View::new(Arc::new(roster));
-            self.sit(Arc::new(slot.unwrap_or_default()));
+            self.go(roster, slot.unwrap_or_default());
         }
         self.jump();
     }
 
-    fn ending(&self) -> (Arc<Roster>, Progress) {
-        (Arc::clone(self.view.roster()), self.progress(self.generation(), Monotonic(0)))
+    /// A slot of the next generation counts as an acknowledgement, so it must not run ahead of it.
+    fn owes(&self) -> bool {
+        let released = self.me.is_some_and(|me| self.slot.latched.released.contains(me));
+        self.definition.gate == Gate::Acked && released && !self.slot.acked
     }
 
-    fn jump(&mut self) {
-        let newest = self.heard.iter().max_by_key(|(_, slot)| slot.generation);
-        let Some((writer, newest)) = newest.map(|(writer, slot)| (*writer, Arc::clone(slot))) else { return };
-        let behind = newest.generation > self.generation();
-        if !behind || !(self.me.is_none() || self.view.superseded()) {
-            return;
-        }
-        let roster = Roster::of(Arc::clone(&self.definition), newest.generation, newest.change.clone());
-        let seat = roster.seat_of(writer);
-        if seat.is_none_or(|seat| check_slot(&roster, seat, &newest).is_err()) {
-            return;
-        }
-        if newest.generation == self.generation() + 1 {
-            self.before = Some(self.ending());
-        }
-        let slot = Slot {
-            generation: newest.generation,
-            change: newest.change.clone(),
-            previous: newest.previous.clone(),
-            ..Slot::default()
-        };
+    fn go(&mut self, roster: Roster, slot: Slot) {
+        let own = (Arc::clone(self.view.roster()), self.progress(self.generation(), Monotonic(0)));
+        let told = ended(&self.definition, self.replica, &slot);
+        // One that has learned nothing by itself goes by what it is told, or else is superseded.
+        let own = (!matches!(own.1, Progress::Waiting | Progress::Overdue { .. })).then_some(own);
+        self.before = own.into_iter().chain(told).collect();
         self.view = View::new(Arc::new(roster));
         self.sit(Arc::new(slot));
+    }
+
+    /// Goes to the newest generation somebody known here is in, for one who has no seat, or cannot get there step by
+    /// step: the slots of the generation in between are overwritten, and with them its outcome or its roster.
+    ///
+    /// A slot names its own roster, so it is believed only when its writer has a seat in the generation known here:
+    /// a member of a true generation is in a true one. Agreement of several slots would say less, since whoever makes
+    /// up a roster can make up its members too. A reader far behind gets there all the same, if in several jumps:
+    /// whoever is first in a generation was a member of the one before (T7), and its newest slot remains even when it
+    /// has left since. So from every generation but the newest one leads a step ahead.
+    fn jump(&mut self) {
+        let behind = |barrier: &Self| barrier.view.newest_generation() > barrier.generation() + 1;
+        while !self.owes() && (self.me.is_none() || behind(self)) {
+            let Some((writer, newest)) = self.ahead() else { return };
+            let roster = Roster::of(Arc::clone(&self.definition), newest.generation, newest.change.clone());
+            let seat = roster.seat_of(writer);
+            if seat.is_none_or(|seat| check_slot(&roster, seat, &newest).is_err()) {
+                // Its writer is broken or dishonest: what it says is not asked for again.
+                self.heard.remove(&writer);
+                continue;
+            }
+            let slot = Slot {
+                generation: newest.generation,
+                change: newest.change.clone(),
+                previous: newest.previous.clone(),
+                previous_change: newest.previous_change.clone(),
+                ..Slot::default()
+            };
+            self.go(roster, slot);
+        }
+    }
+
+    /// The newest slot of a later generation by one that has a seat in this one.
+    fn ahead(&self) -> Option<(ReplicaId, Arc<Slot>)> {
+        let roster = self.view.roster();
+        let seated = self.heard.iter().filter(|(writer, _)| roster.seat_of(**writer).is_some());
+        let (writer, newest) = seated.max_by_key(|(_, slot)| slot.generation)?;
+        (newest.generation > self.generation()).then(|| (*writer, Arc::clone(newest)))
     }
 
     /// When the timer of a tier runs out here; `None` until somebody has arrived.
     pub fn deadline(&self, tier: usize) -> Option<Monotonic> {
         Some(self.begun? + self.definition.tiers[tier].timeout)
+    }
+
+    /// When the first arrival or refusal of this generation was heard.
+    pub fn begun(&self) -> Option<Monotonic> {
+        self.begun
     }
 
     /// True when the timer of a tier has run out here.
@@ -398,18 +430,24 @@ impl TieredBarrier {
         (0..self.leads.len()).filter(|tier| self.view.resolved(*tier).is_none()).filter_map(wake).min()
     }
 
-    /// The highest tier that is not released yet, in this replica's durable slot, among those down to `tier`.
+    /// The highest tier that is not released yet, as far as this replica may act on it, among those down to `tier`.
     pub fn gated_by(&self, tier: usize) -> Option<usize> {
         (0..=tier).find(|above| !self.passed(*above, *above == tier))
     }
 
-    fn passed(&self, tier: usize, own: bool) -> bool {
-        if !self.slot.latched.tiers.contains(tier) {
-            return false;
+    /// Who is in, of a tier that is decided: in the durable slot, or as seen by an onlooker without a seat.
+    fn known(&self, tier: usize) -> Option<BitSet> {
+        match self.me {
+            Some(_) => self.slot.latched.tiers.contains(tier).then(|| self.slot.latched.released.clone()),
+            None => self.view.resolved(tier),
         }
+    }
+
+    fn passed(&self, tier: usize, own: bool) -> bool {
+        let Some(released) = self.known(tier) else { return false };
         let seats = &self.view.roster().tiers()[tier];
-        let broken = matches!(seats.outcome(&self.slot.latched.released), TierOutcome::Broken { .. });
-        let released = self.slot.latched.released.intersection(&seats.members);
+        let broken = matches!(seats.outcome(&released), TierOutcome::Broken { .. });
+        let released = released.intersection(&seats.members);
         let acted = self.definition.gate == Gate::Decided || own || released.is_subset(self.view.acked());
         !broken && acted
     }
@@ -418,8 +456,8 @@ impl TieredBarrier {
     /// is in its durable slot counts; an onlooker without a seat goes by what it sees.
     pub fn progress(&self, generation: u64, now: Monotonic) -> Progress {
         if generation != self.generation() {
-            return match &self.before {
-                Some((before, progress)) if before.generation() == generation => progress.clone(),
+            return match self.before.iter().find(|(before, _)| before.generation() == generation) {
+                Some((_, progress)) => progress.clone(),
                 _ if generation > self.generation() => Progress::Waiting,
                 _ => Progress::Superseded { generation: self.generation() },
             };
@@ -431,25 +469,21 @@ impl TieredBarrier {
         let lowest = roster.tiers().len() - 1;
         let own = self.me.and_then(|me| roster.tier_of(me));
         let tier = own.unwrap_or(lowest);
-        let known = |tier: usize| match self.me {
-            Some(_) => self.slot.latched.tiers.contains(tier).then(|| self.slot.latched.released.clone()),
-            None => self.view.resolved(tier),
-        };
         let mut outcomes = Vec::new();
         for (at, seats) in roster.tiers().iter().enumerate().take(tier + 1) {
-            let Some(outcome) = known(at).map(|released| seats.outcome(&released)) else { break };
+            let Some(outcome) = self.known(at).map(|released| seats.outcome(&released)) else { break };
             if let TierOutcome::Broken { missing } = outcome {
                 return Progress::Broken { tier: seats.tier, missing };
             }
             outcomes.push((seats.tier, outcome));
         }
-        if let (Some(me), Some(tier), Some(released)) = (self.me, own, known(tier))
+        if let (Some(me), Some(tier), Some(released)) = (self.me, own, self.known(tier))
             && !released.contains(me)
         {
             let seats = &roster.tiers()[tier];
             return Progress::Late { tier: seats.tier, outcome: seats.outcome(&released) };
         }
-        let open = self.me.is_some() && self.gated_by(tier).is_some();
+        let open = self.gated_by(tier).is_some();
         if outcomes.len() == tier + 1 && !open {
             return Progress::Released { outcomes };
         }
@@ -489,8 +523,8 @@ impl TieredBarrier {
 
     /// The roster of this generation, or of the one before when this replica was in it.
     pub fn roster_of(&self, generation: u64) -> Option<&Arc<Roster>> {
-        let before = self.before.as_ref().map(|(roster, _)| roster);
-        [Some(self.view.roster()), before].into_iter().flatten().find(|roster| roster.generation() == generation)
+        let before = self.before.iter().map(|(roster, _)| roster);
+        before.chain([self.view.roster()]).find(|roster| roster.generation() == generation)
     }
 
     /// What is known of it.
@@ -508,4 +542,24 @@ impl TieredBarrier {
     pub fn seat(&self) -> Option<usize> {
         self.me
     }
+}
+
+/// How the generation before a slot's has ended for a replica, as the slot says: it was gone on from, so nothing in it
+/// is open or broken. A restart does not make an answer another one.
+fn ended(definition: &Arc<Definition>, replica: ReplicaId, slot: &Slot) -> Option<(Arc<Roster>, Progress)> {
+    let (generation, released) = (slot.generation.checked_sub(1)?, slot.previous.as_ref()?);
+    let roster = Roster::of(Arc::clone(definition), generation, slot.change_before().clone());
+    let own = roster.seat_of(replica).and_then(|seat| Some((seat, roster.tier_of(seat)?)));
+    let down_to = own.map_or(roster.tiers().len(), |(_, tier)| tier + 1);
+    let progress = match own {
+        Some((seat, tier)) if !released.contains(seat) => {
+            let seats = &roster.tiers()[tier];
+            Progress::Late { tier: seats.tier, outcome: seats.outcome(released) }
+        }
+        _ => {
+            let outcomes = roster.tiers()[..down_to].iter().map(|seats| (seats.tier, seats.outcome(released)));
+            Progress::Released { outcomes: outcomes.collect() }
+        }
+    };
+    Some((Arc::new(roster), progress))
 }

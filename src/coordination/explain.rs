@@ -38,6 +38,12 @@ pub enum Blocker {
         /// For so many milliseconds.
         remaining_ms: u64,
     },
+    /// Nobody can be left out yet, as far as an onlooker knows: it has no timer, and no member shows that its own has
+    /// run out.
+    TimersUnknown {
+        /// How long members wait from the first arrival they hear of, in milliseconds.
+        timeout_ms: u64,
+    },
     /// Nobody can ever be left out: the definition tolerates no failure.
     Strict,
     /// Too few have arrived to leave the others out, and the tier waits for more.
@@ -126,6 +132,11 @@ impl fmt::Display for Blocker {
             Self::TimerRunning { remaining_ms } => {
                 write!(f, "nobody is left out for another {:.1} s", Duration::from_millis(*remaining_ms).as_secs_f64())
             }
+            Self::TimersUnknown { timeout_ms } => write!(
+                f,
+                "nobody is left out before {:.1} s have passed since the first arrival",
+                Duration::from_millis(*timeout_ms).as_secs_f64()
+            ),
             Self::Strict => f.write_str("tolerate is 0: nobody is ever left out, all have to arrive"),
             Self::BelowMinimum { have, min } => write!(f, "{have} of at least {min} have arrived; it waits for more"),
             Self::PromisesMissing { ballot: Ballot(0), .. } => {
@@ -172,6 +183,8 @@ pub struct TierStatus {
     pub tier: Tier,
     /// `complete`, `degraded`, `shortfall` or `broken` once decided.
     pub outcome: Option<&'static str>,
+    /// Who belongs to it.
+    pub members: Vec<AgentId>,
     /// Who has arrived.
     pub arrived: Vec<AgentId>,
     /// Who has declined.
@@ -180,6 +193,8 @@ pub struct TierStatus {
     pub released: Vec<AgentId>,
     /// Whether this replica's timer for it has run out.
     pub expired: bool,
+    /// Those who decide and show that their timer for it has run out: they take part in a ballot.
+    pub timed_out: Vec<AgentId>,
     /// What keeps it from being released; empty when it is.
     pub blockers: Vec<Blocker>,
 }
@@ -224,12 +239,23 @@ impl TieredBarrier {
         TierStatus {
             tier: seats.tier,
             outcome,
+            members: self.agents(&seats.members),
             arrived: self.agents(&view.arrived().intersection(&seats.members)),
             declined: self.agents(&view.declined().intersection(&seats.members)),
             released: self.agents(&view.resolved(tier).unwrap_or_default()),
             expired: self.expired(tier, now),
+            timed_out: self.agents(&self.timed_out(tier)),
             blockers: self.blockers(tier, now),
         }
+    }
+
+    fn timed_out(&self, tier: usize) -> BitSet {
+        let view = self.view();
+        let ballots = |seat: usize| {
+            let slot = view.current(seat).map(|slot| slot.tier(tier));
+            slot.is_some_and(|state| state.promised > Ballot::ZERO || state.proposal.is_some())
+        };
+        view.roster().acceptors().iter().copied().filter(|seat| ballots(*seat)).collect()
     }
 
     fn agents(&self, seats: &BitSet) -> Vec<AgentId> {
@@ -283,13 +309,17 @@ impl TieredBarrier {
         let have = view.arrived().intersection(&seats.members).len();
         if !rules.ballots {
             found.push(Blocker::Strict);
-        } else if let Some(deadline) = self.deadline(tier).filter(|deadline| *deadline > now) {
+        } else if let Some(deadline) = self.deadline(tier).filter(|deadline| *deadline > now && self.seat().is_some()) {
             let remaining_ms = u64::try_from(deadline.since(now).as_millis()).unwrap_or(u64::MAX);
             found.push(Blocker::TimerRunning { remaining_ms });
         } else if seats.on_shortfall == OnShortfall::Wait && have < seats.min {
             found.push(Blocker::BelowMinimum { have, min: seats.min });
-        } else if self.expired(tier, now) {
+        } else if self.expired(tier, now) && self.seat().is_some() || view.asked(tier) > Ballot::ZERO {
             found.push(self.ballot_blocker(tier));
+        } else if self.seat().is_none() {
+            let timeout = self.definition().tiers[tier].timeout;
+            let timeout_ms = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
+            found.push(Blocker::TimersUnknown { timeout_ms });
         }
         found
     }

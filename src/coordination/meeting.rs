@@ -150,7 +150,9 @@ impl Meeting {
             let tier = own.unwrap_or(roster.tiers().len() - 1);
             let standing = Standing::of(progress, roster);
             let fence = if matches!(standing, Standing::Released(_)) && generation == current {
-                self.barrier.fence(tier).unwrap_or_default()
+                // Who learned the outcome from others waits for the arrivals too: they say what to wait for.
+                let Some(fence) = self.barrier.fence(tier) else { continue };
+                fence
             } else {
                 Fence::new()
             };
@@ -208,7 +210,11 @@ impl Meeting {
             return Standing::Closed;
         }
         match self.barrier.roster_of(generation) {
-            Some(roster) => Standing::of(self.barrier.progress(generation, now), roster),
+            // Not noted yet: see `settle`.
+            Some(roster) => match Standing::of(self.barrier.progress(generation, now), roster) {
+                Standing::Released(_) => Standing::Waiting,
+                standing => standing,
+            },
             None if generation > self.barrier.generation() => Standing::Waiting,
             None => Standing::Superseded { newest: self.barrier.generation() },
         }

@@ -24,6 +24,7 @@ use super::{
     object::Plan,
     queue::{ItemEvent, Queue, QueueError, Queues},
     standing::Standing,
+    tally::Tally,
 };
 use crate::{
     document::{Closed, Document, SlotKey, SlotPart},
@@ -63,6 +64,8 @@ pub enum Happening {
         generation: u64,
         /// How.
         standing: Standing,
+        /// How long after the first arrival heard of here.
+        took: Duration,
     },
     /// Something became of an item of this queue.
     Item {
@@ -122,6 +125,7 @@ pub struct Participant {
     fenced: BTreeSet<ObjectId>,
     happenings: Vec<(ObjectId, Happening)>,
     counters: CoordinationCounters,
+    tally: Tally,
 }
 
 impl Participant {
@@ -142,6 +146,7 @@ impl Participant {
             fenced: BTreeSet::new(),
             happenings: Vec::new(),
             counters: CoordinationCounters::default(),
+            tally: Tally::default(),
         };
         if let Some(closed) = document.slot(SlotKey::Closed, participant.replica) {
             participant.own_closed = Closed::decode(closed).unwrap_or_default();
@@ -264,8 +269,10 @@ impl Participant {
     /// What the application may now know of an object; when to look at it again.
     fn settle(&mut self, document: &Document, object: ObjectId, now: Monotonic) {
         let Some(meeting) = self.meetings.get_mut(&object) else { return };
+        let took = meeting.barrier().begun().map_or(Duration::ZERO, |begun| now.since(begun));
         for (generation, standing) in meeting.settle(document, now) {
-            self.happenings.push((object, Happening::Ended { generation, standing }));
+            self.tally.note(meeting.plan().purpose.kind(), &standing, took);
+            self.happenings.push((object, Happening::Ended { generation, standing, took }));
         }
         if !meeting.has_what_it_waits_for(document) {
             self.fenced.insert(object);
@@ -281,10 +288,14 @@ impl Participant {
 
     fn close_due(&mut self, now: Monotonic) -> Option<Write> {
         let due = self.close_at.is_some_and(|at| at <= now) || self.closing.len() >= CLOSE_MANY;
-        if !due || self.closing.is_empty() {
+        if !due {
             return None;
         }
         self.close_at = None;
+        if self.closing.is_empty() {
+            // Somebody else has finished them first.
+            return None;
+        }
         for object in std::mem::take(&mut self.closing) {
             // What would be a run too many waits until others around it are finished.
             if self.own_closed.runs_with(object) <= limits::CLOSED_RUNS {
@@ -453,6 +464,11 @@ impl Participant {
     /// Counts since the start.
     pub fn counters(&self) -> CoordinationCounters {
         self.counters
+    }
+
+    /// How what it saw has ended.
+    pub fn tally(&self) -> &Tally {
+        &self.tally
     }
 
     /// When to poll again although nothing was heard.

@@ -42,10 +42,15 @@ pub struct ObjectStatus {
     pub poll: Option<&'static str>,
     /// The option a poll has approved.
     pub approved: Option<String>,
+    /// Whether a poll or a decision has its result: nobody waits for it, whoever has not come.
+    pub settled: bool,
     /// Where this replica stands in the present generation.
     pub standing: Standing,
     /// Milliseconds since its definition was first seen here.
     pub age_ms: u64,
+    /// When the first of those who have arrived in the present generation did, by its own clock, in milliseconds since
+    /// 1970.
+    pub first_arrival_ms: Option<u64>,
     /// Its members and tiers.
     pub barrier: BarrierStatus,
     /// What keeps it, each once, in plain sentences; empty when nothing does.
@@ -94,8 +99,10 @@ impl ObjectStatus {
                 Some(PollOutcome::Approved(option)) => meeting.plan().option(option).map(str::to_owned),
                 _ => None,
             },
+            settled: meeting.decided().is_some() || poll.is_some_and(|outcome| outcome != PollOutcome::Pending),
             standing: meeting.standing(document, generation, now),
             age_ms: u64::try_from(now.since(meeting.began()).as_millis()).unwrap_or(u64::MAX),
+            first_arrival_ms: first_arrival(meeting),
             barrier,
             why,
         }
@@ -103,8 +110,14 @@ impl ObjectStatus {
 
     /// True when nothing is decided yet, or somebody still waits.
     pub fn is_open(&self) -> bool {
-        self.barrier.tiers.iter().any(|tier| tier.outcome.is_none())
+        !self.settled && self.barrier.tiers.iter().any(|tier| tier.outcome.is_none())
     }
+}
+
+fn first_arrival(meeting: &Meeting) -> Option<u64> {
+    let view = meeting.barrier().view();
+    let stamps = view.arrived().iter().filter_map(|seat| Some(view.arrival(seat)?.hlc.wall_ms()));
+    stamps.min()
 }
 
 impl Surroundings {

@@ -16,7 +16,8 @@ use crate::{
         object::Plan,
         participant::{CoordinationCounters, Participant, ParticipantError, Write},
         standing::Standing,
-        why::Surroundings,
+        tally::Tally,
+        why::{ObjectStatus, Surroundings},
     },
     document::{Document, SlotKey, SlotPart},
     id::{AgentId, DocumentId, ObjectId, ReplicaId},
@@ -41,6 +42,7 @@ impl Room {
     pub(super) fn resume_coordination(&mut self, hub: &mut Hub) {
         if let State::Ready(document) = &mut self.state {
             document.take_changed_slots();
+            self.participant.iter().for_each(|before| hub.retire(before));
             self.participant = Some(Participant::new(document, hub.now.mono).succeeding(self.participant.take()));
         }
         self.coordinate(hub);
@@ -83,6 +85,7 @@ impl Room {
             // What was handed out is not written: the participant begins again from what is.
             hub.event(Event::StoreFailed { document: self.id.clone(), reason: error.to_string() });
             if let State::Ready(document) = &self.state {
+                self.participant.iter().for_each(|before| hub.retire(before));
                 let anew = Participant::new(document, hub.now.mono);
                 self.participant = Some(anew.succeeding(self.participant.take()));
             }
@@ -304,17 +307,32 @@ impl Node {
         Ok(participant.and_then(|participant| participant.named(name).next()).map(Meeting::object))
     }
 
-    /// What this node knows of the world around it; who is who in the swarm it does not.
-    pub fn surroundings(&self) -> Surroundings {
+    /// Why the objects of a document that are not finished stand as they do. `members` is the document that says who
+    /// is who, if there is one.
+    ///
+    /// # Errors
+    /// As [`Node::read`].
+    pub fn explain(
+        &self,
+        document: &DocumentId,
+        members: &DocumentId,
+        now: Moment,
+    ) -> Result<Vec<ObjectStatus>, NodeError> {
+        let around = self.surroundings(members);
+        self.meetings(document, |meetings, content| {
+            meetings.map(|meeting| ObjectStatus::of(meeting, content, &around, now.mono)).collect()
+        })
+    }
+
+    /// What this node knows of the world around it: its links, and who is who by the document of that name.
+    pub fn surroundings(&self, members: &DocumentId) -> Surroundings {
+        let members = self.read(members, Document::members).unwrap_or_default();
+        let incarnations = members.into_iter().map(|(replica, member)| (member.agent, replica)).collect();
         let hellos = || self.hub.links.values().map(|link| &link.hello);
         // Behind a relay anybody may be.
         let relayed = hellos().any(|hello| hello.role == Role::Relay);
         let reachable = hellos().map(|hello| hello.identity.replica).chain([self.hub.me()]).collect();
-        Surroundings {
-            down: self.hub.down.clone(),
-            reachable: (!relayed).then_some(reachable),
-            incarnations: Default::default(),
-        }
+        Surroundings { down: self.hub.down.clone(), reachable: (!relayed).then_some(reachable), incarnations }
     }
 
     /// The relays this node is connected to.
@@ -323,11 +341,13 @@ impl Node {
         relays.map(|link| (link.hello.identity.agent.clone(), link.hello.identity.replica))
     }
 
-    /// What has been done in the documents that are in memory.
-    pub fn coordination_counters(&self) -> CoordinationCounters {
-        let mut counters = CoordinationCounters::default();
-        let participants = self.rooms.values().filter_map(|room| room.participant.as_ref());
-        participants.for_each(|participant| counters.add(participant.counters()));
-        counters
+    /// What has been done since the start, and how what was seen has ended.
+    pub fn coordination_counts(&self) -> (CoordinationCounters, Tally) {
+        let (mut counters, mut tally) = self.hub.coordinated.clone();
+        for participant in self.rooms.values().filter_map(|room| room.participant.as_ref()) {
+            counters.add(participant.counters());
+            tally.add(participant.tally());
+        }
+        (counters, tally)
     }
 }

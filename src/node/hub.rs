@@ -13,6 +13,10 @@ use super::{
     work::Work,
 };
 use crate::{
+    coordination::{
+        participant::{CoordinationCounters, Participant},
+        tally::Tally,
+    },
     error::CloseCode,
     id::{AgentId, DocumentId, LinkId, ReplicaId},
     limits,
@@ -63,6 +67,8 @@ pub(super) struct Hub {
     pub(super) down: BTreeMap<AgentId, String>,
     pub(super) out: VecDeque<Output>,
     pub(super) counters: Counters,
+    /// What participants have done that are gone.
+    pub(super) coordinated: (CoordinationCounters, Tally),
     /// Somebody keeps durable copies for us: our writes are unsynced until it acknowledges them.
     pub(super) has_targets: bool,
     timers: BTreeSet<(Monotonic, DocumentId)>,
@@ -82,6 +88,7 @@ impl Hub {
             down: BTreeMap::new(),
             out: VecDeque::new(),
             counters: Counters::default(),
+            coordinated: Default::default(),
             has_targets: false,
             timers: BTreeSet::new(),
             armed: BTreeMap::new(),
@@ -100,6 +107,12 @@ impl Hub {
 
     pub(super) fn work(&mut self, work: Work) {
         self.out.push_back(Output::Work(Box::new(work)));
+    }
+
+    /// A participant goes: what it has counted stays.
+    pub(super) fn retire(&mut self, participant: &Participant) {
+        self.coordinated.0.add(participant.counters());
+        self.coordinated.1.add(participant.tally());
     }
 
     /// Remembers why an agent cannot be reached, until it can be.

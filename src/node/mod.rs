@@ -296,6 +296,7 @@ impl Node {
             if let Some(room) = self.rooms.get_mut(&document) {
                 room.tick(&mut self.hub);
                 if room.is_spent(&self.hub) {
+                    room.participant.iter().for_each(|participant| self.hub.retire(participant));
                     self.rooms.remove(&document);
                 }
             }

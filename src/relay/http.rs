@@ -28,6 +28,7 @@ pub(super) async fn serve(listener: tokio::net::TcpListener, shared: Arc<Shared>
         .route("/metrics", get(scrape))
         .route("/v1/documents", get(documents))
         .route("/v1/documents/{*id}", get(document))
+        .route("/v1/coordination/{*id}", get(coordination))
         .fallback(nothing_here)
         .with_state(shared);
     let served = axum::serve(listener, router).with_graceful_shutdown(async move { stopping.notified().await });
@@ -46,7 +47,7 @@ impl IntoResponse for Refusal {
 }
 
 async fn nothing_here() -> Refusal {
-    let known = "/v1/sync, /v1/documents, /v1/documents/{id}, /health, /metrics";
+    let known = "/v1/sync, /v1/documents, /v1/documents/{id}, /v1/coordination/{id}, /health, /metrics";
     Refusal(StatusCode::NOT_FOUND, format!("nothing here; there is {known}"))
 }
 
@@ -117,6 +118,19 @@ async fn documents(State(shared): State<Arc<Shared>>) -> Response {
     match rest::list(&shared).await {
         Ok(list) => Json(list).into_response(),
         Err(error) => Refusal(StatusCode::SERVICE_UNAVAILABLE, error.to_string()).into_response(),
+    }
+}
+
+/// The barriers and their kin of a document that agents are connected to.
+async fn coordination(State(shared): State<Arc<Shared>>, Path(id): Path<String>) -> Response {
+    let id = match DocumentId::new(&id) {
+        Ok(id) => id,
+        Err(error) => return Refusal(StatusCode::BAD_REQUEST, error.to_string()).into_response(),
+    };
+    match rest::explain(&shared, &id) {
+        Some(Ok(statuses)) => Json(statuses).into_response(),
+        Some(Err(error)) => Refusal(StatusCode::SERVICE_UNAVAILABLE, error.to_string()).into_response(),
+        None => Refusal(StatusCode::NOT_FOUND, format!("nobody is in document `{id}` now")).into_response(),
     }
 }
 

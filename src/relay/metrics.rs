@@ -5,17 +5,24 @@ use std::{fmt, sync::atomic::Ordering};
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeMetric as _, text},
-    metrics::{counter::ConstCounter, gauge::ConstGauge},
+    metrics::{MetricType, counter::ConstCounter, gauge::ConstGauge},
     registry::Registry,
 };
 
 use super::Shared;
-use crate::node::{Counters, DocumentStatus};
+use crate::{
+    coordination::{
+        participant::CoordinationCounters,
+        tally::{BUCKETS_MS, Tally},
+    },
+    node::{Counters, DocumentStatus},
+};
 
 /// The numbers of one scrape.
 #[derive(Debug)]
 struct Scrape {
     counters: Counters,
+    coordination: (CoordinationCounters, Tally),
     documents: Vec<DocumentStatus>,
     connections: u64,
     bytes_in: u64,
@@ -26,14 +33,19 @@ struct Scrape {
 
 pub(super) fn encode(shared: &Shared) -> Result<String, fmt::Error> {
     let mut counters = Counters::default();
+    let mut coordination = (CoordinationCounters::default(), Tally::default());
     let mut documents = Vec::new();
     for host in &shared.hosts {
-        let (some, more) = host.with(|node, _| (node.counters(), node.documents().collect::<Vec<_>>()));
+        let (some, more, (counts, tally)) =
+            host.with(|node, _| (node.counters(), node.documents().collect::<Vec<_>>(), node.coordination_counts()));
         counters.add(some);
+        coordination.0.add(counts);
+        coordination.1.add(&tally);
         documents.extend(more);
     }
     let scrape = Scrape {
         counters,
+        coordination,
         documents,
         connections: shared.connections.load(Ordering::Relaxed),
         bytes_in: shared.traffic.bytes_in.load(Ordering::Relaxed),
@@ -50,7 +62,7 @@ pub(super) fn encode(shared: &Shared) -> Result<String, fmt::Error> {
 
 impl Collector for Scrape {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let counted = &self.counters;
+        let (counted, coordinated) = (&self.counters, &self.coordination.0);
         let counters = [
             ("aepoch_deltas_received", "deltas received from peers", counted.deltas_in),
             ("aepoch_deltas_sent", "deltas sent, counted once per receiver", counted.deltas_out),
@@ -65,6 +77,10 @@ impl Collector for Scrape {
             ("aepoch_quarantines", "documents rebuilt after an engine failure", counted.quarantines),
             ("aepoch_appends", "log entries given to the store", counted.appends),
             ("aepoch_acks", "acknowledgements sent", counted.acks),
+            ("aepoch_coordination_echoes", "echoes written by this relay as an elector", coordinated.echoes),
+            ("aepoch_coordination_ballots", "ballots begun by this relay as an elector", coordinated.ballots),
+            ("aepoch_coordination_malformed", "coordination records that break a rule", coordinated.malformed),
+            ("aepoch_coordination_closed", "finished objects dropped", coordinated.closed),
             ("aepoch_received_bytes", "bytes received over all connections", self.bytes_in),
             ("aepoch_sent_bytes", "bytes sent over all connections", self.bytes_out),
         ];
@@ -88,6 +104,39 @@ impl Collector for Scrape {
             let metric = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
             let descriptor = encoder.encode_descriptor(name, help, None, metric.metric_type())?;
             metric.encode(descriptor)?;
+        }
+        self.encode_coordination(&mut encoder)
+    }
+}
+
+impl Scrape {
+    /// How barriers and their kin ended, as seen here.
+    fn encode_coordination(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let tally = &self.coordination.1;
+        let help = "ended tiers of barriers and their kin, by how they ended";
+        let mut family = encoder.encode_descriptor("aepoch_coordination_tiers", help, None, MetricType::Counter)?;
+        for ((kind, tier, ending), count) in &tally.endings {
+            let labels = [("kind", *kind), ("tier", &*tier.to_string()), ("ending", *ending)];
+            ConstCounter::new(*count).encode(family.encode_family(&labels)?)?;
+        }
+        let help = "members of ended tiers, by whether they took part";
+        let mut family = encoder.encode_descriptor("aepoch_coordination_members", help, None, MetricType::Counter)?;
+        for ((kind, tier), (came, all)) in &tally.members {
+            for (took_part, count) in [("yes", *came), ("no", all - came)] {
+                let labels = [("kind", *kind), ("tier", &*tier.to_string()), ("took_part", took_part)];
+                ConstCounter::new(count).encode(family.encode_family(&labels)?)?;
+            }
+        }
+        let help = "seconds from the first arrival to the end, as seen here";
+        let name = "aepoch_coordination_duration_seconds";
+        let mut family = encoder.encode_descriptor(name, help, None, MetricType::Histogram)?;
+        for (kind, durations) in &tally.durations {
+            let bounds = BUCKETS_MS.iter().map(|bound| *bound as f64 / 1_000.0).chain([f64::MAX]);
+            let buckets: Vec<(f64, u64)> = bounds.zip(durations.counts).collect();
+            let count = durations.counts.iter().sum();
+            let labels = [("kind", *kind)];
+            let mut one = family.encode_family(&labels)?;
+            one.encode_histogram::<[(&str, &str); 0]>(durations.total.as_secs_f64(), count, &buckets, None)?;
         }
         Ok(())
     }

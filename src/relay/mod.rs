@@ -22,7 +22,7 @@ use std::{
 use tokio::sync::Notify;
 
 use crate::{
-    driver::{Clock, Host, Outside, Traffic, identity_from, shard_of},
+    driver::{Clock, Host, Outside, Traffic, identity_from, shard_of, trace_happening},
     id::{AgentId, Identity, NameError},
     node::{Config, Event, Node, TargetId, Tuning},
     store::{Answers, MemoryStore, RedbStore, Store, StoreError, StoreThread, WriterConfig},
@@ -234,6 +234,7 @@ impl Outside for Log {
             Event::Offence { link, document, reason } => {
                 tracing::warn!(link = link.0, document = document.map(tracing::field::display), %reason, "refused");
             }
+            Event::Coordination { document, object, happening } => trace_happening(&document, object, &happening),
             Event::Quarantined { document, reason } => tracing::error!(%document, %reason, "document quarantined"),
             Event::OpenFailed { document, reason } => tracing::error!(%document, %reason, "document unreadable"),
             Event::StoreFailed { document, reason } => tracing::error!(%document, %reason, "store failed"),

@@ -15,10 +15,11 @@ use tokio::sync::oneshot;
 
 use super::Shared;
 use crate::{
+    coordination::why::ObjectStatus,
     document::Document,
     engine::EngineKind,
     id::DocumentId,
-    node::DocumentStatus,
+    node::{DocumentStatus, NodeError},
     store::{StoreDone, StoreError, StoreTask, StoredSummary},
 };
 
@@ -78,6 +79,15 @@ pub(super) async fn list(shared: &Shared) -> Result<Vec<Listed>, StoreError> {
         }
     }
     Ok(listed.into_values().collect())
+}
+
+/// Why the objects of a document stand as they do, as the relay sees them; `None` when it is not in memory.
+pub(super) fn explain(shared: &Shared, id: &DocumentId) -> Option<Result<Vec<ObjectStatus>, NodeError>> {
+    // Members of a swarm are in a document beside it, which another shard may hold: then incarnations go unexplained.
+    let swarm = id.as_str().rsplit_once('/').map_or("_swarm".to_owned(), |(swarm, _)| format!("{swarm}/_swarm"));
+    let swarm = DocumentId::new(&swarm).ok()?;
+    let answers = shared.hosts.iter().map(|host| host.with(|node, now| node.explain(id, &swarm, now)));
+    answers.into_iter().find(|answer| !matches!(answer, Err(NodeError::NotOpen { .. })))
 }
 
 /// The answer of `/v1/documents/{id}`.

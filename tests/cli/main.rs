@@ -1,8 +1,11 @@
 //! The program as its users meet it: the built binary, its texts, its exit codes, and a relay it serves.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod barriers;
 mod demo;
 mod program;
 mod relay;
+mod stage;
 mod stores;
 mod texts;
+mod votes;

@@ -2,7 +2,7 @@
 
 use crate::program::{run, text};
 
-const COMMANDS: [&[&str]; 13] = [
+const COMMANDS: [&[&str]; 30] = [
     &["serve"],
     &["demo"],
     &["state", "get"],
@@ -15,6 +15,23 @@ const COMMANDS: [&[&str]; 13] = [
     &["store", "verify"],
     &["store", "repair"],
     &["store", "compact"],
+    &["barrier", "create"],
+    &["barrier", "arrive"],
+    &["barrier", "wait"],
+    &["barrier", "status"],
+    &["barrier", "clean"],
+    &["epoch", "create"],
+    &["epoch", "finish"],
+    &["epoch", "wait"],
+    &["epoch", "status"],
+    &["epoch", "clean"],
+    &["poll", "create"],
+    &["poll", "vote"],
+    &["poll", "wait"],
+    &["poll", "status"],
+    &["poll", "clean"],
+    &["decide"],
+    &["why"],
     &["sim"],
 ];
 
@@ -32,9 +49,20 @@ fn every_command_shows_examples_of_itself() {
 #[test]
 fn the_help_documents_exit_codes() {
     let help = text(&run(&["--help"]).stdout);
-    for line in ["Exit codes:", "  0  ", "  1  ", "  2  ", "  3  "] {
+    for line in ["Exit codes:", "  0  ", "  1  ", "  2  ", "  3  ", "  4  ", "  5  ", "  6  ", "  7  ", "  8  "] {
         assert!(help.contains(line), "{line} is missing");
     }
+}
+
+#[test]
+fn the_defaults_of_coordination_are_in_the_help() {
+    let create = text(&run(&["barrier", "create", "--help"]).stdout);
+    for default in ["alpha=15s, others 30s", "[default: 10]", "[default: 60s]", "[default: proceed]", "gamma"] {
+        assert!(create.contains(default), "{default} is missing:\n{create}");
+    }
+    let epoch = text(&run(&["epoch", "create", "--help"]).stdout);
+    let window = epoch.split("--window").nth(1).unwrap().split("--").next().unwrap();
+    assert!(window.contains("[default: 60s]"), "{window}");
 }
 
 #[test]

@@ -20,6 +20,8 @@ struct World {
     /// Receiver, sender, slot.
     network: Vec<(usize, usize, Slot)>,
     up: Vec<bool>,
+    /// Whether those who are down are suspected.
+    suspicion: bool,
     now: Monotonic,
     dice: Dice,
 }
@@ -37,6 +39,7 @@ impl World {
             barriers: (0..count).map(part).collect(),
             network: Vec::new(),
             up: vec![true; count],
+            suspicion: true,
             now: Monotonic(1_000_000),
             dice: Dice::new(7),
         }
@@ -61,7 +64,8 @@ impl World {
     fn poll(&mut self, me: usize) -> bool {
         let up = self.up.clone();
         // Suspicion is right here, late or wrong in the random runs.
-        let suspected = |other: ReplicaId| up.get(other.get() as usize - 1) == Some(&false);
+        let suspicion = self.suspicion;
+        let suspected = |other: ReplicaId| suspicion && up.get(other.get() as usize - 1) == Some(&false);
         let slot = self.barriers[me].poll(self.now, &mut self.dice, suspected);
         slot.map(|slot| self.publish(me, &slot)).is_some()
     }
@@ -157,12 +161,18 @@ fn a_dead_alpha_is_left_out_after_its_timeout_and_hears_that_it_is_late() {
 
 #[test]
 fn the_next_in_rank_leads_when_the_first_is_dead() {
-    let mut world = World::new(definition(&[3], 1));
-    world.up[0] = false;
-    [1, 2].iter().for_each(|me| world.arrive(*me));
-    world.pass(Duration::from_secs(20));
-    assert_eq!(world.progress(1), released(&[(Tier::ALPHA, degraded(0))]));
-    assert_eq!(world.progress(2), world.progress(1));
+    for suspicion in [true, false] {
+        let mut world = World { suspicion, ..World::new(definition(&[3], 1)) };
+        world.up[0] = false;
+        [1, 2].iter().for_each(|me| world.arrive(*me));
+        // Without suspicion it gives the first in rank a little longer, and no more than that.
+        world.pass(Duration::from_secs(15));
+        let at_once = matches!(world.progress(1), Progress::Released { .. });
+        assert_eq!(at_once, suspicion);
+        world.pass(Duration::from_secs(5));
+        assert_eq!(world.progress(1), released(&[(Tier::ALPHA, degraded(0))]), "{suspicion}");
+        assert_eq!(world.progress(2), world.progress(1));
+    }
 }
 
 #[test]
@@ -223,6 +233,44 @@ fn with_the_acked_gate_gammas_wait_until_every_released_alpha_has_acted() {
     assert_eq!(again, Err(BarrierError::NothingToAcknowledge { generation: 0 }));
 }
 
+/// Its own tier may be decided long before: an acknowledgement then opened lower gates for one that had not acted.
+#[test]
+fn a_member_whose_gate_is_shut_has_nothing_to_acknowledge() {
+    let mut world = World::new(Definition { gate: Gate::Acked, ..definition(&[1, 1, 1], 1) });
+    [1, 2].iter().for_each(|me| world.arrive(*me));
+    world.settle();
+    assert!(!world.barriers[1].durable().latched.tiers.is_empty());
+    assert_eq!(world.barriers[1].acknowledge(), Err(BarrierError::NothingToAcknowledge { generation: 0 }));
+    world.arrive(0);
+    world.settle();
+    for me in 0..2 {
+        let slot = world.barriers[me].acknowledge().unwrap();
+        world.publish(me, &slot);
+        world.settle();
+    }
+    assert!(matches!(world.progress(2), Progress::Released { .. }));
+}
+
+/// It said `Superseded` before, by a generation only one ahead.
+#[test]
+fn a_restart_changes_no_answer_about_the_generation_before() {
+    let mut world = World::new(definition(&[2, 2], 1));
+    // One leaves in between, so that the rosters before and after differ.
+    for (generation, members) in [4, 4, 3].into_iter().enumerate() {
+        let arrivals = |me| Arrival { leave: (me, generation) == (3, 1), ..Arrival::default() };
+        (0..members).for_each(|me| world.arrive_with(me, arrivals(me)).unwrap());
+        world.settle();
+    }
+    for me in 0..3 {
+        let slot = world.barriers[me].durable().clone();
+        let definition = Arc::clone(world.barriers[me].definition());
+        let restarted = TieredBarrier::new(definition, replica(me), Some(slot)).unwrap();
+        let answers = |barrier: &TieredBarrier| [1, 2].map(|generation| barrier.progress(generation, world.now));
+        assert_eq!(answers(&restarted), answers(&world.barriers[me]), "{me}");
+        assert!(matches!(answers(&restarted)[0], Progress::Released { .. }));
+    }
+}
+
 #[test]
 fn generations_follow_each_other_and_members_may_leave_and_join() {
     let mut world = World::new(definition(&[3], 1));
@@ -266,6 +314,27 @@ fn generations_follow_each_other_and_members_may_leave_and_join() {
     assert_eq!(world.progress(3), released(&[(Tier::ALPHA, TierOutcome::Complete)]));
 }
 
+/// It broke before, as the alpha that was left out could never come again.
+#[test]
+fn a_barrier_goes_on_when_a_tier_shrinks_below_its_minimum_or_is_empty() {
+    let mut definition = definition(&[2, 3], 1);
+    (definition.tiers[0].min, definition.tiers[0].on_shortfall) = (2, OnShortfall::Break);
+    let mut world = World::new(definition);
+    let leaves = || Arrival { leave: true, ..Arrival::default() };
+    for leaver in [0, 1] {
+        (leaver..5)
+            .for_each(|me| world.arrive_with(me, if me == leaver { leaves() } else { Arrival::default() }).unwrap());
+        world.settle();
+    }
+    (2..5).for_each(|me| world.arrive(me));
+    world.settle();
+    let complete = |tier| (tier, TierOutcome::Complete);
+    for me in 2..5 {
+        assert_eq!(world.barriers[me].generation(), 2);
+        assert_eq!(world.progress(me), released(&[complete(Tier::ALPHA), complete(Tier::BETA)]));
+    }
+}
+
 #[test]
 fn why_names_the_true_cause() {
     let mut world = World::new(definition(&[2, 2], 1));
@@ -293,6 +362,25 @@ fn why_names_the_true_cause() {
     assert!(stuck.iter().any(|why| matches!(why, Blocker::PromisesMissing { need: 3, .. })), "{stuck:?}");
     let sentence = stuck.last().unwrap().to_string();
     assert!(sentence.contains("of 3 promises") && sentence.contains("agent-4"), "{sentence}");
+}
+
+#[test]
+fn an_onlooker_tells_what_members_show_not_what_its_own_clock_says() {
+    let mut world = World::new(definition(&[3], 1));
+    world.arrive(0);
+    let mut onlooker = TieredBarrier::new(world.barriers[0].definition().clone(), replica(9), None).unwrap();
+    onlooker.hear(replica(0), world.barriers[0].durable().clone(), world.now).unwrap();
+    let late = world.now + Duration::from_secs(60);
+    let tier = onlooker.status(late).tiers.swap_remove(0);
+    assert_eq!((tier.members.len(), tier.arrived.len(), tier.timed_out.len()), (3, 1, 0));
+    assert_eq!(tier.blockers.last(), Some(&Blocker::TimersUnknown { timeout_ms: 15_000 }));
+    world.up[2] = false;
+    world.up[1] = false;
+    world.pass(Duration::from_secs(60));
+    onlooker.hear(replica(0), world.barriers[0].durable().clone(), world.now).unwrap();
+    let tier = onlooker.status(world.now).tiers.swap_remove(0);
+    assert_eq!(tier.timed_out, [world.barriers[0].definition().members[0].agent.clone()]);
+    assert!(matches!(tier.blockers.last(), Some(Blocker::PromisesMissing { need: 2, .. })), "{:?}", tier.blockers);
 }
 
 #[test]

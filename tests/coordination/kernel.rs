@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use aepoch::coordination::kernel::{
-    Arrival, Ballot, BitSet, Contradiction, DefinitionError, Malformed, Own, Proposal, Refusal, Roster, Slot, Tier,
-    TierOutcome, TierState, View, Wanted, arrive, check_slot, contradiction, decline, enter, propose,
+    Arrival, Ballot, BitSet, Contradiction, Definition, DefinitionError, Gate, Latched, Malformed, OnShortfall, Own,
+    Proposal, Refusal, Roster, RosterChange, Slot, Tier, TierOutcome, TierState, View, Wanted, arrive, check_slot,
+    contradiction, decline, enter, propose,
 };
 use proptest::prelude::*;
 
@@ -94,6 +95,29 @@ fn a_refusal_is_agreed_on_like_an_arrival() {
 }
 
 #[test]
+fn a_generation_is_settled_when_all_who_are_in_have_its_outcome_in_their_slots() {
+    for gate in [Gate::Decided, Gate::Acked] {
+        let roster = roster(Definition { gate, ..definition(&[3], 1) });
+        let latched = Latched { tiers: BitSet::full(1), released: BitSet::full(2) };
+        let knows = Slot { latched, acked: gate == Gate::Acked, ..Slot::default() };
+        let mut view = View::new(Arc::clone(&roster));
+        view.put(0, Arc::new(knows.clone()));
+        // The outcome is known, though not to seat 1.
+        assert!(view.resolved(0).is_some() && !view.settled());
+        let mut unacknowledged = view.clone();
+        unacknowledged.put(1, Arc::new(Slot { acked: false, ..knows.clone() }));
+        assert_eq!(unacknowledged.settled(), gate == Gate::Decided);
+        let gone_on = Slot { generation: 1, previous: Some(BitSet::full(2)), ..Slot::default() };
+        for slot in [knows, gone_on] {
+            let mut view = view.clone();
+            view.put(1, Arc::new(slot));
+            // Seat 2 is left out, and nobody waits for it.
+            assert!(view.settled());
+        }
+    }
+}
+
+#[test]
 fn a_generation_follows_with_those_who_stayed_and_whom_they_sponsored() {
     let mut swarm = Swarm::new(&roster(definition(&[3], 1)));
     let newcomer = seat(7, Tier::ALPHA);
@@ -128,6 +152,25 @@ fn a_roster_comes_back_from_its_change_alone() {
     assert_eq!(second.change(), &change);
     assert_eq!(second.rules().recovery, 3);
     assert_eq!(second.change_after(&BitSet::new(), |_| None).unwrap().removed, BitSet::full(5));
+}
+
+#[test]
+fn a_tier_that_has_shrunk_asks_for_no_more_than_it_has() {
+    let mut definition = definition(&[3, 1], 1);
+    (definition.tiers[0].min, definition.tiers[0].on_shortfall) = (2, OnShortfall::Break);
+    let first = roster(definition);
+    let after = |removed: std::ops::Range<usize>| {
+        let change = RosterChange { removed: removed.collect(), ..RosterChange::default() };
+        Arc::new(Roster::of(Arc::clone(first.definition()), 1, change))
+    };
+    let mins = [after(0..1), after(0..2), after(0..3)].map(|roster| roster.tiers()[0].min);
+    assert_eq!(mins, [2, 1, 0]);
+    let one = after(0..2);
+    assert_eq!(one.tiers()[0].outcome(&BitSet::full(1)), TierOutcome::Complete);
+    assert!(matches!(one.tiers()[0].outcome(&BitSet::new()), TierOutcome::Broken { .. }));
+    // Nobody is left in it: it is complete before anybody has said anything, and the rest goes on as usual.
+    let view = View::new(after(0..3));
+    assert_eq!((view.outcome(0), view.outcome(1)), (Some(TierOutcome::Complete), None));
 }
 
 #[test]
@@ -186,6 +229,12 @@ fn malformed_slots_are_refused() {
     assert_eq!(check_slot(&roster, 0, &both), Err(Malformed::BothWays { seat: 0 }));
     let early = Slot { previous: Some(BitSet::new()), ..Slot::default() };
     assert_eq!(check_slot(&roster, 0, &early), Err(Malformed::Previous(0)));
+    let other = Some(RosterChange { removed: BitSet::full(1), ..RosterChange::default() });
+    let early = Slot { previous_change: other.clone(), ..Slot::default() };
+    assert_eq!(check_slot(&roster, 0, &early), Err(Malformed::Previous(0)));
+    let next = Slot { generation: 1, previous: Some(BitSet::new()), previous_change: other, ..Slot::default() };
+    assert_eq!(check_slot(&roster, 0, &next), Err(Malformed::Roster(1)));
+    assert_eq!(check_slot(&roster, 0, &Slot { previous_change: None, ..next }), Ok(()));
     let mut foreign = Slot::default();
     foreign.tiers.push(TierState { proposal: Some(Proposal { ballot: Ballot(2), mask: None }), ..Default::default() });
     assert!(matches!(check_slot(&roster, 0, &foreign), Err(Malformed::BallotOrder { ballot: 2, .. })));

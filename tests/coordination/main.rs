@@ -4,9 +4,9 @@
 #![allow(clippy::unwrap_used, reason = "a helper that cannot go on fails the test that called it")]
 
 mod barrier;
+mod behind;
 mod claim;
 mod epoch;
-mod floor;
 mod kernel;
 mod poll;
 mod queue;

@@ -8,6 +8,8 @@ use aepoch::coordination::kernel::{
 };
 use stateright::{Checker, Model, Property};
 
+use crate::published::Published;
+
 const TIER: usize = 0;
 
 /// A rule to break on purpose.
@@ -29,6 +31,8 @@ pub(crate) enum Fault {
 #[derive(Debug, Clone)]
 pub(crate) struct Kernel {
     pub(crate) roster: Arc<Roster>,
+    /// A view without any slot.
+    pub(crate) empty: View,
     /// Ballots 1 to this one. All are prepared from the start: preparing tells nobody anything.
     pub(crate) ballots: u32,
     pub(crate) declines: bool,
@@ -43,11 +47,12 @@ pub(crate) struct Kernel {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct State {
     /// The seats' durable slots, without proposals.
-    slots: Vec<Arc<Slot>>,
+    slots: Vec<Published>,
     /// What was published: every promise with the echoes and accept it came with, every accept, forgotten echoes.
-    said: BTreeSet<(u8, Arc<Slot>)>,
+    /// Sorted.
+    said: Vec<(u8, Published)>,
     /// The owner's slot at each ballot proposed.
-    proposed: Vec<Option<Arc<Slot>>>,
+    proposed: Vec<Option<Published>>,
     forgotten: bool,
     /// Seats whose timer has run out.
     expired: BitSet,
@@ -64,6 +69,15 @@ pub(crate) enum Action {
     Accept(usize, Ballot),
     Forget(usize),
     Expire(usize),
+}
+
+impl State {
+    fn say(&mut self, seat: usize, slot: Slot) {
+        let version = (u8::try_from(seat).unwrap(), Published::new(slot));
+        if let Err(at) = self.said.binary_search(&version) {
+            self.said.insert(at, version);
+        }
+    }
 }
 
 fn set(mask: u8) -> BitSet {
@@ -84,17 +98,19 @@ fn accepted(slot: &Slot) -> Slot {
 
 impl Kernel {
     pub(crate) fn of(roster: Roster, ballots: u32) -> Self {
-        Self { roster: Arc::new(roster), ballots, declines: false, echoing: true, timers: false, fault: Fault::None }
+        let roster = Arc::new(roster);
+        let empty = View::new(Arc::clone(&roster));
+        Self { roster, empty, ballots, declines: false, echoing: true, timers: false, fault: Fault::None }
     }
 
     fn seats(&self) -> usize {
         self.roster.seats().len()
     }
 
-    fn view<'a>(&self, slots: impl IntoIterator<Item = (usize, &'a Arc<Slot>)>) -> View {
+    fn view<'a>(&self, slots: impl IntoIterator<Item = (usize, &'a Published)>) -> View {
         let mut view = View::new(Arc::clone(&self.roster));
         for (seat, slot) in slots {
-            view.put(seat, Arc::clone(slot));
+            view.put(seat, slot.shared());
         }
         view
     }
@@ -103,7 +119,7 @@ impl Kernel {
         self.roster.owner(ballot).unwrap()
     }
 
-    fn promises<'a>(&self, state: &'a State, ballot: Ballot) -> Vec<(usize, &'a Arc<Slot>)> {
+    fn promises<'a>(&self, state: &'a State, ballot: Ballot) -> Vec<(usize, &'a Published)> {
         let tier = |slot: &Slot| slot.tier(TIER).clone();
         let of_ballot =
             |slot: &Slot| tier(slot).promised == ballot && tier(slot).accepted.is_none_or(|a| a.ballot < ballot);
@@ -118,7 +134,7 @@ impl Kernel {
             view.put(seat, Arc::default());
         }
         for (seat, slot) in set(quorum).iter().map(|at| promises[at]) {
-            let mut heard = slot.as_ref().clone();
+            let mut heard = (**slot).clone();
             if self.fault == Fault::EchoesIgnored {
                 (heard.yes, heard.no) = (BitSet::new(), BitSet::new());
             }
@@ -130,8 +146,9 @@ impl Kernel {
 
     fn accept(&self, state: &State, seat: usize, ballot: Ballot) -> Option<Slot> {
         let proposal = state.proposed[ballot.0 as usize].as_ref()?;
-        let slots = state.slots.iter().enumerate();
-        let view = self.view(slots.chain([(self.owner(ballot), proposal)]));
+        // Of the others' slots only their arrivals matter here.
+        let members = state.slots[..self.roster.members()].iter().enumerate();
+        let view = self.view(members.chain([(self.owner(ballot), proposal)]));
         accept(&view, seat, &state.slots[seat], TIER, ballot)
     }
 
@@ -145,40 +162,40 @@ impl Kernel {
         if self.fault != Fault::EchoAfterPromise {
             return echo(&view, seat, slot, member);
         }
-        let unpromised = Slot { tiers: Vec::new(), ..slot.as_ref().clone() };
+        let unpromised = Slot { tiers: Vec::new(), ..(**slot).clone() };
         echo(&view, seat, &unpromised, member).map(|echoed| Slot { tiers: slot.tiers.clone(), ..echoed })
     }
 
     fn step(&self, state: &State, action: Action) -> Option<State> {
         let mut next = state.clone();
-        let view = || View::new(Arc::clone(&self.roster));
+        let view = &self.empty;
         match action {
             Action::Arrive(seat) => {
-                next.slots[seat] = Arc::new(arrive(&view(), seat, &state.slots[seat], Arrival::default()).ok()?);
+                next.slots[seat] = Published::new(arrive(view, seat, &state.slots[seat], Arrival::default()).ok()?);
             }
             Action::Decline(seat) => {
-                next.slots[seat] = Arc::new(decline(&view(), seat, &state.slots[seat]).ok()?);
+                next.slots[seat] = Published::new(decline(view, seat, &state.slots[seat]).ok()?);
             }
-            Action::Echo(seat, member) => next.slots[seat] = Arc::new(self.echo(state, seat, member)?),
+            Action::Echo(seat, member) => next.slots[seat] = Published::new(self.echo(state, seat, member)?),
             Action::Promise(seat, ballot) => {
-                let slot = promise(&view(), seat, &state.slots[seat], TIER, ballot, self.expired(state, seat))?;
-                next.said.insert((u8::try_from(seat).unwrap(), Arc::new(promised(&slot))));
-                next.slots[seat] = Arc::new(slot);
+                let slot = promise(view, seat, &state.slots[seat], TIER, ballot, self.expired(state, seat))?;
+                next.say(seat, promised(&slot));
+                next.slots[seat] = Published::new(slot);
             }
             Action::Propose(ballot, quorum, include) => {
                 let slot = self.propose(state, ballot, quorum, include)?;
-                next.proposed[ballot.0 as usize] = Some(Arc::new(slot));
+                next.proposed[ballot.0 as usize] = Some(Published::new(slot));
             }
             Action::Accept(seat, ballot) => {
                 let slot = self.accept(state, seat, ballot)?;
-                next.said.insert((u8::try_from(seat).unwrap(), Arc::new(accepted(&slot))));
-                next.slots[seat] = Arc::new(slot);
+                next.say(seat, accepted(&slot));
+                next.slots[seat] = Published::new(slot);
             }
             Action::Forget(seat) => {
                 let old = &state.slots[seat];
                 let echoes = Slot { yes: old.yes.clone(), no: old.no.clone(), ..Slot::default() };
-                next.said.insert((u8::try_from(seat).unwrap(), Arc::new(echoes)));
-                next.slots[seat] = Arc::new(Slot { own: old.own.clone(), ..Slot::default() });
+                next.say(seat, echoes);
+                next.slots[seat] = Published::new(Slot { own: old.own.clone(), ..Slot::default() });
                 next.forgotten = true;
             }
             Action::Expire(seat) => drop(next.expired.insert(seat)),
@@ -195,15 +212,18 @@ impl Kernel {
         }
         let said =
             |seat: usize| state.said.iter().filter(move |(by, _)| usize::from(*by) == seat).map(|(_, slot)| slot);
-        let mut acceptors: Vec<(&Arc<Slot>, Vec<&Arc<Slot>>)> =
+        let mut acceptors: Vec<(&Published, Vec<&Published>)> =
             (members..self.seats()).map(|seat| (&state.slots[seat], said(seat).collect())).collect();
+        if acceptors.is_sorted() {
+            return state;
+        }
         acceptors.sort_unstable();
         let slots = state.slots[..members].iter().chain(acceptors.iter().map(|(slot, _)| *slot)).cloned().collect();
-        let numbered = acceptors
-            .iter()
-            .zip(members..)
-            .flat_map(|((_, said), seat)| said.iter().map(move |slot| (u8::try_from(seat).unwrap(), Arc::clone(slot))));
-        State { slots, said: numbered.collect(), ..state.clone() }
+        let numbered = acceptors.iter().zip(members..).flat_map(|((_, said), seat)| {
+            said.iter().map(move |slot| (u8::try_from(seat).unwrap(), Published::clone(slot)))
+        });
+        let said = numbered.collect();
+        State { slots, said, ..state }
     }
 
     fn proposals(&self, state: &State, ballot: Ballot, actions: &mut Vec<Action>) {
@@ -231,7 +251,7 @@ impl Kernel {
         let mut chosen = BTreeSet::new();
         let said = state.said.iter().map(|(seat, slot)| (usize::from(*seat), slot));
         for (seat, slot) in said.chain(state.slots.iter().enumerate()) {
-            view.put(seat, Arc::clone(slot));
+            view.put(seat, slot.shared());
             chosen.extend(view.chosen(TIER).cloned());
         }
         if self.fault == Fault::AcceptsAcrossBallots {
@@ -286,8 +306,8 @@ impl Model for Kernel {
 
     fn init_states(&self) -> Vec<State> {
         vec![State {
-            slots: vec![Arc::default(); self.seats()],
-            said: BTreeSet::new(),
+            slots: vec![Published::default(); self.seats()],
+            said: Vec::new(),
             proposed: vec![None; self.ballots as usize + 1],
             forgotten: false,
             expired: BitSet::new(),

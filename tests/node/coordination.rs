@@ -230,3 +230,34 @@ fn a_barrier_goes_on_from_generation_to_generation() {
     assert_eq!(world.slots_held(3), 1);
     assert_eq!(world.standing(3, object, 10), Standing::Closed);
 }
+
+#[test]
+fn what_somebody_else_has_finished_first_keeps_nobody_awake() {
+    let mut world = World::new(2, &tuning());
+    let object = world.define(1, plan("flash", &[&[1, 2]], 0, ONCE));
+    world.arrive(1, object);
+    world.arrive(2, object);
+    // Its holder waits for more to finish; another one does not.
+    world.hosts[2].node.clean_up(&document(), object, world.now).unwrap();
+    world.pump();
+    world.pass(Duration::from_millis(1_500));
+    let now = world.now.mono;
+    assert!(world.hosts.iter().all(|host| host.node.next_wake().is_none_or(|at| at > now)), "a wake that never ends");
+}
+
+#[test]
+fn an_onlooker_waits_for_acknowledgements_as_the_lowest_tier_does() {
+    let mut world = World::new(3, &tuning());
+    let plan = plan("flash", &[&[1], &[2]], 0, ONCE);
+    let object = world.define(1, |origin| {
+        let mut plan = plan(origin);
+        plan.definition.gate = Gate::Acked;
+        plan
+    });
+    world.arrive(1, object);
+    world.arrive(2, object);
+    assert!((2..=3).all(|host| world.standing(host, object, 0) == Standing::Waiting));
+    world.hosts[1].node.acknowledge(&document(), object, world.now).unwrap();
+    world.pass(Duration::from_millis(100));
+    assert!((1..=3).all(|host| world.outcome(host, object, 0).is_complete()));
+}

@@ -15,6 +15,7 @@ use aepoch::{
     },
 };
 
+use crate::rest::{get, json};
 use crate::world::{ENGINES, PATIENCE, World, eventually, quick_backoff};
 
 /// So many agents with the document open.
@@ -144,7 +145,9 @@ async fn an_agent_goes_on_from_its_store_where_it_died() {
     };
     let document = again.document("stage").await.unwrap();
     let barrier = tokio::time::timeout(PATIENCE, document.barrier("flash").open()).await.unwrap().unwrap();
-    let passage = tokio::time::timeout(PATIENCE, barrier.released(arrived)).await.unwrap().unwrap();
+    let before = barrier.arrived().unwrap().expect("its record says that it has arrived");
+    assert_eq!(before.generation, arrived.generation);
+    let passage = tokio::time::timeout(PATIENCE, barrier.released(before)).await.unwrap().unwrap();
     assert!(passage.is_complete(), "{passage:?}");
     assert!(barrier.arrive_now().await.is_err(), "it has arrived before it died");
 }
@@ -211,11 +214,59 @@ async fn the_relay_may_decide_in_place_of_members_that_come_and_go() {
     let world = World::new().await;
     let members = swarm(&world, &["a1", "a2"]).await;
     let barrier = |document: &AgentDocument| {
-        // One elector decides alone: a member that is gone does not count.
-        document.barrier("flash").members(Tier::ALPHA, ["a1", "a2"]).relay_elects()
+        let barrier = document.barrier("flash").members(Tier::ALPHA, ["a1", "a2"]).relay_elects();
+        barrier.timeout(Tier::ALPHA, Duration::from_millis(300))
     };
     let passages = pass(&members, barrier).await;
     assert!(passages.iter().all(Passage::is_complete));
+    // Two members alone could not go on without each other; one elector can.
+    let alone = pass(&members[..1], |document| {
+        let barrier = document.barrier("alone").members(Tier::ALPHA, ["a1", "a2"]).relay_elects();
+        barrier.timeout(Tier::ALPHA, Duration::from_millis(300))
+    });
+    let outcome = alone.await[0].outcome().unwrap().clone();
+    assert_eq!((outcome.tiers[0].ending, outcome.tiers[0].missing[0].as_str()), (Ending::Degraded, "a2"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_relay_shows_what_waits_and_counts_what_ended() {
+    let world = World::new().await;
+    let members = swarm(&world, &["a1", "a2"]).await;
+    let open = members[0].1.barrier("open").members(Tier::ALPHA, ["a1", "a2"]).open().await.unwrap();
+    let _ = open.arrive_now().await.unwrap();
+    let passages = pass(&members, |document| document.barrier("flash").members(Tier::BETA, ["a1", "a2"])).await;
+    assert!(passages.iter().all(Passage::is_complete));
+    let line = r#"aepoch_coordination_tiers_total{kind="barrier",tier="beta",ending="complete"} 1"#;
+    let came = r#"aepoch_coordination_members_total{kind="barrier",tier="beta",took_part="yes"} 2"#;
+    let took = r#"aepoch_coordination_duration_seconds_count{kind="barrier"} 1"#;
+    let metrics = get(&world, "/metrics").await.1;
+    for line in [line, came, took] {
+        assert!(metrics.contains(line), "no `{line}` in\n{metrics}");
+    }
+    let (status, body) = get(&world, "/v1/coordination/test/stage").await;
+    let shown = json(&body);
+    let waits = shown.as_array().unwrap().iter().find(|shown| shown["barrier"]["name"] == "open").unwrap();
+    assert_eq!((status, &waits["why"][0]), (200, &"alpha: a2 has not arrived".into()), "{shown}");
+    assert_eq!(get(&world, "/v1/coordination/test/nothing").await.0, 404);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_onlooker_sees_the_end_and_is_no_member() {
+    let world = World::new().await;
+    let onlooker = world.builder("cli").onlooker(true).open().await.unwrap();
+    let document = onlooker.document("stage").await.unwrap();
+    let members = swarm(&world, &["a1", "a2"]).await;
+    let barrier = |document: &AgentDocument| document.barrier("flash").members(Tier::ALPHA, ["a1", "a2"]);
+    let opened = barrier(&members[0].1).open().await.unwrap();
+    let seen = tokio::time::timeout(PATIENCE, document.barrier("flash").open()).await.unwrap().unwrap();
+    assert!(seen.arrived().unwrap().is_none() && seen.arrive_now().await.is_err(), "it has no seat");
+    let waiting = seen.present().unwrap();
+    let passages = pass(&members, barrier).await;
+    let passage = tokio::time::timeout(PATIENCE, seen.released(waiting)).await.unwrap().unwrap();
+    assert_eq!(passage.outcome(), passages[0].outcome());
+    let known = onlooker.swarm().await.unwrap().read(aepoch::document::Document::members).unwrap();
+    let known: Vec<&str> = known.iter().map(|(_, member)| member.agent.as_str()).collect();
+    assert_eq!((known, opened.id()), (vec!["a1", "a2"], seen.id()));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,7 +8,7 @@ use tokio::{
 
 use crate::world::{World, eventually, flushed};
 
-async fn get(world: &World, path: &str) -> (u16, String) {
+pub(crate) async fn get(world: &World, path: &str) -> (u16, String) {
     let mut stream = TcpStream::connect(world.relay.address()).await.unwrap();
     let request = format!("GET {path} HTTP/1.1\r\nHost: relay\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await.unwrap();
@@ -19,7 +19,7 @@ async fn get(world: &World, path: &str) -> (u16, String) {
     (status, body.to_owned())
 }
 
-fn json(body: &str) -> Value {
+pub(crate) fn json(body: &str) -> Value {
     let start = body.find(['{', '[']).unwrap();
     let end = body.rfind(['}', ']']).unwrap();
     serde_json::from_str(&body[start..=end]).unwrap()

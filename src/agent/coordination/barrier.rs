@@ -177,6 +177,23 @@ impl Barrier {
         self.object.wish(|node, document, now| node.acknowledge(document, self.object.id, now)).await.map(drop)
     }
 
+    /// What this agent arrived in last, also when that was before a restart: to wait for it. `None` when it has not
+    /// spoken yet, or has no seat.
+    ///
+    /// # Errors
+    /// `Node` when the barrier is not known any more.
+    pub fn arrived(&self) -> Result<Option<Arrived>, AgentError> {
+        self.object.arrived()
+    }
+
+    /// The present generation: for somebody who waits for its end without a seat in it.
+    ///
+    /// # Errors
+    /// `Node` when the barrier is not known any more.
+    pub fn present(&self) -> Result<Arrived, AgentError> {
+        self.object.present()
+    }
+
     /// Where this agent stands in a generation.
     ///
     /// # Errors

@@ -13,6 +13,7 @@ use crate::{
         kernel::{Own, Tier},
         meeting::Meeting,
         object::Purpose,
+        standing::Standing,
         why::ObjectStatus,
     },
     id::{AgentId, ObjectId},
@@ -175,6 +176,23 @@ impl Epoch {
         self.object.released(arrived).await
     }
 
+    /// What this agent arrived in last, also when that was before a restart: to wait for it. `None` when it has not
+    /// spoken yet, or has no seat.
+    ///
+    /// # Errors
+    /// `Node` when the epoch is not known any more.
+    pub fn arrived(&self) -> Result<Option<Arrived>, AgentError> {
+        self.object.arrived()
+    }
+
+    /// The present generation: for somebody who waits for its end without a seat in it.
+    ///
+    /// # Errors
+    /// `Node` when the epoch is not known any more.
+    pub fn present(&self) -> Result<Arrived, AgentError> {
+        self.object.present()
+    }
+
     /// A phase of the epoch this agent is in.
     ///
     /// # Errors
@@ -185,6 +203,20 @@ impl Epoch {
         let current = self.phases.name(position).unwrap_or_default().to_owned();
         let at = found.ok_or(AgentError::WrongPhase { asked: name.to_owned(), current })?;
         Ok(Phase { epoch: self.clone(), at })
+    }
+
+    /// Where this agent stands in a generation of the underlying barrier.
+    ///
+    /// # Errors
+    /// `Node` when the epoch is not known any more.
+    pub fn standing(&self, generation: u64) -> Result<Standing, AgentError> {
+        self.object.standing(generation)
+    }
+
+    /// The name and place of the phase that a generation is.
+    pub fn phase_of(&self, generation: u64) -> (Position, &str) {
+        let at = self.phases.position(generation);
+        (at, self.phases.name(at).unwrap_or_default())
     }
 
     /// How many phases everybody is known to have finished, counted from the first epoch on. Never falls, never ahead

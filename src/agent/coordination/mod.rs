@@ -26,9 +26,11 @@ pub use task::Task;
 use super::{AgentDocument, AgentError};
 use crate::{
     coordination::{
+        kernel::Own,
+        meeting::Meeting,
         object::Plan,
         standing::{Outcome, Standing},
-        why::{ObjectStatus, Surroundings},
+        why::ObjectStatus,
     },
     id::{DocumentId, ObjectId},
     node::{Arriving, Node, NodeError},
@@ -122,7 +124,7 @@ impl Object {
     /// Waits for the end of a generation. With a strict definition also for the observation that its time is up:
     /// nothing else would ever come of an agent that is gone.
     async fn released(&self, arrived: Arrived) -> Result<Passage, AgentError> {
-        let strict = self.plan()?.definition.tolerate == 0;
+        let strict = self.plan()?.definition.is_strict();
         let wait = self.document.open.agent.wait_for(|node, now| {
             match node.standing(self.document.id(), self.id, arrived.generation, now) {
                 Ok(standing) => {
@@ -138,6 +140,29 @@ impl Object {
         Ok(Passage { generation: arrived.generation, standing, waited })
     }
 
+    /// The generation whose end this agent has to wait for: the present one when it has spoken in it, else the one
+    /// before. From its record, so that what was said before a restart counts.
+    fn arrived(&self) -> Result<Option<Arrived>, AgentError> {
+        let last = |meeting: &Meeting| {
+            let barrier = meeting.barrier();
+            let seat = barrier.seat()?;
+            let spoken = barrier.view().current(seat).is_some_and(|slot| slot.own != Own::Unset);
+            if spoken { Some(barrier.generation()) } else { barrier.generation().checked_sub(1) }
+        };
+        Ok(self.with(|node, document, now| {
+            let last = node.meeting(document, self.id, |meeting, _| last(meeting))?;
+            Ok::<_, NodeError>(last.map(|generation| Arrived { generation, at: now }))
+        })?)
+    }
+
+    /// The present generation, for somebody who only looks on.
+    fn present(&self) -> Result<Arrived, AgentError> {
+        Ok(self.with(|node, document, now| {
+            let generation = node.meeting(document, self.id, |meeting, _| meeting.barrier().generation())?;
+            Ok::<_, NodeError>(Arrived { generation, at: now })
+        })?)
+    }
+
     fn standing(&self, generation: u64) -> Result<Standing, AgentError> {
         Ok(self.with(|node, document, now| node.standing(document, self.id, generation, now))?)
     }
@@ -149,7 +174,7 @@ impl Object {
     fn status(&self) -> Result<ObjectStatus, AgentError> {
         let swarm = &self.document.open.agent.inner.swarm_document;
         Ok(self.with(|node, document, now| {
-            let around = surroundings(node, swarm);
+            let around = node.surroundings(swarm);
             node.meeting(document, self.id, |meeting, content| ObjectStatus::of(meeting, content, &around, now.mono))
         })?)
     }
@@ -205,12 +230,7 @@ impl AgentDocument {
     /// The document cannot be reached.
     pub fn explain(&self) -> Result<Vec<ObjectStatus>, AgentError> {
         let inner = &self.open.agent.inner;
-        Ok(inner.host.with(|node, now| {
-            let around = surroundings(node, &inner.swarm_document);
-            node.meetings(self.id(), |meetings, content| {
-                meetings.map(|meeting| ObjectStatus::of(meeting, content, &around, now.mono)).collect()
-            })
-        })?)
+        Ok(inner.host.with(|node, now| node.explain(self.id(), &inner.swarm_document, now))?)
     }
 
     /// Finishes whatever goes by a name, for everybody, and frees what it takes; false when nothing does.
@@ -228,13 +248,6 @@ impl AgentDocument {
         let host = &self.open.agent.inner.host;
         Ok(host.with(|node, _| node.find(self.id(), name))?)
     }
-}
-
-/// What an agent knows of the world around it: its links, and who is who in the swarm.
-fn surroundings(node: &Node, swarm: &DocumentId) -> Surroundings {
-    let members = node.read(swarm, crate::document::Document::members).unwrap_or_default();
-    let incarnations = members.into_iter().map(|(replica, member)| (member.agent, replica)).collect();
-    Surroundings { incarnations, ..node.surroundings() }
 }
 
 impl NodeError {

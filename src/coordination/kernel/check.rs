@@ -1,6 +1,6 @@
 //! Which slots are well formed, and which contradict an earlier one of the same seat. Layer 3, pure.
 
-use super::{Ballot, BitSet, Own, Roster, Slot, TierState};
+use super::{Ballot, BitSet, Definition, Own, Roster, Slot, TierState};
 use crate::limits;
 
 /// Why a slot says nothing: the same verdict at every replica that is in its generation. The writer's fault.
@@ -26,6 +26,12 @@ pub enum Malformed {
     /// Its roster is not that of its generation.
     #[error("its roster is not that of generation {0}")]
     Roster(u64),
+    /// A generation above the limit.
+    #[error("generation {generation} is over the limit of {}", limits::GENERATION_MAX)]
+    Generation {
+        /// Its number.
+        generation: u64,
+    },
     /// A later generation without the outcome before it, or the first one with such an outcome.
     #[error("generation {0} with the wrong kind of outcome before it")]
     Previous(u64),
@@ -71,10 +77,14 @@ pub enum Malformed {
 /// # Errors
 /// [`Malformed`]: the slot is ignored, and its writer is broken or dishonest.
 pub fn check_slot(roster: &Roster, seat: usize, slot: &Slot) -> Result<(), Malformed> {
-    if slot.previous.is_some() != (slot.generation > 0) {
+    check_roster(roster.definition(), slot)?;
+    if slot.previous.is_some() != (slot.generation > 0) || (slot.generation == 0 && slot.previous_change.is_some()) {
         return Err(Malformed::Previous(slot.generation));
     }
     if slot.generation == roster.generation() + 1 {
+        if slot.change_before() != roster.change() {
+            return Err(Malformed::Roster(slot.generation));
+        }
         let members = BitSet::full(roster.members());
         return within("the outcome before", slot.previous.as_ref().unwrap_or(&BitSet::new()), &members);
     }
@@ -93,6 +103,20 @@ pub fn check_slot(roster: &Roster, seat: usize, slot: &Slot) -> Result<(), Malfo
     within("the decided tiers", &slot.latched.tiers, &BitSet::full(roster.tiers().len()))?;
     let decided = slot.latched.tiers.iter().map(|tier| &roster.tiers()[tier].members);
     within("the released", &slot.latched.released, &decided.fold(BitSet::new(), |all, tier| all.union(tier)))
+}
+
+/// What must hold before the roster a slot speaks of may be built: of whatever generation, by whomever.
+pub(in crate::coordination) fn check_roster(definition: &Definition, slot: &Slot) -> Result<(), Malformed> {
+    if slot.generation > limits::GENERATION_MAX {
+        return Err(Malformed::Generation { generation: slot.generation });
+    }
+    for change in std::iter::once(&slot.change).chain(&slot.previous_change) {
+        within("the removed", &change.removed, &BitSet::full(definition.members.len()))?;
+        let kept = definition.members.len() - change.removed.len();
+        let seats = kept + change.added.len() + definition.electors.len();
+        bounded("seats", seats, limits::COORDINATION_SEATS)?;
+    }
+    Ok(())
 }
 
 fn check_own(roster: &Roster, seat: usize, own: &Own) -> Result<(), Malformed> {
@@ -187,7 +211,10 @@ pub fn contradiction(roster: &Roster, old: &Slot, new: &Slot) -> Option<Contradi
             let kept = old.yes.is_subset(&new.yes) && old.no.is_subset(&new.no) && (new.acked || !old.acked);
             found(!kept, Contradiction::Echo)
         })
-        .or_else(|| found(new.previous != old.previous, Contradiction::Outcome))
+        .or_else(|| {
+            let kept = new.previous == old.previous && new.previous_change == old.previous_change;
+            found(!kept, Contradiction::Outcome)
+        })
         .or_else(|| outcome_contradiction(roster, old, new))
         .or_else(|| {
             let tiers = roster.tiers().iter().enumerate();

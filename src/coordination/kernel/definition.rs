@@ -69,7 +69,7 @@ pub struct TierPolicy {
     /// How long after its own first sight of a generation a replica may begin to promise and to propose leaving
     /// members out. It decides nothing by itself.
     pub timeout: Duration,
-    /// Fewest members that must take part.
+    /// Fewest members that must take part. In a later generation with fewer members than that, all of them.
     pub min: u32,
     /// What happens otherwise.
     pub on_shortfall: OnShortfall,
@@ -102,8 +102,8 @@ pub struct Definition {
     /// Who decides, when it is not the members themselves. Agents that come and go then do not count against
     /// `tolerate`. May name members.
     pub electors: Vec<Seat>,
-    /// How many unreachable electors (or members, where none are named) a decision survives. Zero is strict: nobody
-    /// is ever left out, and one dead member blocks for ever.
+    /// How many unreachable electors (or members, where none are named) a decision survives. Zero without electors is
+    /// strict: nobody is ever left out, and one dead member blocks for ever.
     pub tolerate: u32,
     /// One policy for each tier that has members, sorted by tier.
     pub tiers: Vec<TierPolicy>,
@@ -270,6 +270,11 @@ impl Definition {
         compare("gate", format!("{:?}", self.gate), format!("{:?}", other.gate));
         compare("fence", self.fence.to_string(), other.fence.to_string());
         found
+    }
+
+    /// True when nobody is ever left out.
+    pub fn is_strict(&self) -> bool {
+        self.tolerate == 0 && self.electors.is_empty()
     }
 
     /// The policy of a tier.

@@ -29,6 +29,7 @@ mod transition;
 mod view;
 
 pub use bits::BitSet;
+pub(super) use check::check_roster;
 pub use check::{Contradiction, Malformed, check_slot, contradiction};
 pub use definition::{Definition, DefinitionError, DefinitionId, Gate, OnShortfall, Seat, Tier, TierPolicy};
 pub use roster::{Roster, RosterChange, Rules, TierSeats};

@@ -49,9 +49,10 @@ pub struct RosterChange {
 pub struct TierSeats {
     /// Which one.
     pub tier: Tier,
-    /// Its members' seats.
+    /// Its members' seats. None, where all have gone: such a tier is complete from the start.
     pub members: BitSet,
-    /// Fewest that must take part.
+    /// Fewest that must take part: the policy's, or all where departures and refusals have left fewer than that. A
+    /// tier that shrank could not be met any more otherwise, and would break or be skipped for ever.
     pub min: usize,
     /// What happens otherwise.
     pub on_shortfall: OnShortfall,
@@ -94,11 +95,10 @@ impl Roster {
         } else {
             definition.electors.iter().filter_map(|seat| seat_of(seat.replica)).map(|at| by_replica[at].1).collect()
         };
-        let tiers = definition.tiers.iter().map(|policy| TierSeats {
-            tier: policy.tier,
-            members: (0..members).filter(|seat| seats[*seat].tier == policy.tier).collect(),
-            min: policy.min as usize,
-            on_shortfall: policy.on_shortfall,
+        let tiers = definition.tiers.iter().map(|policy| {
+            let members: BitSet = (0..members).filter(|seat| seats[*seat].tier == policy.tier).collect();
+            let min = members.len().min(policy.min as usize);
+            TierSeats { tier: policy.tier, members, min, on_shortfall: policy.on_shortfall }
         });
         let tolerate = (definition.tolerate as usize).min(acceptors.len().saturating_sub(1) / 2);
         Self {
@@ -106,7 +106,11 @@ impl Roster {
             members,
             tiers: tiers.collect(),
             is_acceptor: acceptors.iter().copied().collect(),
-            rules: Rules::tolerating(tolerate, acceptors.len()),
+            rules: Rules {
+                // Electors decide who is left out also when none of them may fail: members are not what they wait for.
+                ballots: tolerate > 0 || !definition.electors.is_empty(),
+                ..Rules::tolerating(tolerate, acceptors.len())
+            },
             acceptors,
             by_replica,
             seats,

@@ -106,6 +106,9 @@ pub struct Slot {
     pub acked: bool,
     /// Who was in, in the generation before: for those who come after. `None` in generation 0.
     pub previous: Option<BitSet>,
+    /// The roster change of the generation before, by which `previous` is read; `None` where it is the same as
+    /// `change`, and in generation 0.
+    pub previous_change: Option<RosterChange>,
 }
 
 /// A slot that cannot be read.
@@ -152,6 +155,11 @@ impl Slot {
     /// The bytes of its record.
     pub fn encode(&self) -> Vec<u8> {
         postcard::to_stdvec(self).expect("every field has an encoding")
+    }
+
+    /// How the roster of the generation before differs from the definition's.
+    pub fn change_before(&self) -> &RosterChange {
+        self.previous_change.as_ref().unwrap_or(&self.change)
     }
 
     /// Reads the bytes of a record. What they say is checked by [`check_slot`](super::check_slot).

@@ -233,6 +233,8 @@ pub fn enter(view: &View, me: usize, slot: &Slot) -> Option<(Roster, Option<Slot
     let next = Roster::of(Arc::clone(roster.definition()), roster.generation() + 1, change.clone());
     let seated = next.seat_of(roster.seats()[me].replica).is_some();
     let previous = Some(slot.latched.released.clone());
-    let fresh = seated.then(|| Slot { generation: next.generation(), change, previous, ..Slot::default() });
+    let previous_change = (*roster.change() != change).then(|| roster.change().clone());
+    let generation = next.generation();
+    let fresh = seated.then(|| Slot { generation, change, previous, previous_change, ..Slot::default() });
     Some((next, fresh))
 }

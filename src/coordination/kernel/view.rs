@@ -2,7 +2,9 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::{Arrival, Ballot, BitSet, Latched, OnShortfall, Own, Proposal, Roster, RosterChange, Slot, TierSeats};
+use super::{
+    Arrival, Ballot, BitSet, Gate, Latched, OnShortfall, Own, Proposal, Roster, RosterChange, Slot, TierSeats,
+};
 
 /// How a tier ended. The same at every replica.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -262,6 +264,19 @@ impl View {
             released = released.union(&self.resolved(tier)?);
         }
         self.roster.change_after(&released, |member| self.arrival(member))
+    }
+
+    /// True when nobody needs this generation's slots any more: every member that is in has every outcome in its own
+    /// durable slot or has gone on, and has acknowledged where the gate asks for it. Monotone, so whoever sees it may
+    /// forget an object that ends here; under partition it may take long to be seen, and never is while one of those
+    /// members is gone. Who is left out may not have heard, and will not then. O(n).
+    pub fn settled(&self) -> bool {
+        let tiers = self.roster.tiers().len();
+        let gone_on = |slot: &Slot| slot.generation > self.roster.generation();
+        let knows = |slot: &Slot| gone_on(slot) || slot.latched.tiers == BitSet::full(tiers);
+        let acted = |seat: usize| self.roster.definition().gate == Gate::Decided || self.acked.contains(seat);
+        let done = |seat: usize| acted(seat) && self.slot(seat).is_some_and(knows);
+        (0..tiers).all(|tier| self.resolved(tier).is_some_and(|released| released.iter().all(done)))
     }
 
     /// The highest generation any slot is in. Two or more above this one: this one is superseded.
