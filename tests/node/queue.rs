@@ -8,9 +8,9 @@ use aepoch::{
         kernel::{Definition, Gate, OnShortfall, Seat, Tier, TierPolicy},
         object::{Plan, Purpose, QueueRules},
         participant::{Happening, ParticipantError},
-        queue::{Claimed, Claiming, Hold, ItemEvent, ItemView, Occupation, Peeked, QueueError},
+        queue::{ClaimRecord, Claimed, Claiming, Hold, ItemEvent, ItemView, Occupation, Peeked, QueueError},
     },
-    document::{SlotKey, Subscription},
+    document::{Document, SlotKey, SlotPart, Subscription},
     engine::EngineKind,
     id::{AgentId, ObjectId, ReplicaId},
     node::{Event, NodeError, Pushing},
@@ -205,6 +205,13 @@ fn three_claims_at_once_take_three_items_and_nobody_waits_for_a_ballot() {
     taken.sort_unstable();
     taken.dedup();
     assert_eq!(taken.len(), 15);
+    let rounds = |content: &Document| -> Vec<u32> {
+        let claims = content.slots().filter(|(key, ..)| matches!(key, SlotKey::Of(_, SlotPart::Claim)));
+        let slots = claims.map(|(_, _, body)| ClaimRecord::decode(body).unwrap().slot);
+        slots.filter_map(|slot| slot.promised).map(|ballot| ballot.round).collect()
+    };
+    let rounds = world.hosts[0].node.read(&document(), rounds).unwrap();
+    assert!(rounds.len() >= 15 && rounds.iter().all(|round| *round == 0), "{rounds:?}");
 }
 
 #[test]
@@ -223,7 +230,13 @@ fn everybody_sees_one_order_and_a_head_is_sealed_once_all_have_promised() {
     assert_eq!(&payload[..], b"alpha");
     let status = world.hosts[1].node.queue_status(&document(), queue).unwrap();
     assert_eq!((status.open, status.unsealed_by.len()), (3, 3));
+    world.cut_off(2);
     world.age(Duration::from_secs(2));
+    assert!(matches!(peek(&world).0, Peeked::Tentative(_)), "host 2 may have pushed another");
+    let status = world.hosts[1].node.queue_status(&document(), queue).unwrap();
+    assert_eq!(status.unsealed_by.iter().map(AgentId::as_str).collect::<Vec<_>>(), ["host-2"]);
+    world.cut_off_no_more(2);
+    world.pass(Duration::from_secs(1));
     assert!(matches!(peek(&world).0, Peeked::Sealed(view) if view.item == first));
     // Its pusher has promised: what it pushes now comes after, whatever its clock says.
     world.now.wall_ms = 10;
@@ -424,15 +437,21 @@ fn electors_decide_for_members_that_come_and_go() {
     let queue = world.hosts[1].node.define(&document(), plan, world.now).unwrap();
     world.pass(Duration::from_millis(10));
     world.push(1, queue, 0, "work");
-    let claimed = world.take(1, queue);
+    // One of the two owns it, and has it without waiting for anybody to leave it lying.
+    let tickets = [1, 2].map(|host| world.seek(host, queue, Claiming::Exclusive));
+    world.pass(Duration::from_millis(50));
+    let owner = (1..=2).find(|host| world.claimed(*host, queue, tickets[host - 1]).is_some()).unwrap();
+    let other = 3 - owner;
+    world.hosts[other].node.unclaim(&document(), queue, tickets[other - 1], world.now).unwrap();
+    let item = world.views(0, queue)[0].item;
     let refused = world.hosts[3].node.claim(&document(), queue, Claiming::Exclusive, world.now);
     assert!(refused.unwrap_err().to_string().contains("none of the 2 members"));
-    world.cut_off(1);
+    world.cut_off(owner);
     world.cut_off(5);
-    let ticket = world.seek(2, queue, Claiming::Exclusive);
+    let ticket = world.seek(other, queue, Claiming::Exclusive);
     world.pass(LEASE + Duration::from_secs(5));
-    let taken = world.claimed(2, queue, ticket).unwrap();
-    assert_eq!((taken.item, taken.token), (claimed.item, 2));
+    let taken = world.claimed(other, queue, ticket).unwrap();
+    assert_eq!((taken.item, taken.token), (item, 2));
 }
 
 #[test]
