@@ -14,6 +14,7 @@ fuzz_seconds="${FUZZ_SECONDS:-60}"
 formatting() {
     cargo fmt --all --check
     cargo fmt --manifest-path fuzz/Cargo.toml --check
+    cargo fmt --manifest-path benches/compare/barriers/Cargo.toml --check
 }
 
 tidy() {

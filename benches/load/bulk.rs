@@ -113,11 +113,9 @@ fn state_vector(client: u64, clock: u64) -> Vec<u8> {
     vector
 }
 
-/// Two agents echo a message on the most urgent lane, first alone, then while one of them is sent a document of 50 MB
-/// over the same connection, again and again.
-pub(crate) async fn urgent(plan: &Plan, report: &mut Report) {
-    let megabytes = if plan.quick { 10 } else { 50 };
-    let mut document = Document::new(DocumentId::new("large").unwrap(), EngineKind::Yrs, replica(3)).unwrap();
+/// The commits of a document of so many megabytes of hexadecimal noise, 50,000 bytes under each key.
+pub(crate) fn large(room: &str, megabytes: u32) -> Vec<bytes::Bytes> {
+    let mut document = Document::new(DocumentId::new(room).unwrap(), EngineKind::Yrs, replica(3)).unwrap();
     let mut dice = Dice::new(11);
     let mut deltas = Vec::new();
     for number in 0..megabytes * 20 {
@@ -131,12 +129,19 @@ pub(crate) async fn urgent(plan: &Plan, report: &mut Report) {
             .unwrap();
         deltas.push(commit.delta.encode().unwrap());
     }
+    deltas
+}
+
+/// Two agents echo a message on the most urgent lane, first alone, then while one of them is sent a document of 50 MB
+/// over the same connection, again and again.
+pub(crate) async fn urgent(plan: &Plan, report: &mut Report) {
+    let deltas = large("large", if plan.quick { 10 } else { 50 });
     let name = "urgent p99 beside a large document";
     compare(plan, report, name, &[Kind::Ours], &[at_most("ratio", 3.0, None)], |kind| {
         let deltas = deltas.clone();
         async move {
             let server = Server::start(kind);
-            upload(&server, &deltas).await;
+            upload(&server, "large", &deltas).await;
             let mut idle = echo(&server, 0, 500).await;
             let mut busy = echo(&server, deltas.len(), 500).await;
             let (idle, busy_p50, busy) = (idle.at(0.99), busy.at(0.5), busy.at(0.99));
@@ -146,11 +151,12 @@ pub(crate) async fn urgent(plan: &Plan, report: &mut Report) {
     .await;
 }
 
-async fn upload(server: &Server, deltas: &[bytes::Bytes]) {
-    let mut writer = Client::join(server, "large", 3).await;
+/// Hands the commits of [`large`] to the relay, until it has all of them on its disk.
+pub(crate) async fn upload(server: &Server, room: &str, deltas: &[bytes::Bytes]) {
+    let mut writer = Client::join(server, room, 3).await;
     for (index, some) in deltas.chunks(20).enumerate() {
         for delta in some {
-            let document = DocumentId::new("large").unwrap();
+            let document = DocumentId::new(room).unwrap();
             writer.queue(&Message::Delta { document, delta: delta.clone() }, Lane::Low);
         }
         writer.transmit().await;

@@ -186,6 +186,7 @@ impl Client {
                 self.put_name(&mut step);
             }
             Kind::YWebsocket => {}
+            rival => panic!("{} takes no part in documents", rival.name()),
         }
         step.put_slice(&[0, 0]);
         put_bytes(&mut step, state_vector);
@@ -239,6 +240,7 @@ impl Client {
                     frame.put_slice(&[0, 2]);
                     put_bytes(&mut frame, &edit.update);
                 }
+                rival => panic!("{} takes no part in documents", rival.name()),
             }
             self.socket.feed(Packet::Binary(frame.freeze())).await.unwrap();
         }

@@ -11,11 +11,15 @@
 
 mod bulk;
 mod client;
+mod coordination;
 mod footprint;
 mod keeping;
 mod live;
 mod measure;
+mod members;
 mod raw;
+mod rivals;
+mod rounds;
 mod server;
 
 use measure::Report;
@@ -32,7 +36,7 @@ fn binary() -> String {
     std::env::var("AEPOCH_BINARY").unwrap_or_else(|_| env!("CARGO_BIN_EXE_aepoch").to_owned())
 }
 
-const AREAS: [&str; 13] = [
+const AREAS: [&str; 18] = [
     "propagation",
     "fan-out",
     "max-rate",
@@ -40,6 +44,11 @@ const AREAS: [&str; 13] = [
     "rooms",
     "resync",
     "urgent",
+    "barrier",
+    "barrier-1000",
+    "storm",
+    "barrier-urgent",
+    "barrier-rivals",
     "registers",
     "kill",
     "connections",
@@ -87,6 +96,11 @@ async fn run(area: &str, plan: &Plan, report: &mut Report) {
         "rooms" => live::many_rooms(plan, report).await,
         "resync" => bulk::resync(plan, report).await,
         "urgent" => bulk::urgent(plan, report).await,
+        "barrier" => coordination::barrier(plan, report).await,
+        "barrier-1000" => coordination::barrier_of_1000(plan, report).await,
+        "storm" => coordination::storm(plan, report).await,
+        "barrier-urgent" => coordination::urgent(plan, report).await,
+        "barrier-rivals" => rivals::rivals(plan, report).await,
         "registers" => footprint::registers(plan, report),
         "connections" => footprint::connections(plan, report).await,
         "documents" => footprint::documents(plan, report).await,

@@ -82,6 +82,10 @@ impl Report {
         units.dedup();
         println!("\n### {name}\n\n| | {} |\n|-|{}", units.join(" | "), "-|".repeat(units.len()));
         for (kind, row) in &medians {
+            if row.is_empty() {
+                println!("| {} | not measured |", kind.name());
+                continue;
+            }
             let values: Vec<String> =
                 units.iter().map(|unit| row.get(unit).map_or("".to_owned(), |v| show(*v))).collect();
             println!("| {} | {} |", kind.name(), values.join(" | "));
@@ -126,7 +130,7 @@ impl Report {
     }
 }
 
-fn medians(rows: &[Row]) -> Row {
+pub(crate) fn medians(rows: &[Row]) -> Row {
     let units: Vec<&'static str> = rows.first().map(|row| row.keys().copied().collect()).unwrap_or_default();
     units
         .into_iter()

@@ -19,6 +19,16 @@ pub(crate) enum Kind {
     YWebsocket,
     /// `@hocuspocus/server`, in memory.
     Hocuspocus,
+    /// Redis: a counter and a channel.
+    Redis,
+    /// etcd: the double barrier of its recipes.
+    Etcd,
+    /// etcd, all members watching all arrivals.
+    EtcdCounted,
+    /// `ZooKeeper`: the double barrier of its recipes.
+    Zookeeper,
+    /// `ZooKeeper`, all members watching all arrivals.
+    ZookeeperCounted,
 }
 
 impl Kind {
@@ -28,6 +38,11 @@ impl Kind {
             Self::Raw => "raw",
             Self::YWebsocket => "y-websocket",
             Self::Hocuspocus => "hocuspocus",
+            Self::Redis => "redis",
+            Self::Etcd => "etcd",
+            Self::EtcdCounted => "etcd, counted",
+            Self::Zookeeper => "zookeeper",
+            Self::ZookeeperCounted => "zookeeper, counted",
         }
     }
 
@@ -38,7 +53,8 @@ impl Kind {
     }
 }
 
-fn compare() -> PathBuf {
+/// Where the others live.
+pub(crate) fn compare() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("benches/compare")
 }
 
@@ -85,6 +101,7 @@ impl Server {
                 command.arg(script).current_dir(compare());
                 command
             }
+            rival => panic!("{} is started by benches/compare/barriers", rival.name()),
         };
         let started = Instant::now();
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
@@ -100,12 +117,7 @@ impl Server {
 
     /// Processor time of all its threads so far.
     pub(crate) fn cpu(&self) -> Duration {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
-        let after_name = stat.rsplit_once(')').unwrap().1;
-        let fields: Vec<u64> =
-            after_name.split_whitespace().skip(11).take(2).map(|field| field.parse().unwrap()).collect();
-        // In ticks of 10 ms on every Linux.
-        Duration::from_millis((fields[0] + fields[1]) * 10)
+        cpu_of(&self.child.id().to_string())
     }
 
     /// Resident memory, in bytes.
@@ -124,6 +136,15 @@ impl Drop for Server {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+/// Processor time of all threads of a process so far.
+pub(crate) fn cpu_of(process: &str) -> Duration {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap();
+    let after_name = stat.rsplit_once(')').unwrap().1;
+    let fields: Vec<u64> = after_name.split_whitespace().skip(11).take(2).map(|field| field.parse().unwrap()).collect();
+    // In ticks of 10 ms on every Linux.
+    Duration::from_millis((fields[0] + fields[1]) * 10)
 }
 
 /// Resident memory of a process, in bytes.
