@@ -86,6 +86,9 @@ enum Command {
     /// Vote; weight decides.
     #[command(subcommand)]
     Poll(coordination::PollCommand),
+    /// Push work, and do it one item after the other.
+    #[command(subcommand)]
+    Queue(coordination::QueueCommand),
     /// Have exactly one of the values proposed become everybody's.
     Decide(coordination::DecideArgs),
     /// Say why barriers, epochs, polls and decisions stand as they do, and what would unblock them.
@@ -113,6 +116,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Barrier(command) => coordination::run_barrier(&command, &output),
         Command::Epoch(command) => coordination::run_epoch(&command, &output),
         Command::Poll(command) => coordination::run_poll(&command, &output),
+        Command::Queue(command) => coordination::run_queue(&command, &output),
         Command::Decide(args) => coordination::run_decide(&args, &output),
         Command::Why(args) => why::run(&args, &output),
         Command::Sim(args) => sim::run(&args, &output),

@@ -1,4 +1,4 @@
-//! `aepoch barrier`, `epoch`, `poll` and `decide`: taking part from a shell. Layer 7.
+//! `aepoch barrier`, `epoch`, `poll`, `queue` and `decide`: taking part from a shell. Layer 7.
 
 mod barrier;
 mod decide;
@@ -6,6 +6,7 @@ mod ending;
 mod epoch;
 mod part;
 mod poll;
+mod queue;
 mod settings;
 mod values;
 
@@ -19,6 +20,7 @@ pub(super) use self::{
     ending::{describe, wall_ms},
     epoch::{EpochCommand, run as run_epoch},
     poll::{PollCommand, run as run_poll},
+    queue::{QueueCommand, run as run_queue},
 };
 use super::{Failure, output::Output};
 

@@ -26,8 +26,7 @@ pub(super) struct SettingsArgs {
     #[arg(long, value_name = "AGENT,...", value_delimiter = ',', requires = "members")]
     pub(super) electors: Vec<String>,
 
-    /// The relay decides in place of the members, which may then come and go. One relay alone leaves nobody out: that
-    /// takes --tolerate, and electors besides.
+    /// The relay decides in place of the members, which may then come and go. While it is away nothing is decided.
     #[arg(long, requires = "members")]
     pub(super) relay_elects: bool,
 

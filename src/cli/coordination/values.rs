@@ -23,7 +23,7 @@ pub(super) fn span(text: &str) -> Result<Duration, String> {
 }
 
 /// `alpha`, `beta`, `gamma`, or `tier-3` and so on for those below.
-fn tier(text: &str) -> Result<Tier, String> {
+pub(super) fn tier(text: &str) -> Result<Tier, String> {
     match text {
         "alpha" => Ok(Tier::ALPHA),
         "beta" => Ok(Tier::BETA),
