@@ -1,6 +1,13 @@
 //! Members of barriers: agents, and the yardstick's light clients.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use aepoch::{
     Agent,
@@ -51,6 +58,8 @@ pub(crate) struct Ours {
     barrier: Barrier,
     members: usize,
     arrived: Option<Arrived>,
+    /// Arrivals of all members since the first round.
+    arrivals: Arc<AtomicU64>,
 }
 
 /// So many agents at one barrier, and their handles.
@@ -74,7 +83,8 @@ pub(crate) async fn ours(server: &Server, members: usize, tolerate: Tolerate) ->
     }
     let mut barriers = vec![first];
     barriers.extend(opening.join_all().await);
-    let member = |barrier| Ours { barrier, members, arrived: None };
+    let arrivals = Arc::new(AtomicU64::new(0));
+    let member = |barrier| Ours { barrier, members, arrived: None, arrivals: arrivals.clone() };
     (barriers.into_iter().map(member).collect(), agents)
 }
 
@@ -83,11 +93,16 @@ impl Member for Ours {
         let arrived = self.barrier.arrive_now().await.unwrap();
         assert_eq!(arrived.generation, round);
         self.arrived = Some(arrived);
+        self.arrivals.fetch_add(1, Ordering::Relaxed);
     }
 
     async fn settled(&mut self, round: u64) {
-        // Asking takes time of the members' process, more with more members.
-        let mut wait = Duration::from_micros(500 + 20 * self.members as u64);
+        let members = self.members as u64;
+        // A status says of each who is missing: it is asked for when the others have arrived and few are.
+        while self.arrivals.load(Ordering::Relaxed) + 1 < (round + 1) * members {
+            sleep(Duration::from_millis(1)).await;
+        }
+        let mut wait = Duration::from_micros(500 + 100 * members);
         loop {
             sleep(wait).await;
             match self.barrier.status().map(|status| status.barrier) {
