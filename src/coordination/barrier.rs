@@ -81,6 +81,9 @@ pub enum BarrierError {
     },
 }
 
+/// Content to be had before a release is told: of whom, how many commits of content, and how many records.
+pub type Fence = Vec<(ReplicaId, (u64, u64))>;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 struct Lead {
     /// When this seat begins its next ballot.
@@ -111,8 +114,8 @@ pub struct TieredBarrier {
     /// When the first arrival or refusal of this generation was heard: from there timers run.
     begun: Option<Monotonic>,
     leads: Vec<Lead>,
-    /// How the generation before ended here.
-    before: Option<(Arc<Roster>, Progress)>,
+    /// How the generation before ended here, and what its release waits for.
+    before: Option<(Arc<Roster>, Progress, Option<Fence>)>,
 }
 
 impl TieredBarrier {
@@ -302,8 +305,16 @@ impl TieredBarrier {
         self.jump();
     }
 
-    fn ending(&self) -> (Arc<Roster>, Progress) {
-        (Arc::clone(self.view.roster()), self.progress(self.generation(), Monotonic(0)))
+    fn ending(&self) -> (Arc<Roster>, Progress, Option<Fence>) {
+        let fence = self.fence(self.generation());
+        let progress = match self.progress(self.generation(), Monotonic(0)) {
+            // Whoever was in has gone on, so the arrival that is missing here will not come any more.
+            Progress::Released { .. } if fence.is_none() => {
+                Progress::Superseded { generation: self.view.newest_generation() }
+            }
+            progress => progress,
+        };
+        (Arc::clone(self.view.roster()), progress, fence)
     }
 
     fn jump(&mut self) {
@@ -425,7 +436,7 @@ impl TieredBarrier {
     pub fn progress(&self, generation: u64, now: Monotonic) -> Progress {
         if generation != self.generation() {
             return match &self.before {
-                Some((before, progress)) if before.generation() == generation => progress.clone(),
+                Some((before, progress, _)) if before.generation() == generation => progress.clone(),
                 _ if generation > self.generation() => Progress::Waiting,
                 _ => Progress::Superseded { generation: self.generation() },
             };
@@ -445,7 +456,9 @@ impl TieredBarrier {
             }
             outcomes.push((seats.tier, outcome));
         }
-        if let (Some(me), Some(tier), Some(released)) = (self.me, own, self.known(tier))
+        // After the tiers above: else what it is told would depend on which was decided first.
+        if outcomes.len() == tier + 1
+            && let (Some(me), Some(tier), Some(released)) = (self.me, own, self.known(tier))
             && !released.contains(me)
         {
             let seats = &roster.tiers()[tier];
@@ -462,15 +475,22 @@ impl TieredBarrier {
         Progress::Overdue { missing: members.difference(self.view.arrived()) }
     }
 
-    /// What of whom a release of the tiers down to `tier` waits for, when the definition asks for a fence: commits of
-    /// content, and records. `None` while an arrival among them is not here.
-    pub fn fence(&self, tier: usize) -> Option<Vec<(ReplicaId, (u64, u64))>> {
+    /// What a release from this generation, or the one before, waits for here, when the definition asks for a fence.
+    /// `None` while an arrival of those released is not here.
+    pub fn fence(&self, generation: u64) -> Option<Fence> {
         if !self.definition.fence {
-            return Some(Vec::new());
+            return Some(Fence::new());
         }
         let roster = self.view.roster();
+        if generation != roster.generation() {
+            let before = self.before.as_ref().filter(|(before, ..)| before.generation() == generation);
+            return before.and_then(|(_, _, fence)| fence.clone());
+        }
+        let own = self.me.and_then(|me| roster.tier_of(me));
+        let tier = own.unwrap_or(roster.tiers().len() - 1);
         let released = roster.tiers()[..=tier].iter().fold(BitSet::new(), |all, seats| all.union(&seats.members));
-        let released = released.intersection(&self.slot.latched.released);
+        let known = (0..=tier).filter_map(|above| self.known(above)).fold(BitSet::new(), |all, tier| all.union(&tier));
+        let released = released.intersection(&known);
         released.iter().map(|seat| Some((roster.seats()[seat].replica, self.view.arrival(seat)?.fence))).collect()
     }
 
@@ -491,7 +511,7 @@ impl TieredBarrier {
 
     /// The roster of this generation, or of the one before when this replica was in it.
     pub fn roster_of(&self, generation: u64) -> Option<&Arc<Roster>> {
-        let before = self.before.as_ref().map(|(roster, _)| roster);
+        let before = self.before.as_ref().map(|(roster, ..)| roster);
         [Some(self.view.roster()), before].into_iter().flatten().find(|roster| roster.generation() == generation)
     }
 

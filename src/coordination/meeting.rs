@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use bytes::Bytes;
 
 use super::{
-    barrier::{BarrierError, TieredBarrier},
+    barrier::{BarrierError, Fence, Progress, TieredBarrier},
     kernel::{Arrival, BitSet, Gate, Slot},
     object::{Plan, PlanError, Purpose, decode_slot, encode_slot},
     participant::{CoordinationCounters, Write, is_final, is_urgent},
@@ -20,9 +20,6 @@ use crate::{
 
 /// Generations whose outcome is kept for applications that ask late.
 const GENERATIONS_KEPT: usize = 16;
-
-/// What whoever is released must have of everybody else before it is told: commits of content, and records.
-type Fence = Vec<(ReplicaId, (u64, u64))>;
 
 /// One object, and how its last generations ended here.
 #[derive(Debug)]
@@ -133,14 +130,13 @@ impl Meeting {
             if !is_final(&progress) {
                 continue;
             }
-            let own = self.barrier.seat().and_then(|seat| roster.tier_of(seat));
-            let tier = own.unwrap_or(roster.tiers().len() - 1);
-            let standing = Standing::of(progress, roster);
-            let fence = if matches!(standing, Standing::Released(_)) && generation == current {
-                self.barrier.fence(tier).unwrap_or_default()
-            } else {
-                Fence::new()
+            let fence = match (&progress, self.barrier.fence(generation)) {
+                (Progress::Released { .. }, Some(fence)) => fence,
+                // What it waits for is not known yet.
+                (Progress::Released { .. }, None) => continue,
+                _ => Fence::new(),
             };
+            let standing = Standing::of(progress, roster);
             self.ended.insert(generation, (standing.clone(), fence));
             new.push((generation, standing));
         }
@@ -148,8 +144,10 @@ impl Meeting {
             self.ended.pop_first();
         }
         if self.decided.is_none() && self.plan.purpose == Purpose::Decision {
-            self.decided =
-                decision(self.barrier.view()).map(|value| value.and_then(|hash| self.payload(document, hash)));
+            self.decided = decision(self.barrier.view()).and_then(|value| match value {
+                Some(hash) => self.payload(document, hash).map(Some),
+                None => Some(None),
+            });
         }
         new
     }
@@ -199,7 +197,10 @@ impl Meeting {
             return Standing::Closed;
         }
         match self.barrier.roster_of(generation) {
-            Some(roster) => Standing::of(self.barrier.progress(generation, now), roster),
+            Some(roster) => match Standing::of(self.barrier.progress(generation, now), roster) {
+                Standing::Released(_) => Standing::Waiting,
+                standing => standing,
+            },
             None if generation > self.barrier.generation() => Standing::Waiting,
             None => Standing::Superseded { newest: self.barrier.generation() },
         }

@@ -159,7 +159,11 @@ impl Participant {
         if newly_closed {
             let closed = document.closed();
             let gone: Vec<ObjectId> = self.meetings.keys().copied().filter(|object| closed.contains(*object)).collect();
-            gone.into_iter().for_each(|object| self.end(object));
+            for object in gone {
+                // What was heard just now may have ended it.
+                self.settle(document, object, now);
+                self.end(object);
+            }
         }
     }
 

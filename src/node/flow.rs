@@ -223,6 +223,8 @@ impl Room {
 
     /// Sends the coordination records they lack to members that have drained, or have not been sent much.
     fn serve_slots(&mut self, hub: &mut Hub) {
+        // While the document is away, what members lack stays noted.
+        let State::Ready(document) = &self.state else { return };
         let low = hub.config.tuning.queue_low;
         let behind = self.members.iter_mut().filter_map(|(link, member)| {
             let peer = hub.links.get(link)?;
@@ -232,10 +234,9 @@ impl Room {
             let seen = member.slots_behind.take_if(|_| member.slots_ahead <= SLOTS_AHEAD_BYTES)?;
             Some((*link, seen, peer.accepts(hub.config.identity.replica)))
         });
-        let behind: Vec<_> = behind.collect();
-        for (link, seen, author) in behind {
-            let State::Ready(document) = &self.state else { return };
-            let delta = Delta { slots: document.slots_since(&seen, author), ..Delta::default() };
+        let lacking = behind.map(|(link, seen, author)| (link, document.slots_since(&seen, author)));
+        for (link, slots) in lacking.collect::<Vec<_>>() {
+            let delta = Delta { slots, ..Delta::default() };
             if !delta.is_empty() {
                 let encoded = encode_whole(&self.id, &delta, hub.config.tuning.bulk_bytes);
                 self.send_encoded_slots(encoded, self.written.slots, &[link], hub);
