@@ -81,6 +81,9 @@ pub enum BarrierError {
     },
 }
 
+/// Content to be had before a release is told: of whom, how many commits of content, and how many records.
+pub type Fence = Vec<(ReplicaId, (u64, u64))>;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 struct Lead {
     /// When this seat begins its next ballot.
@@ -111,8 +114,9 @@ pub struct TieredBarrier {
     /// When the first arrival or refusal of this generation was heard: from there timers run.
     begun: Option<Monotonic>,
     leads: Vec<Lead>,
-    /// How generations gone on from ended here: the last one, and the one before this where that is another.
-    before: Vec<(Arc<Roster>, Progress)>,
+    /// How generations gone on from ended here, and what their releases wait for: the last one, and the one before this
+    /// where that is another.
+    before: Vec<(Arc<Roster>, Progress, Option<Fence>)>,
 }
 
 impl TieredBarrier {
@@ -310,8 +314,13 @@ impl TieredBarrier {
         self.definition.gate == Gate::Acked && released && !self.slot.acked
     }
 
+    fn ending(&self) -> (Arc<Roster>, Progress, Option<Fence>) {
+        let generation = self.generation();
+        (Arc::clone(self.view.roster()), self.progress(generation, Monotonic(0)), self.fence(generation))
+    }
+
     fn go(&mut self, roster: Roster, slot: Slot) {
-        let own = (Arc::clone(self.view.roster()), self.progress(self.generation(), Monotonic(0)));
+        let own = self.ending();
         let told = ended(&self.definition, self.replica, &slot);
         // One that has learned nothing by itself goes by what it is told, or else is superseded.
         let own = (!matches!(own.1, Progress::Waiting | Progress::Overdue { .. })).then_some(own);
@@ -456,8 +465,8 @@ impl TieredBarrier {
     /// is in its durable slot counts; an onlooker without a seat goes by what it sees.
     pub fn progress(&self, generation: u64, now: Monotonic) -> Progress {
         if generation != self.generation() {
-            return match self.before.iter().find(|(before, _)| before.generation() == generation) {
-                Some((_, progress)) => progress.clone(),
+            return match self.before.iter().find(|(before, ..)| before.generation() == generation) {
+                Some((_, progress, _)) => progress.clone(),
                 _ if generation > self.generation() => Progress::Waiting,
                 _ => Progress::Superseded { generation: self.generation() },
             };
@@ -477,7 +486,9 @@ impl TieredBarrier {
             }
             outcomes.push((seats.tier, outcome));
         }
-        if let (Some(me), Some(tier), Some(released)) = (self.me, own, self.known(tier))
+        // After the tiers above: else what it is told would depend on which was decided first.
+        if outcomes.len() == tier + 1
+            && let (Some(me), Some(tier), Some(released)) = (self.me, own, self.known(tier))
             && !released.contains(me)
         {
             let seats = &roster.tiers()[tier];
@@ -494,15 +505,22 @@ impl TieredBarrier {
         Progress::Overdue { missing: members.difference(self.view.arrived()) }
     }
 
-    /// What of whom a release of the tiers down to `tier` waits for, when the definition asks for a fence: commits of
-    /// content, and records. `None` while an arrival among them is not here.
-    pub fn fence(&self, tier: usize) -> Option<Vec<(ReplicaId, (u64, u64))>> {
+    /// What a release from this generation, or the one before, waits for here, when the definition asks for a fence.
+    /// `None` while an arrival of those released is not here.
+    pub fn fence(&self, generation: u64) -> Option<Fence> {
         if !self.definition.fence {
-            return Some(Vec::new());
+            return Some(Fence::new());
         }
         let roster = self.view.roster();
+        if generation != roster.generation() {
+            let before = self.before.iter().find(|(before, ..)| before.generation() == generation);
+            return before.and_then(|(_, _, fence)| fence.clone());
+        }
+        let own = self.me.and_then(|me| roster.tier_of(me));
+        let tier = own.unwrap_or(roster.tiers().len() - 1);
         let released = roster.tiers()[..=tier].iter().fold(BitSet::new(), |all, seats| all.union(&seats.members));
-        let released = released.intersection(&self.slot.latched.released);
+        let known = (0..=tier).filter_map(|above| self.known(above)).fold(BitSet::new(), |all, tier| all.union(&tier));
+        let released = released.intersection(&known);
         released.iter().map(|seat| Some((roster.seats()[seat].replica, self.view.arrival(seat)?.fence))).collect()
     }
 
@@ -523,7 +541,7 @@ impl TieredBarrier {
 
     /// The roster of this generation, or of the one before when this replica was in it.
     pub fn roster_of(&self, generation: u64) -> Option<&Arc<Roster>> {
-        let before = self.before.iter().map(|(roster, _)| roster);
+        let before = self.before.iter().map(|(roster, ..)| roster);
         before.chain([self.view.roster()]).find(|roster| roster.generation() == generation)
     }
 
@@ -538,6 +556,10 @@ impl TieredBarrier {
         &self.durable
     }
 
+    pub(super) fn durable_shared(&self) -> Arc<Slot> {
+        Arc::clone(&self.durable)
+    }
+
     /// This replica's seat in the generation.
     pub fn seat(&self) -> Option<usize> {
         self.me
@@ -546,7 +568,11 @@ impl TieredBarrier {
 
 /// How the generation before a slot's has ended for a replica, as the slot says: it was gone on from, so nothing in it
 /// is open or broken. A restart does not make an answer another one.
-fn ended(definition: &Arc<Definition>, replica: ReplicaId, slot: &Slot) -> Option<(Arc<Roster>, Progress)> {
+fn ended(
+    definition: &Arc<Definition>,
+    replica: ReplicaId,
+    slot: &Slot,
+) -> Option<(Arc<Roster>, Progress, Option<Fence>)> {
     let (generation, released) = (slot.generation.checked_sub(1)?, slot.previous.as_ref()?);
     let roster = Roster::of(Arc::clone(definition), generation, slot.change_before().clone());
     let own = roster.seat_of(replica).and_then(|seat| Some((seat, roster.tier_of(seat)?)));
@@ -561,5 +587,7 @@ fn ended(definition: &Arc<Definition>, replica: ReplicaId, slot: &Slot) -> Optio
             Progress::Released { outcomes: outcomes.collect() }
         }
     };
-    Some((Arc::new(roster), progress))
+    // Who arrived with what is overwritten by now.
+    let fence = (!definition.fence).then(Fence::new);
+    Some((Arc::new(roster), progress, fence))
 }

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use bytes::Bytes;
 
 use super::{
-    barrier::{BarrierError, TieredBarrier},
+    barrier::{BarrierError, Fence, Progress, TieredBarrier},
     kernel::{Arrival, BitSet, Gate, Own, Refusal, Slot},
     object::{Plan, PlanError, Purpose, decode_slot, encode_slot},
     participant::{CoordinationCounters, Write, is_final, is_urgent},
@@ -20,9 +20,6 @@ use crate::{
 
 /// Generations whose outcome is kept for applications that ask late.
 const GENERATIONS_KEPT: usize = 16;
-
-/// What whoever is released must have of everybody else before it is told: commits of content, and records.
-type Fence = Vec<(ReplicaId, (u64, u64))>;
 
 /// One object, and how its last generations ended here.
 #[derive(Debug)]
@@ -76,7 +73,7 @@ impl Meeting {
 
     pub(super) fn poll(&mut self, now: Monotonic, dice: &mut Dice) -> Option<(Write, CoordinationCounters)> {
         let quiet = self.quiet(now);
-        let old = self.barrier.durable().clone();
+        let old = self.barrier.durable_shared();
         let slot = self.barrier.poll(now, dice, |replica| quiet.contains(&replica))?;
         let counts = counted(&old, &slot);
         Some((self.write(&old, &slot), counts))
@@ -146,16 +143,15 @@ impl Meeting {
             if !is_final(&progress) {
                 continue;
             }
-            let own = self.barrier.seat().and_then(|seat| roster.tier_of(seat));
-            let tier = own.unwrap_or(roster.tiers().len() - 1);
-            let standing = Standing::of(progress, roster);
-            let fence = if matches!(standing, Standing::Released(_)) && generation == current {
-                // Who learned the outcome from others waits for the arrivals too: they say what to wait for.
-                let Some(fence) = self.barrier.fence(tier) else { continue };
-                fence
-            } else {
-                Fence::new()
+            let (progress, fence) = match (progress, self.barrier.fence(generation)) {
+                (progress @ Progress::Released { .. }, Some(fence)) => (progress, fence),
+                // What it waits for is not known yet, or not to be had any more.
+                (Progress::Released { .. }, None) if generation == current => continue,
+                (Progress::Released { .. }, None) => (Progress::Superseded { generation: current }, Fence::new()),
+                (progress, _) => (progress, Fence::new()),
             };
+            let standing = Standing::of(progress, roster);
+            let fence = if is_here(document, &fence) { Fence::new() } else { fence };
             self.ended.insert(generation, (standing.clone(), fence));
             new.push((generation, standing));
         }
@@ -163,8 +159,10 @@ impl Meeting {
             self.ended.pop_first();
         }
         if self.decided.is_none() && self.plan.purpose == Purpose::Decision {
-            self.decided =
-                decision(self.barrier.view()).map(|value| value.and_then(|hash| self.payload(document, hash)));
+            self.decided = decision(self.barrier.view()).and_then(|value| match value {
+                Some(hash) => self.payload(document, hash).map(Some),
+                None => Some(None),
+            });
         }
         new
     }
@@ -221,8 +219,16 @@ impl Meeting {
     }
 
     /// False while a release is held back for what is not here.
-    pub(super) fn has_what_it_waits_for(&self, document: &Document) -> bool {
-        self.ended.values().all(|(_, fence)| is_here(document, fence))
+    pub(super) fn has_what_it_waits_for(&mut self, document: &Document) -> bool {
+        let mut fences = self.ended.values_mut().map(|(_, fence)| fence).filter(|fence| !fence.is_empty());
+        fences.all(|fence| {
+            let here = is_here(document, fence);
+            if here {
+                // What is here stays here: it is not looked for again.
+                fence.clear();
+            }
+            here
+        })
     }
 
     /// Keeps how it ended, and nothing else of use.

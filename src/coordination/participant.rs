@@ -181,16 +181,20 @@ impl Participant {
             }
             self.changed.insert(object);
         }
-        let meetings = &self.meetings;
+        let meetings = &mut self.meetings;
         let met =
-            |object: &ObjectId| meetings.get(object).is_none_or(|meeting| meeting.has_what_it_waits_for(document));
+            |object: &ObjectId| meetings.get_mut(object).is_none_or(|meeting| meeting.has_what_it_waits_for(document));
         for object in self.fenced.extract_if(.., met) {
             self.happenings.push((object, Happening::Changed));
         }
         if newly_closed {
             let closed = document.closed();
             let gone: Vec<ObjectId> = self.meetings.keys().copied().filter(|object| closed.contains(*object)).collect();
-            gone.into_iter().for_each(|object| self.end(object));
+            for object in gone {
+                // What was heard just now may have ended it.
+                self.settle(document, object, now);
+                self.end(object);
+            }
             self.queues.close(document);
         }
     }
@@ -277,7 +281,9 @@ impl Participant {
         if !meeting.has_what_it_waits_for(document) {
             self.fenced.insert(object);
         }
-        self.happenings.push((object, Happening::Changed));
+        if self.happenings.last() != Some(&(object, Happening::Changed)) {
+            self.happenings.push((object, Happening::Changed));
+        }
         if let Some(at) = meeting.rewake(now) {
             self.wakes.insert((at, object));
         }

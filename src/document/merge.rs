@@ -320,13 +320,14 @@ impl Document {
         wall_ms: u64,
         mut before: Option<&mut Before>,
     ) -> Result<bool, DocumentError> {
-        let known = self.version.slots.clone();
-        let mut changed = raise(&mut self.version, delta);
+        let mut changed = false;
         for run in &delta.slots {
+            let known = self.version.slots.get(run.span.writer);
             for record in &run.records {
-                changed |= self.board.put(run.span.writer, record, known.get(run.span.writer));
+                changed |= self.board.put(run.span.writer, record, known);
             }
         }
+        changed |= raise(&mut self.version, delta);
         for span in delta.content.iter().flat_map(|content| &content.spans) {
             let content = self.version.content.get(span.writer);
             for slot in self.lattice.releasable(span.writer, content) {

@@ -50,6 +50,8 @@ impl Room {
 
     /// Takes in what changed, writes what follows from it, until nothing does.
     pub(super) fn coordinate(&mut self, hub: &mut Hub) {
+        // What became durable while the document was away counts from now on.
+        self.slots_persisted(self.log.durable.slots.get(hub.me()), hub);
         loop {
             let State::Ready(document) = &mut self.state else { return };
             let Some(participant) = &mut self.participant else { return };
@@ -103,8 +105,6 @@ impl Room {
 
     /// The store has what this replica wrote.
     pub(super) fn slots_durable(&mut self, hub: &mut Hub) {
-        let upto = self.log.durable.slots.get(hub.me());
-        self.slots_persisted(upto, hub);
         self.coordinate(hub);
     }
 

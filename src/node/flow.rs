@@ -59,7 +59,7 @@ const SLOTS_AHEAD_BYTES: usize = 256 * 1024;
 /// agents takes no more, and one of a hundred that arrive together is worth batching.
 const SLOTS_BURST: u32 = 32;
 /// How long records nobody waits for may wait for others to travel with.
-const LAZY_WAIT: Duration = Duration::from_millis(20);
+const LAZY_WAIT: Duration = Duration::from_millis(250);
 
 impl Member {
     pub(super) fn is_live(&self) -> bool {
@@ -209,20 +209,31 @@ impl Room {
         hub.counters.deltas_out += receivers.len() as u64;
         let (bytes, is_bulk) = (encoded.len(), encoded.lane() == Lane::Low);
         self.emit_slots(receivers.to_vec(), encoded, upto, hub);
-        let Some(seen) = self.document().map(|document| document.version().slots.clone()) else { return };
+        let mut behind = Vec::new();
         for link in receivers {
             let Some(member) = self.members.get_mut(link) else { continue };
             member.slots_ahead += bytes;
             if is_bulk || member.slots_ahead > SLOTS_AHEAD_BYTES {
-                hub.counters.conflations += 1;
+                behind.push(*link);
+            }
+        }
+        if behind.is_empty() {
+            return;
+        }
+        hub.counters.conflations += behind.len() as u64;
+        hub.arm(&self.id, hub.now.mono + hub.config.tuning.tick);
+        let Some(seen) = self.document().map(|document| document.version().slots.clone()) else { return };
+        for link in behind {
+            if let Some(member) = self.members.get_mut(&link) {
                 member.slots_behind = Some(seen.clone());
-                hub.arm(&self.id, hub.now.mono + hub.config.tuning.tick);
             }
         }
     }
 
     /// Sends the coordination records they lack to members that have drained, or have not been sent much.
     fn serve_slots(&mut self, hub: &mut Hub) {
+        // While the document is away, what members lack stays noted.
+        let State::Ready(document) = &self.state else { return };
         let low = hub.config.tuning.queue_low;
         let behind = self.members.iter_mut().filter_map(|(link, member)| {
             let peer = hub.links.get(link)?;
@@ -232,10 +243,9 @@ impl Room {
             let seen = member.slots_behind.take_if(|_| member.slots_ahead <= SLOTS_AHEAD_BYTES)?;
             Some((*link, seen, peer.accepts(hub.config.identity.replica)))
         });
-        let behind: Vec<_> = behind.collect();
-        for (link, seen, author) in behind {
-            let State::Ready(document) = &self.state else { return };
-            let delta = Delta { slots: document.slots_since(&seen, author), ..Delta::default() };
+        let lacking = behind.map(|(link, seen, author)| (link, document.slots_since(&seen, author)));
+        for (link, slots) in lacking.collect::<Vec<_>>() {
+            let delta = Delta { slots, ..Delta::default() };
             if !delta.is_empty() {
                 let encoded = encode_whole(&self.id, &delta, hub.config.tuning.bulk_bytes);
                 self.send_encoded_slots(encoded, self.written.slots, &[link], hub);

@@ -232,6 +232,7 @@ impl Room {
         self.greet(hub);
         self.ack_known(hub);
         self.release_kept(hub);
+        self.coordinate(hub);
         self.settle(hub);
     }
 

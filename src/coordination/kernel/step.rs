@@ -16,6 +16,10 @@ pub struct Wanted {
 ///
 /// O(n / 64) plus what is new while no timer has expired; O(acceptors) per open and expired tier after.
 pub fn step(view: &View, me: usize, slot: &Slot, wanted: &Wanted) -> Option<Slot> {
+    if !view.roster().rules().ballots {
+        // Nothing is echoed, nobody is left out.
+        return latch(view, slot);
+    }
     let mut next = latch(view, slot).unwrap_or_else(|| slot.clone());
     for member in view.arrived().union(view.declined()).difference(&next.yes).difference(&next.no).iter() {
         let open = view.roster().tier_of(member).is_some_and(|tier| !next.latched.tiers.contains(tier));

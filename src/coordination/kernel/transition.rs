@@ -200,17 +200,14 @@ pub fn accept(view: &View, me: usize, slot: &Slot, tier: usize, ballot: Ballot) 
 
 /// T6: the seat keeps the outcomes it sees. A release is acted on only after the slot that holds it is durable.
 pub fn latch(view: &View, slot: &Slot) -> Option<Slot> {
-    let mut next = slot.clone();
-    for tier in 0..view.roster().tiers().len() {
-        if slot.latched.tiers.contains(tier) {
-            continue;
-        }
-        if let Some(released) = view.resolved(tier) {
-            next.latched.tiers.insert(tier);
-            next.latched.released = next.latched.released.union(&released);
-        }
+    let open = (0..view.roster().tiers().len()).filter(|tier| !slot.latched.tiers.contains(*tier));
+    let mut next = None;
+    for (tier, released) in open.filter_map(|tier| Some((tier, view.resolved(tier)?))) {
+        let latched = &mut next.get_or_insert_with(|| slot.clone()).latched;
+        latched.tiers.insert(tier);
+        latched.released = latched.released.union(&released);
     }
-    (next.latched.tiers != slot.latched.tiers).then_some(next)
+    next
 }
 
 /// The member has acted on its release, which is in its durable slot: what [`Gate::Acked`] waits for.
