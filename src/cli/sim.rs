@@ -17,7 +17,7 @@ use aepoch::{
     engine::EngineKind,
     sim::{Failure as Broken, Plan, run as simulate},
 };
-use clap::Args;
+use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
@@ -59,6 +59,10 @@ pub(crate) struct SimArgs {
     #[arg(long, default_value = "yrs")]
     engine: EngineKind,
 
+    /// What applications do beside writing.
+    #[arg(long, value_enum, default_value_t = Coordination::Mixed)]
+    coordination: Coordination,
+
     /// Worlds at once; one per core unless given.
     #[arg(long, value_name = "JOBS")]
     jobs: Option<usize>,
@@ -66,6 +70,17 @@ pub(crate) struct SimArgs {
     /// Print everything that happens; with `--seed`.
     #[arg(long, requires = "seed")]
     trace: bool,
+}
+
+/// In which worlds applications coordinate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Coordination {
+    /// In those with an odd seed.
+    Mixed,
+    /// In none.
+    Never,
+    /// In all.
+    Always,
 }
 
 fn parse_seeds(text: &str) -> Result<Range<u64>, String> {
@@ -112,6 +127,10 @@ fn plan(args: &SimArgs, seed: u64) -> Plan {
     plan.steps = args.steps;
     plan.agents = usize::from(args.agents);
     plan.trace = args.trace;
+    match args.coordination {
+        Coordination::Mixed => {}
+        never_or_always => plan.coordination = never_or_always == Coordination::Always,
+    }
     plan
 }
 

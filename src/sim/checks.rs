@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::{
     Sabotage,
     digests::shared,
+    witness::forged,
     workload::{COUNTERS, LOG, pair},
     world::World,
 };
@@ -110,6 +111,7 @@ impl World {
         if let Some(what) = broken {
             self.fail(what);
         }
+        self.witness(host);
     }
 
     /// What an honest swarm never has to tell its application.
@@ -133,6 +135,11 @@ impl World {
                 }
             }
             Event::Digest { link, document, entries, .. } => self.compare_digest(host, link, &document, entries),
+            Event::Coordination { document, object, .. } => {
+                if let Some(index) = self.documents.iter().position(|known| *known == document) {
+                    self.hosts[host].seen_of[index].stirred.insert(object);
+                }
+            }
             _ => {}
         }
     }
@@ -151,6 +158,10 @@ impl World {
     /// What a message becomes under sabotage; `None` when it is lost.
     pub(super) fn sabotaged(&mut self, message: Message) -> Option<Message> {
         let Message::Delta { document, delta } = &message else { return Some(message) };
+        if let Some(sabotage @ (Sabotage::ForgeOutcome | Sabotage::ForgetClosed)) = self.plan.sabotage {
+            let delta = postcard::from_bytes(delta).ok().and_then(|delta| forged(delta, sabotage).encode().ok());
+            return Some(delta.map_or(message.clone(), |delta| Message::Delta { document: document.clone(), delta }));
+        }
         if self.plan.sabotage != Some(Sabotage::IgnoreGaps) {
             return Some(message);
         }
@@ -171,10 +182,14 @@ impl World {
             return;
         }
         for index in 0..self.documents.len() {
-            let kept = match self.survivors(host, index) {
-                Ok(kept) => kept,
+            let document = match self.survivor(host, index) {
+                Ok(document) => document,
                 Err(what) => return self.fail(what),
             };
+            if let Err(what) = self.check_forgotten(host, index, document.as_ref()) {
+                return self.fail(what);
+            }
+            let kept = document.map(|document| document.version().clone()).unwrap_or_default();
             let agent = self.hosts[host].agent.clone();
             if host == 0 {
                 let acked = &self.ledger.acked[index];
@@ -201,17 +216,17 @@ impl World {
         }
     }
 
-    /// The version of a document on a host's disk.
-    fn survivors(&self, host: usize, index: usize) -> Result<Version, String> {
+    /// A document on a host's disk.
+    fn survivor(&self, host: usize, index: usize) -> Result<Option<Document>, String> {
         let id = &self.documents[index];
         let load = StoreTask::Load { document: id.clone() };
         let mut disk = self.hosts[host].disk.kept().clone();
         let Some(Ok(StoreDone::Loaded(Some(stored)))) = disk.commit(&[load]).pop() else {
-            return Ok(Version::default());
+            return Ok(None);
         };
         let replica = self.hosts[host].replica();
         Document::load(id.clone(), self.plan.engine, replica, stored.snapshot.as_ref(), &stored.entries)
-            .map(|document| document.version().clone())
+            .map(Some)
             .map_err(|error| format!("{} cannot read `{id}` after its crash: {error}", self.hosts[host].agent))
     }
 
@@ -388,7 +403,11 @@ pub(super) fn brief(message: &Message) -> String {
                     .iter()
                     .map(|run| format!("{}:{}..{}", run.span.writer, run.span.since, run.span.upto))
                     .collect();
-                format!("delta of {document}: content {spans:?} after {after:?} records {runs:?}")
+                let slots =
+                    delta.slots.iter().flat_map(|run| run.records.iter().map(move |record| (run.span.writer, record)));
+                let slots: Vec<String> =
+                    slots.map(|(writer, record)| format!("{writer}:{} {}", record.seq, record.key)).collect();
+                format!("delta of {document}: content {spans:?} after {after:?} records {runs:?} slots {slots:?}")
             }
             Err(error) => format!("unreadable delta: {error}"),
         },

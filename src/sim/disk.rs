@@ -90,6 +90,11 @@ impl Disk {
         }
     }
 
+    /// A disk with what this one keeps: as of now, and for later.
+    pub(super) fn backup(&self) -> Self {
+        Self { kept: self.kept.clone(), ..Self::default() }
+    }
+
     /// Forgets everything: the disk of a process that keeps nothing.
     pub(super) fn wipe(&mut self) {
         *self = Self { lies: self.lies, ..Self::default() };

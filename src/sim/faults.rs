@@ -1,7 +1,10 @@
 //! What goes wrong, and how often. Every seed has its own climate: some worlds only lose connections, some only disks,
 //! so that one kind of fault does not always hide another.
 
-use super::world::{Due, World};
+use super::{
+    Plan, Sabotage,
+    world::{Due, World},
+};
 use crate::time::Dice;
 
 /// Which faults a world has.
@@ -19,6 +22,9 @@ pub(super) struct Climate {
     pub(super) mesh: bool,
     /// Messages come twice, late and out of order.
     pub(super) chaotic: bool,
+    /// Processes stand still for seconds, and disks are put back to what they were.
+    stalls: bool,
+    restores: bool,
 }
 
 impl Climate {
@@ -33,7 +39,16 @@ impl Climate {
             clock_steps: dice.chance(50),
             mesh: dice.chance(35),
             chaotic: dice.chance(25),
+            stalls: false,
+            restores: false,
         }
+    }
+
+    /// Faults that worlds without coordination do not have: their seeds keep their meaning.
+    pub(super) fn draw_more(&mut self, plan: &Plan, dice: &mut Dice) {
+        self.stalls = dice.chance(50);
+        // What a replica that is gone for good wrote must come back through others, and whole.
+        self.restores = self.mesh && !plan.filters() && dice.chance(50);
     }
 
     /// No more faults.
@@ -55,7 +70,7 @@ impl World {
 
     fn fault(&mut self) {
         let climate = self.climate.clone();
-        match self.dice.below(7) {
+        match self.dice.below(if self.plan.coordination { 9 } else { 7 }) {
             0 if climate.resets => self.reset(),
             1 if climate.partitions => self.partition(),
             2 if climate.slow_readers => self.slow_down(),
@@ -63,6 +78,8 @@ impl World {
             4 if climate.disk_faults => self.disk_fault(),
             5 if climate.clock_steps => self.step_clock(),
             6 => self.open_or_close(),
+            7 if climate.stalls => self.stall(),
+            8 if climate.restores => self.restore(),
             _ => self.work_step(),
         }
     }
@@ -133,15 +150,59 @@ impl World {
         let links: Vec<(u64, usize)> = self.hosts[host].links.values().copied().collect();
         let writer = self.hosts[host].replica();
         self.hosts[host].crash(&mut self.dice);
+        self.gone(host, links);
+        self.check_crash(host, writer);
+    }
+
+    /// A process is gone, and will come back.
+    fn gone(&mut self, host: usize, links: Vec<(u64, usize)>) {
         for (connection, side) in links {
             if let Some(broken) = self.connections.get_mut(&connection) {
                 broken.ends[side].open = false;
             }
             self.sever(connection, [side, 1 - side]);
         }
-        self.check_crash(host, writer);
         let down = self.dice.below(2_000_000);
         self.put(self.now + down, Due::Restart { host });
+    }
+
+    /// One process stands still, or all do: their timers then run out at one time.
+    fn stall(&mut self) {
+        let until = self.now + self.dice.below(4_000_000);
+        let all = self.dice.chance(30);
+        let one = self.dice.below(self.hosts.len() as u64) as usize;
+        for host in 0..self.hosts.len() {
+            let ready = |node: &crate::node::Node| node.documents().all(|status| status.ready);
+            // What is away to be worked on comes back to a process that runs.
+            if (all || host == one)
+                && self.hosts[host].node.as_ref().is_some_and(ready)
+                && self.hosts[host].stalled_until < self.now
+            {
+                self.trace.note(self.now, &[17, host as u64, until], format_args!("{host} stands still"));
+                self.hosts[host].stalled_until = until;
+            }
+        }
+    }
+
+    /// An agent's disk is copied, or put back to the copy.
+    fn restore(&mut self) {
+        let host = 1 + self.dice.below(self.plan.agents as u64) as usize;
+        let it = &self.hosts[host];
+        let Some(node) = it.node.as_ref().filter(|_| it.keeps) else { return };
+        let Some(old) = self.backups.remove(&host) else {
+            self.backups.insert(host, it.disk.backup());
+            return;
+        };
+        self.counters.add(node.counters());
+        self.trace.note(self.now, &[18, host as u64], format_args!("{} is put back to a copy", it.agent));
+        let links: Vec<(u64, usize)> = it.links.values().copied().collect();
+        let writer = it.replica();
+        let same = self.plan.sabotage == Some(Sabotage::Amnesia);
+        self.hosts[host].restore(old, same, &mut self.dice);
+        self.gone(host, links);
+        if same {
+            self.check_crash(host, writer);
+        }
     }
 
     fn disk_fault(&mut self) {
@@ -157,7 +218,10 @@ impl World {
     /// A wall clock is set, forwards or back, by up to two minutes.
     fn step_clock(&mut self) {
         let host = self.dice.below(self.hosts.len() as u64) as usize;
-        let step = i64::try_from(self.dice.below(240_000)).unwrap_or(0) - 120_000;
+        let mut step = i64::try_from(self.dice.below(240_000)).unwrap_or(0) - 120_000;
+        if self.plan.coordination && self.dice.chance(20) {
+            step = 3_600_000;
+        }
         self.trace.note(self.now, &[15, host as u64], format_args!("the clock of {host} is set by {step} ms"));
         self.hosts[host].wall_ahead_ms += step;
     }
@@ -174,6 +238,7 @@ impl World {
             let moment = self.hosts[host].moment(self.now);
             self.show_presence(host, document, None);
             self.hosts[host].opened[document] = false;
+            self.hosts[host].seen_of[document].forget();
             if let Some(node) = self.hosts[host].node.as_mut() {
                 node.close(&self.documents[document], moment);
             }

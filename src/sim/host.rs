@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use super::disk::Disk;
+use super::{disk::Disk, witness::Seen};
 use crate::{
     document::{Subscription, Version},
     id::{AgentId, Identity, LinkId, ReplicaId},
@@ -49,6 +49,12 @@ pub(super) struct Host {
     pub(super) presence: Vec<Option<u64>>,
     /// The last version seen of each document since the start.
     pub(super) seen: Vec<Version>,
+    /// What it is known to know of each document's objects since the start.
+    pub(super) seen_of: Vec<Seen>,
+    /// Its process does nothing until then.
+    pub(super) stalled_until: u64,
+    /// It tells its node that its identity does not outlive it.
+    pub(super) hasty: bool,
     /// Application messages that have come since the start.
     pub(super) heard: BTreeSet<u64>,
 }
@@ -74,6 +80,9 @@ impl Host {
             opened: vec![false; documents],
             presence: vec![None; documents],
             seen: vec![Version::default(); documents],
+            seen_of: (0..documents).map(|_| Seen::default()).collect(),
+            stalled_until: 0,
+            hasty: false,
             heard: BTreeSet::new(),
         }
     }
@@ -94,7 +103,7 @@ impl Host {
         let config = Config {
             identity: self.identity.clone(),
             role: self.role,
-            keeps_identity: self.keeps && self.role == Role::Agent,
+            keeps_identity: self.keeps && !self.hasty,
             trust_inbound: self.trusts,
             seed: dice.bits(),
             tuning: tuning.clone(),
@@ -114,6 +123,8 @@ impl Host {
         self.links.clear();
         self.timer = None;
         self.heard.clear();
+        self.seen_of.fill_with(Seen::default);
+        self.stalled_until = 0;
         self.opened.fill(false);
         self.presence.fill(None);
         self.seen.fill(Version::default());
@@ -121,6 +132,17 @@ impl Host {
             self.disk.crash(dice);
         } else {
             self.disk.wipe();
+            self.identity.replica = ReplicaId::from_bits(dice.bits());
+            self.identity.incarnation += 1;
+        }
+    }
+
+    /// Its disk is put back to what it held at some time before; what was done since is gone, and known to be: it is
+    /// another replica from now on.
+    pub(super) fn restore(&mut self, old: Disk, same: bool, dice: &mut Dice) {
+        self.crash(dice);
+        self.disk = old;
+        if !same {
             self.identity.replica = ReplicaId::from_bits(dice.bits());
             self.identity.incarnation += 1;
         }

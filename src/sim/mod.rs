@@ -8,18 +8,24 @@
 //! - `host`: one process: its clocks, its restarts, its identity;
 //! - `faults` and `workload`: what happens at each step, drawn from the seed;
 //! - `checks`: what must hold after every step, and once all faults have healed; `digests`: that peers tell so too;
+//! - `coordination`: what applications do with barriers and their kin; `told`: what was done and told of them, and what
+//!   must hold of that; `witness`: how nodes are asked; `resolve`: that all that can be decided is, once faults healed;
 //! - `world`: the order of events that ties them together.
 //!
 //! A run has two parts: `steps` of work under faults, then healing, after which every replica must agree, everything
 //! acknowledged must be there and nothing may be left waiting.
 
 mod checks;
+mod coordination;
 mod digests;
 mod disk;
 mod faults;
 mod host;
 mod network;
+mod resolve;
+mod told;
 mod trace;
+mod witness;
 mod workload;
 mod world;
 
@@ -39,6 +45,20 @@ pub enum Sabotage {
     ForgetCatchUp,
     /// Deltas claim to build on nothing, so that a replica cannot notice that one is missing; and some are missing.
     IgnoreGaps,
+    /// Agents that keep their identity do not wait for their disk.
+    CountBeforeDurable,
+    /// An agent whose disk is put back to an older state goes on under its old number.
+    Amnesia,
+    /// Releases do not wait for content, though they are to.
+    IgnoreFence,
+    /// Lower tiers do not wait for acknowledgements, though they are to.
+    IgnoreGate,
+    /// Timers run four times as fast as they are to.
+    HastyTimers,
+    /// Slots claim that their highest tier is decided, whoever of it has come.
+    ForgeOutcome,
+    /// What is finished is never heard of.
+    ForgetClosed,
 }
 
 /// What to simulate.
@@ -55,14 +75,16 @@ pub struct Plan {
     pub engine: EngineKind,
     /// A fault to be caught.
     pub sabotage: Option<Sabotage>,
+    /// Applications coordinate too.
+    pub coordination: bool,
     /// Keep a line of text for everything that happens.
     pub trace: bool,
 }
 
 impl Plan {
-    /// A run of the usual size.
+    /// A run of the usual size. In every other one applications coordinate.
     pub const fn new(seed: u64, engine: EngineKind) -> Self {
-        Self { seed, steps: 300, agents: 4, engine, sabotage: None, trace: false }
+        Self { seed, steps: 300, agents: 4, engine, sabotage: None, coordination: seed % 2 == 1, trace: false }
     }
 
     /// Every other agent holds a part of the records only. Decided by seeds none of which was committed before there

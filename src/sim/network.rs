@@ -155,6 +155,11 @@ pub(super) struct Connection {
 }
 
 impl Connection {
+    /// Something under way comes so late that it was sent while the connection was slow.
+    pub(super) fn lags(&self, now: u64) -> bool {
+        self.ends.iter().any(|end| end.pipe.last > now + 1_000_000)
+    }
+
     /// Nothing gets through any more, though an end may not know it.
     pub(super) fn is_broken(&self) -> bool {
         self.ends.iter().any(|end| end.pipe.broken) && self.ends.iter().any(|end| end.open)

@@ -44,7 +44,11 @@ impl World {
         let subscription = self.hosts[host].subscription.clone();
         let Some(node) = self.hosts[host].node.as_mut() else { return };
         match node.open(&self.documents[document], engine, subscription, moment) {
-            Ok(_) => self.hosts[host].opened[document] = true,
+            Ok(_) => {
+                self.hosts[host].opened[document] = true;
+                // It may have been dropped from memory meanwhile.
+                self.hosts[host].seen_of[document].forget();
+            }
             Err(error) => self.fail(format!("host {host} cannot open a document: {error}")),
         }
         self.touch(host);
@@ -54,8 +58,13 @@ impl World {
     pub(super) fn work_step(&mut self) {
         let host = 1 + self.dice.below(self.plan.agents as u64) as usize;
         let document = self.dice.below(self.documents.len() as u64) as usize;
-        if self.hosts[host].node.is_none() || !self.hosts[host].opened[document] {
+        let it = &self.hosts[host];
+        if it.node.is_none() || !it.opened[document] || it.stalled_until > self.now {
             return;
+        }
+        if self.plan.coordination && self.dice.chance(50) {
+            self.coordination_step(host, document);
+            return self.touch(host);
         }
         match self.dice.below(20) {
             0 => {

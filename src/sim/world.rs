@@ -10,9 +10,12 @@ use super::{
     Failure, Outcome, Plan, Sabotage,
     checks::Ledger,
     digests::Asked,
+    disk::Disk,
     faults::Climate,
     host::{Host, tight_tuning},
     network::{Connection, End, Item, Weather},
+    resolve::Phase,
+    told::Told,
     trace::Trace,
     workload::part,
 };
@@ -50,6 +53,8 @@ pub(super) enum Due {
     Dialled { host: usize, epoch: u64, target: TargetId },
     /// A disk ends a commit.
     Disk { host: usize, epoch: u64 },
+    /// A process that stands still takes something in.
+    Late { host: usize, epoch: u64, input: Box<Input> },
     /// Work is done.
     Worked { host: usize, epoch: u64, work: Box<Work> },
     /// A crashed process comes back.
@@ -81,6 +86,11 @@ pub(super) struct World {
     pub(super) counters: Counters,
     pub(super) healing_since: Option<u64>,
     pub(super) asked: Asked,
+    /// What was done and told of coordination, by document.
+    pub(super) told: Vec<Told>,
+    pub(super) phase: Phase,
+    /// Copies of agents' disks.
+    pub(super) backups: BTreeMap<usize, Disk>,
     agenda: BTreeMap<(u64, u64), Due>,
     order: u64,
     next_connection: u64,
@@ -98,7 +108,7 @@ impl World {
         let mut dice = Dice::new(plan.seed);
         let documents: Vec<DocumentId> =
             ["band/stage", "band/notes"].iter().filter_map(|name| DocumentId::new(name).ok()).collect();
-        let climate = Climate::draw(&mut dice);
+        let mut climate = Climate::draw(&mut dice);
         let tuning = tight_tuning(&mut dice);
         let mut hosts: Vec<Host> = (0..=plan.agents)
             .filter_map(|index| {
@@ -114,6 +124,10 @@ impl World {
         hosts[0].trusts = climate.mesh;
         for (index, host) in hosts.iter_mut().enumerate().skip(1) {
             host.trusts = climate.mesh;
+            host.hasty = plan.sabotage == Some(Sabotage::CountBeforeDurable);
+            if host.hasty {
+                host.disk.slow_until = u64::MAX;
+            }
             if plan.filters() {
                 // What only a part of a replica has of a writer that is gone for good goes nowhere: it passes on its
                 // own writes only.
@@ -130,6 +144,10 @@ impl World {
             }
         }
         let ledger = Ledger::new(documents.len());
+        let told = documents.iter().map(|_| Told::default()).collect();
+        if plan.coordination {
+            climate.draw_more(plan, &mut dice);
+        }
         Self {
             plan: plan.clone(),
             dice,
@@ -146,6 +164,9 @@ impl World {
             counters: Counters::default(),
             healing_since: None,
             asked: Asked::default(),
+            told,
+            phase: Phase::default(),
+            backups: BTreeMap::new(),
             agenda: BTreeMap::new(),
             order: 0,
             next_connection: 1,
@@ -191,8 +212,11 @@ impl World {
     /// Notes a broken promise; the first one counts.
     pub(super) fn fail(&mut self, what: String) {
         if self.failure.is_none() {
-            let Plan { seed, steps, agents, engine, .. } = self.plan;
-            let replay = format!("aepoch sim --seed {seed} --steps {steps} --agents {agents} --engine {engine}");
+            let Plan { seed, steps, agents, engine, coordination, .. } = self.plan;
+            let coordination = if coordination { "always" } else { "never" };
+            let replay = format!(
+                "aepoch sim --seed {seed} --steps {steps} --agents {agents} --engine {engine} --coordination {coordination}"
+            );
             self.failure = Some(Failure { seed, step: self.step, what, replay });
         }
     }
@@ -206,6 +230,10 @@ impl World {
     /// Puts an input to a node in line.
     pub(super) fn input(&mut self, host: usize, input: Input) {
         let epoch = self.hosts[host].epoch;
+        let until = self.hosts[host].stalled_until;
+        if until > 0 && until >= self.now {
+            return self.put(until, Due::Late { host, epoch, input: Box::new(input) });
+        }
         self.inputs.push_back((host, epoch, input));
     }
 
@@ -248,6 +276,11 @@ impl World {
             Due::Echo { host, epoch, link, message } => {
                 if self.hosts[host].epoch == epoch {
                     self.input(host, Input::Message { link, message });
+                }
+            }
+            Due::Late { host, epoch, input } => {
+                if self.hosts[host].epoch == epoch {
+                    self.inputs.push_back((host, epoch, *input));
                 }
             }
             Due::Look => self.look(),
@@ -299,7 +332,8 @@ impl World {
 
     fn look(&mut self) {
         let since = self.healing_since.unwrap_or(self.now);
-        match self.disagreement() {
+        self.judge_resolved();
+        match self.disagreement().or_else(|| self.unresolved()) {
             None => {
                 self.trace.note(self.now, &[2], format_args!("all agree"));
                 self.check_agreed();

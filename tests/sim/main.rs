@@ -35,7 +35,9 @@ fn seeds_that_once_failed_stay_clean() {
         .filter(|line| !line.starts_with('#'))
         .map(|line| {
             let words: Vec<&str> = line.split_whitespace().collect();
-            let mut plan = Plan::new(words[1].parse().unwrap(), words[0].parse().unwrap());
+            let engine = words[0].trim_end_matches('+');
+            let mut plan = Plan::new(words[1].parse().unwrap(), engine.parse().unwrap());
+            plan.coordination = words[0].ends_with('+');
             plan.steps = words[2].parse().unwrap();
             plan
         })
@@ -74,6 +76,68 @@ fn caught(sabotage: Sabotage, seeds: u64) -> Vec<String> {
         }
     }
     noticed
+}
+
+/// As [`caught`], where applications coordinate: a complaint that begins with one of these letters.
+fn caught_coordinating(sabotage: Sabotage, seeds: u64, letters: &str) {
+    let mut noticed = Vec::new();
+    for seed in 0..seeds {
+        let mut plan = Plan::new(seed, EngineKind::Yrs);
+        (plan.sabotage, plan.coordination) = (Some(sabotage), true);
+        noticed.extend(run(&plan).failure.map(|failure| failure.what));
+        if noticed.last().is_some_and(|what| what.contains(letters)) {
+            return;
+        }
+    }
+    panic!("{sabotage:?}: {noticed:?}");
+}
+
+#[test]
+fn coordination_keeps_its_promises_on_both_engines() {
+    for engine in [EngineKind::Yrs, EngineKind::Automerge] {
+        let clean = |seed| {
+            let mut plan = Plan::new(seed, engine);
+            (plan.steps, plan.coordination) = (150, true);
+            run(&plan).failure
+        };
+        let failures: Vec<String> = (0..20).filter_map(clean).map(|failure| failure.to_string()).collect();
+        assert!(failures.is_empty(), "{}", failures.join("\n"));
+    }
+}
+
+#[test]
+fn a_slot_that_counts_before_it_is_durable_is_caught() {
+    caught_coordinating(Sabotage::CountBeforeDurable, 60, "coordination records");
+}
+
+#[test]
+fn an_older_disk_under_the_same_number_is_caught() {
+    caught_coordinating(Sabotage::Amnesia, 100, "coordination records");
+}
+
+#[test]
+fn a_release_without_its_content_is_caught() {
+    caught_coordinating(Sabotage::IgnoreFence, 60, "F6: ");
+}
+
+#[test]
+fn a_lower_tier_that_does_not_wait_is_caught() {
+    caught_coordinating(Sabotage::IgnoreGate, 60, "B5: ");
+}
+
+#[test]
+fn a_hasty_timer_is_caught() {
+    caught_coordinating(Sabotage::HastyTimers, 60, "B9: ");
+}
+
+#[test]
+fn a_forged_outcome_is_caught() {
+    caught_coordinating(Sabotage::ForgeOutcome, 30, "B3: ");
+}
+
+#[test]
+fn a_finished_object_nobody_hears_of_is_caught() {
+    caught_coordinating(Sabotage::ForgetClosed, 10, "which is finished");
 }
 
 #[test]
