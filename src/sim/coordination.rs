@@ -54,7 +54,7 @@ impl World {
     /// The objects an application knows of that are not finished.
     pub(super) fn objects_at(&self, host: usize, document: usize) -> Vec<ObjectId> {
         let Some(node) = &self.hosts[host].node else { return Vec::new() };
-        node.meetings(&self.documents[document], |all| all.map(Meeting::object).collect()).unwrap_or_default()
+        node.meetings(&self.documents[document], |all, _| all.map(Meeting::object).collect()).unwrap_or_default()
     }
 
     fn begin(&mut self, host: usize, document: usize) {

@@ -82,7 +82,7 @@ impl World {
         for host in 0..self.hosts.len() {
             let Some(node) = &self.hosts[host].node else { continue };
             let found = self.documents.iter().find_map(|id| {
-                let open = node.meetings(id, |all| all.filter_map(|meeting| overdue(meeting, &living)).next());
+                let open = node.meetings(id, |all, _| all.filter_map(|meeting| overdue(meeting, &living)).next());
                 open.ok().flatten()
             });
             if let Some(what) = found {

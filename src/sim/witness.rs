@@ -85,7 +85,7 @@ impl World {
             look.seen.version = version;
             node.read(&documents[index], |document| look.board(document)).map_err(|error| error.to_string())??;
         }
-        let known = node.meetings(&documents[index], |all| all.map(Meeting::object).collect::<BTreeSet<_>>());
+        let known = node.meetings(&documents[index], |all, _| all.map(Meeting::object).collect::<BTreeSet<_>>());
         for object in known.unwrap_or_default().union(&stirred) {
             let looked = node.meeting(&documents[index], *object, |meeting, document| {
                 look.meeting(meeting, document, stirred.contains(object))
