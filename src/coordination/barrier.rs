@@ -321,7 +321,13 @@ impl TieredBarrier {
 
     fn go(&mut self, roster: Roster, slot: Slot) {
         let own = self.ending();
-        let told = ended(&self.definition, self.replica, &slot);
+        // Whoever has gone on knows the outcome, but not that lower tiers were let through: that takes acknowledgements
+        // of others, which are overwritten by now.
+        let open = |progress: &Progress| match progress {
+            Progress::Released { outcomes } => self.definition.gate == Gate::Decided || outcomes.len() == 1,
+            _ => true,
+        };
+        let told = ended(&self.definition, self.replica, &slot).filter(|(_, progress, _)| open(progress));
         // One that has learned nothing by itself goes by what it is told, or else is superseded.
         let own = (!matches!(own.1, Progress::Waiting | Progress::Overdue { .. })).then_some(own);
         self.before = own.into_iter().chain(told).collect();
@@ -353,6 +359,7 @@ impl TieredBarrier {
                 change: newest.change.clone(),
                 previous: newest.previous.clone(),
                 previous_change: newest.previous_change.clone(),
+                fence: self.durable.fence,
                 ..Slot::default()
             };
             self.go(roster, slot);
@@ -521,7 +528,12 @@ impl TieredBarrier {
         let released = roster.tiers()[..=tier].iter().fold(BitSet::new(), |all, seats| all.union(&seats.members));
         let known = (0..=tier).filter_map(|above| self.known(above)).fold(BitSet::new(), |all, tier| all.union(&tier));
         let released = released.intersection(&known);
-        released.iter().map(|seat| Some((roster.seats()[seat].replica, self.view.arrival(seat)?.fence))).collect()
+        // An arrival may be overwritten by its seat's next generation already: that is fenced with as much or more.
+        let of = |seat: usize| match self.view.arrival(seat) {
+            Some(arrival) => Some(arrival.fence),
+            None => self.view.slot(seat).filter(|slot| slot.generation > generation).map(|slot| slot.fence),
+        };
+        released.iter().map(|seat| Some((roster.seats()[seat].replica, of(seat)?))).collect()
     }
 
     /// The definition.

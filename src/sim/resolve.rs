@@ -115,7 +115,7 @@ fn overdue(meeting: &Meeting, living: &[ReplicaId]) -> Option<String> {
         return None;
     }
     for (tier, seats) in roster.tiers().iter().enumerate() {
-        let enough = view.arrived().intersection(&seats.members).len() >= seats.min;
+        let enough = view.arrived().intersection(&seats.members).len() >= seats.min.min(seats.members.len());
         let may = core && roster.rules().ballots && (enough || seats.on_shortfall != OnShortfall::Wait);
         let all = seats.members.is_subset(&spoken) && (core || !roster.rules().ballots);
         if (may || all) && view.resolved(tier).is_none() {

@@ -94,6 +94,9 @@ pub struct Slot {
     pub change: RosterChange,
     /// The seat's own arrival; `Unset` for an elector that is no member.
     pub own: Own,
+    /// What its last arrival was fenced with, of whatever generation: whoever comes to a release when the arrival itself
+    /// is overwritten waits for this, which is as much or more.
+    pub fence: (u64, u64),
     /// Echoed arrivals (ballot-0 accepts), its own among them.
     pub yes: BitSet,
     /// Echoed refusals.

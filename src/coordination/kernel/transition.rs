@@ -56,7 +56,9 @@ pub fn arrive(view: &View, me: usize, slot: &Slot, arrival: Arrival) -> Result<S
     if let Some(seat) = stray {
         return Err(Refusal::Tier { agent: seat.agent.clone(), tier: seat.tier });
     }
+    let fence = arrival.fence;
     let mut next = speak(roster, me, slot, Own::Arrived(arrival))?;
+    next.fence = fence;
     if echoes(roster, me, slot, me) {
         next.yes.insert(me);
     }
@@ -232,6 +234,7 @@ pub fn enter(view: &View, me: usize, slot: &Slot) -> Option<(Roster, Option<Slot
     let previous = Some(slot.latched.released.clone());
     let previous_change = (*roster.change() != change).then(|| roster.change().clone());
     let generation = next.generation();
-    let fresh = seated.then(|| Slot { generation, change, previous, previous_change, ..Slot::default() });
+    let fence = slot.fence;
+    let fresh = seated.then(|| Slot { generation, change, previous, previous_change, fence, ..Slot::default() });
     Some((next, fresh))
 }
