@@ -491,7 +491,13 @@ impl TieredBarrier {
         let released = roster.tiers()[..=tier].iter().fold(BitSet::new(), |all, seats| all.union(&seats.members));
         let known = (0..=tier).filter_map(|above| self.known(above)).fold(BitSet::new(), |all, tier| all.union(&tier));
         let released = released.intersection(&known);
-        released.iter().map(|seat| Some((roster.seats()[seat].replica, self.view.arrival(seat)?.fence))).collect()
+        released.iter().map(|seat| Some((roster.seats()[seat].replica, self.wrote_by(seat)?))).collect()
+    }
+
+    /// What a member had written when it arrived; when only a later arrival of it is here, by then, which is no less.
+    fn wrote_by(&self, seat: usize) -> Option<(u64, u64)> {
+        let later = self.view.slot(seat).filter(|slot| slot.generation > self.generation());
+        self.view.arrival(seat).or_else(|| later?.arrival()).map(|arrival| arrival.fence)
     }
 
     /// The definition.
