@@ -6,4 +6,5 @@ mod coordination;
 mod digests;
 mod durability;
 mod flow;
+mod hops;
 mod world;
