@@ -85,7 +85,7 @@ program_build() {
 simulate() { # engine
     local fresh
     fresh=$(od -An -N4 -tu4 /dev/urandom | tr -d ' ')
-    "$program" sim --seeds 0..200 --steps "$sim_steps" --agents 4 --engine "$1"
+    "$program" sim --seeds 0..300 --steps "$sim_steps" --agents 4 --engine "$1"
     echo "fresh seed: aepoch sim --seed $fresh --steps $sim_steps --agents 4 --engine $1"
     "$program" sim --seed "$fresh" --steps "$sim_steps" --agents 4 --engine "$1"
 }

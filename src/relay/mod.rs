@@ -195,7 +195,7 @@ impl Shared {
                 let config = Config {
                     identity: identity.clone(),
                     role: Role::Relay,
-                    // It writes nothing of its own.
+                    // As an elector it promises, and comes back under its number.
                     keeps_identity: true,
                     trust_inbound: builder.trust_forwarding,
                     seed: identity.replica.get() ^ shard as u64,

@@ -186,7 +186,10 @@ impl World {
                 self.keep(kept);
                 self.touch(host);
             }
-            Err(error) => self.refused(Err(error)),
+            Err(error) => {
+                self.trace.note(self.now, &[], format_args!("{host} cannot acknowledge {object}: {error}"));
+                self.refused(Err(error));
+            }
         }
     }
 

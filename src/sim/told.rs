@@ -415,3 +415,81 @@ impl Object {
         open.map_or(Ok(()), |seat| Err(format!("but {} has not spoken in generation {generation}", seat.agent)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::{
+        coordination::kernel::{Definition, Tier},
+        id::DocumentId,
+    };
+
+    const OBJECT: ObjectId = ObjectId { holder: ReplicaId::FIRST, number: 1 };
+
+    fn seat(at: u64) -> Seat {
+        let agent = AgentId::new(&format!("w{at}")).unwrap();
+        Seat { agent, replica: ReplicaId::from_bits(at), tier: Tier::ALPHA }
+    }
+
+    /// Three members, of whom the first so many have come.
+    fn ledger(come: u64, purpose: Purpose) -> (Told, Arc<Roster>) {
+        let policy = TierPolicy {
+            tier: Tier::ALPHA,
+            timeout: Duration::from_secs(1),
+            min: 2,
+            on_shortfall: OnShortfall::Proceed,
+        };
+        let definition = Definition {
+            document: DocumentId::new("band/stage").unwrap(),
+            name: "tale".to_owned(),
+            creator: seat(1).agent,
+            origin: OBJECT,
+            members: (1..=3).map(seat).collect(),
+            electors: Vec::new(),
+            tolerate: 1,
+            tiers: vec![policy],
+            gate: Gate::Decided,
+            fence: false,
+        };
+        let roster = Arc::new(Roster::first(Arc::new(definition.clone())));
+        let mut told = Told::default();
+        told.began(Arc::new(Plan { definition, purpose }), 0).unwrap();
+        told.saw(OBJECT, seat(1).replica, &roster, &[], 0).unwrap();
+        (1..=come).for_each(|at| told.arrived(OBJECT, 0, seat(at).replica, (0, 0)).unwrap());
+        (told, roster)
+    }
+
+    fn outcome(ending: Ending, released: &[u64]) -> Standing {
+        let names =
+            |wanted: bool| (1..=3).filter(|at| released.contains(at) == wanted).map(|at| seat(at).agent).collect();
+        let result = TierResult { tier: Tier::ALPHA, ending, released: names(true), missing: names(false) };
+        Standing::Released(Outcome { generation: 0, tiers: vec![result] })
+    }
+
+    #[test]
+    fn every_promise_that_is_broken_is_called_by_its_letter() {
+        let once = || Purpose::Barrier { once: true };
+        let letter = |kept: Kept| kept.unwrap_err()[..2].to_owned();
+        let tell = |told: &mut Told, roster, at, standing| told.told(OBJECT, roster, seat(at).replica, &standing, 0);
+        let (mut told, roster) = ledger(3, once());
+        assert_eq!(tell(&mut told, &roster, 1, outcome(Ending::Complete, &[1, 2, 3])), Ok(()));
+        assert_eq!(letter(tell(&mut told, &roster, 2, outcome(Ending::Degraded, &[1, 2]))), "B1");
+        assert_eq!(letter(told.arrived(OBJECT, 0, seat(1).replica, (0, 0))), "B6", "twice");
+        let (mut told, roster) = ledger(2, once());
+        assert_eq!(letter(tell(&mut told, &roster, 1, outcome(Ending::Complete, &[1, 2, 3]))), "B2");
+        assert_eq!(letter(tell(&mut told, &roster, 1, outcome(Ending::Degraded, &[1, 2]))), "B3");
+        assert_eq!(letter(told.arrived(OBJECT, 1, seat(1).replica, (0, 0))), "B6", "without an outcome");
+        assert_eq!(letter(told.frontier(OBJECT, 1)), "E1");
+        told.objects.get_mut(&OBJECT).unwrap().rounds.get_mut(&0).unwrap().balloted.insert(0);
+        assert_eq!(letter(tell(&mut told, &roster, 1, outcome(Ending::Degraded, &[1, 2]))), "B9");
+        let (mut told, roster) = ledger(3, once());
+        assert_eq!(letter(tell(&mut told, &roster, 1, outcome(Ending::Shortfall, &[1, 2, 3]))), "B7");
+        let (mut told, _) = ledger(3, Purpose::Decision);
+        assert_eq!(letter(told.decided(OBJECT, Some(&Bytes::from_static(b"nobody's")))), "P1");
+        assert_eq!(told.polled(OBJECT, PollOutcome::Failed), Ok(()));
+        assert_eq!(letter(told.polled(OBJECT, PollOutcome::Approved(1))), "P1");
+        assert!(told.closed(OBJECT).unwrap_err().starts_with("G: "));
+    }
+}

@@ -155,7 +155,10 @@ impl Look<'_> {
     fn standing(&mut self, meeting: &Meeting, document: &Document, generation: u64, standing: Standing) -> Kept {
         let object = meeting.object();
         let known = self.seen.standings.get(&(object, generation));
-        let forgotten = matches!(standing, Standing::Superseded { .. } | Standing::Closed);
+        // Without a seat it keeps nothing of its own: after a restart it may have to learn again what it had seen.
+        let looks_on = meeting.barrier().roster_of(generation).is_none_or(|roster| roster.seat_of(self.me).is_none());
+        let forgotten =
+            matches!(standing, Standing::Superseded { .. } | Standing::Closed) || looks_on && !standing.is_final();
         if let Some(known) = known.filter(|known| **known != standing && !forgotten) {
             return Err(format!("B4: told {standing:?} of generation {generation}, before it was {known:?}"));
         }

@@ -22,7 +22,12 @@ fn seat(host: usize, tier: Tier) -> Seat {
 }
 
 /// A plan over these hosts: the first tier's, the second's.
-fn plan(name: &str, tiers: &[&[usize]], tolerate: u32, purpose: Purpose) -> impl Fn(ObjectId) -> Plan {
+pub(crate) fn plan(
+    name: &str,
+    tiers: &[&[usize]],
+    tolerate: u32,
+    purpose: Purpose,
+) -> impl Fn(ObjectId) -> Plan + use<> {
     let rank = |at| Tier(u8::try_from(at).unwrap());
     let members: Vec<Seat> =
         tiers.iter().enumerate().flat_map(|(at, hosts)| hosts.iter().map(move |host| seat(*host, rank(at)))).collect();

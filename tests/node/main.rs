@@ -7,5 +7,6 @@ mod coordination;
 mod digests;
 mod durability;
 mod flow;
+mod hops;
 mod queue;
 mod world;

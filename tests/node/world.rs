@@ -178,6 +178,39 @@ impl World {
         while self.step_hosts() | self.step_wires() {}
     }
 
+    /// Lets hosts do all they can without hearing of each other.
+    pub(crate) fn rest(&mut self) {
+        while self.step_hosts() {}
+    }
+
+    /// One message delay: all that is on its way arrives, and nothing that is sent in answer.
+    pub(crate) fn delay(&mut self) {
+        self.rest();
+        let mut flying = Vec::new();
+        for wire in &self.wires {
+            for end in 0..2 {
+                let ((from, out), to) = (wire.ends[end], wire.ends[1 - end]);
+                let session = self.hosts[from].sessions.get_mut(&out).unwrap();
+                while let Some(packet) = session.poll_transmit() {
+                    flying.push((to, packet));
+                }
+                if let Some(bytes) = session.take_drained() {
+                    self.hosts[from].node.handle(Input::Drained { link: out, bytes }, self.now);
+                }
+            }
+        }
+        for ((to, link), packet) in flying {
+            let mut received = Vec::new();
+            self.hosts[to].sessions.get_mut(&link).unwrap().receive(packet, self.now.mono, &mut received).unwrap();
+            for one in received {
+                if let Received::Message(message) = one {
+                    self.hosts[to].node.handle(Input::Message { link, message }, self.now);
+                }
+            }
+        }
+        self.rest();
+    }
+
     fn step_hosts(&mut self) -> bool {
         let mut moved = false;
         for host in &mut self.hosts {
