@@ -145,7 +145,10 @@ impl Truth {
             let roster = match progress {
                 Progress::Waiting | Progress::Overdue { .. } => continue,
                 Progress::Superseded { generation } => {
-                    let real = generation <= self.newest() && self.newest() >= at as u64 + 2;
+                    // With the acknowledged gate, who looks on cannot tell from the next generation that lower tiers
+                    // were let through.
+                    let apart = if definition.gate == Gate::Acked { 1 } else { 2 };
+                    let real = generation <= self.newest() && self.newest() >= at as u64 + apart;
                     self.complain(real, "superseded by a generation nobody is in");
                     self.superseded = true;
                     continue;
