@@ -99,9 +99,9 @@ impl Epoch {
         self.object.id
     }
 
-    fn look<R>(&self, look: impl FnOnce(&Meeting) -> R) -> Result<R, AgentError> {
+    fn look<R>(&self, mut look: impl FnMut(&Meeting) -> R) -> Result<R, AgentError> {
         let looked =
-            self.object.with(|node, document, _| node.meeting(document, self.object.id, |meeting, _| look(meeting)));
+            self.object.look(|node, document, _| node.meeting(document, self.object.id, |meeting, _| look(meeting)));
         Ok(looked?)
     }
 

@@ -89,6 +89,14 @@ impl Object {
         self.document.open.agent.inner.host.with(|node, now| act(node, self.document.id(), now))
     }
 
+    /// Looks at the document, waiting while it is being loaded or worked on, like any read.
+    fn look<R>(
+        &self,
+        mut look: impl FnMut(&mut Node, &DocumentId, Moment) -> Result<R, NodeError>,
+    ) -> Result<R, NodeError> {
+        self.document.look(|node, now| look(node, self.document.id(), now))
+    }
+
     /// Tries until the document is back and this replica's record before is durable.
     async fn wish<R>(
         &self,
@@ -149,7 +157,7 @@ impl Object {
             let spoken = barrier.view().current(seat).is_some_and(|slot| slot.own != Own::Unset);
             if spoken { Some(barrier.generation()) } else { barrier.generation().checked_sub(1) }
         };
-        Ok(self.with(|node, document, now| {
+        Ok(self.look(|node, document, now| {
             let last = node.meeting(document, self.id, |meeting, _| last(meeting))?;
             Ok::<_, NodeError>(last.map(|generation| Arrived { generation, at: now }))
         })?)
@@ -157,23 +165,23 @@ impl Object {
 
     /// The present generation, for somebody who only looks on.
     fn present(&self) -> Result<Arrived, AgentError> {
-        Ok(self.with(|node, document, now| {
+        Ok(self.look(|node, document, now| {
             let generation = node.meeting(document, self.id, |meeting, _| meeting.barrier().generation())?;
             Ok::<_, NodeError>(Arrived { generation, at: now })
         })?)
     }
 
     fn standing(&self, generation: u64) -> Result<Standing, AgentError> {
-        Ok(self.with(|node, document, now| node.standing(document, self.id, generation, now))?)
+        Ok(self.look(|node, document, now| node.standing(document, self.id, generation, now))?)
     }
 
     fn plan(&self) -> Result<Arc<Plan>, AgentError> {
-        Ok(self.with(|node, document, _| node.meeting(document, self.id, |meeting, _| meeting.plan().clone()))?)
+        Ok(self.look(|node, document, _| node.meeting(document, self.id, |meeting, _| meeting.plan().clone()))?)
     }
 
     fn status(&self) -> Result<ObjectStatus, AgentError> {
         let swarm = &self.document.open.agent.inner.swarm_document;
-        Ok(self.with(|node, document, now| {
+        Ok(self.look(|node, document, now| {
             let around = node.surroundings(swarm);
             node.meeting(document, self.id, |meeting, content| ObjectStatus::of(meeting, content, &around, now.mono))
         })?)
@@ -230,7 +238,7 @@ impl AgentDocument {
     /// The document cannot be reached.
     pub fn explain(&self) -> Result<Vec<ObjectStatus>, AgentError> {
         let inner = &self.open.agent.inner;
-        Ok(inner.host.with(|node, now| node.explain(self.id(), &inner.swarm_document, now))?)
+        Ok(self.look(|node, now| node.explain(self.id(), &inner.swarm_document, now))?)
     }
 
     /// Finishes whatever goes by a name, for everybody, and frees what it takes; false when nothing does.
@@ -245,8 +253,14 @@ impl AgentDocument {
 
     /// The object of a name, if its definition is here.
     fn find(&self, name: &str) -> Result<Option<ObjectId>, AgentError> {
-        let host = &self.open.agent.inner.host;
-        Ok(host.with(|node, _| node.find(self.id(), name))?)
+        Ok(self.look(|node, _| node.find(self.id(), name))?)
+    }
+
+    fn look<R>(&self, mut look: impl FnMut(&mut Node, Moment) -> Result<R, NodeError>) -> Result<R, NodeError> {
+        self.open.agent.inner.host.wait_for(|node, now| match look(node, now) {
+            Err(NodeError::Busy { .. }) => None,
+            looked => Some(looked),
+        })
     }
 }
 

@@ -112,7 +112,7 @@ impl PollHandle {
     pub fn outcome(&self) -> Result<PollOutcome, AgentError> {
         let looked = self
             .object
-            .with(|node, document, _| node.meeting(document, self.object.id, |meeting, _| meeting.poll_outcome()));
+            .look(|node, document, _| node.meeting(document, self.object.id, |meeting, _| meeting.poll_outcome()));
         Ok(looked?.unwrap_or(PollOutcome::Pending))
     }
 

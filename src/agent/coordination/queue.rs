@@ -200,7 +200,7 @@ impl<T> Queue<T> {
     where
         T: DeserializeOwned,
     {
-        let peeked = self.object.with(|node, document, now| node.peek(document, self.object.id, now))?;
+        let peeked = self.object.look(|node, document, now| node.peek(document, self.object.id, now))?;
         let peek = |(peeked, payload): (Peeked, Bytes)| {
             let sealed = matches!(peeked, Peeked::Sealed(_));
             let (Peeked::Sealed(view) | Peeked::Tentative(view)) = peeked;
@@ -214,7 +214,7 @@ impl<T> Queue<T> {
     /// # Errors
     /// `Node` when the queue is gone.
     pub fn items(&self) -> Result<Vec<ItemView>, AgentError> {
-        Ok(self.object.with(|node, document, now| node.items(document, self.object.id, now))?)
+        Ok(self.object.look(|node, document, now| node.items(document, self.object.id, now))?)
     }
 
     /// How it stands here: counts, and who holds sealing up.
@@ -222,7 +222,7 @@ impl<T> Queue<T> {
     /// # Errors
     /// As [`Queue::items`].
     pub fn status(&self) -> Result<QueueStatus, AgentError> {
-        Ok(self.object.with(|node, document, _| node.queue_status(document, self.object.id))?)
+        Ok(self.object.look(|node, document, _| node.queue_status(document, self.object.id))?)
     }
 
     /// Begins to offer a dead item again, with all attempts before it.
