@@ -30,6 +30,6 @@ pub use handles::{AgentState, Counter, List, Map, Register, RichText, Set};
 pub use merge::AppliedDeltas;
 pub use records::{Candidate, CustomResolver, Equivocation, Member, Resolver};
 pub use replica::Document;
-pub use slots::{Closed, Ranges};
+pub use slots::Closed;
 pub use transaction::{Commit, Transaction};
 pub use version::{DigestEntry, Frontier, Seen, Subscription, Version};

@@ -10,4 +10,4 @@ mod write;
 
 pub(in crate::document) use board::{Board, check as check_slot};
 pub use closed::Closed;
-pub use ranges::Ranges;
+use ranges::Ranges;

@@ -4,17 +4,17 @@ use serde::{Deserialize, Serialize};
 
 /// A set of numbers, kept as the runs it is made of: first and last of each, apart and ascending.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
-pub struct Ranges(Vec<(u64, u64)>);
+pub(super) struct Ranges(Vec<(u64, u64)>);
 
 impl Ranges {
     /// True when `number` is in. O(log runs).
-    pub fn contains(&self, number: u64) -> bool {
+    pub(super) fn contains(&self, number: u64) -> bool {
         let after = self.0.partition_point(|(first, _)| *first <= number);
         after > 0 && self.0[after - 1].1 >= number
     }
 
     /// Adds `first..=last`; false when nothing was new. O(runs) at worst, O(log runs) at the end.
-    pub fn insert(&mut self, first: u64, last: u64) -> bool {
+    pub(super) fn insert(&mut self, first: u64, last: u64) -> bool {
         // Runs that touch the new one become one with it.
         let from = self.0.partition_point(|(_, end)| end.saturating_add(1) < first);
         let to = self.0.partition_point(|(start, _)| *start <= last.saturating_add(1));
@@ -28,12 +28,12 @@ impl Ranges {
     }
 
     /// The highest number in; zero for none.
-    pub fn last(&self) -> u64 {
+    pub(super) fn last(&self) -> u64 {
         self.0.last().map_or(0, |(_, last)| *last)
     }
 
     /// The runs: first and last of each.
-    pub fn runs(&self) -> &[(u64, u64)] {
+    pub(super) fn runs(&self) -> &[(u64, u64)] {
         &self.0
     }
 
