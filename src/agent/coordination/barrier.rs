@@ -1,9 +1,6 @@
 //! Barriers.
 
-use super::{
-    Arrived, Object, Passage,
-    setup::{Setup, shared_settings},
-};
+use super::{Arrived, Object, Passage, settings::tiered_settings, setup::Setup};
 use crate::{
     agent::{AgentDocument, AgentError},
     coordination::{
@@ -33,7 +30,7 @@ pub struct BarrierBuilder {
     once: bool,
 }
 
-shared_settings!(BarrierBuilder);
+tiered_settings!(BarrierBuilder);
 
 impl BarrierBuilder {
     pub(super) fn new(document: &AgentDocument, name: &str) -> Self {

@@ -2,10 +2,7 @@
 
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{
-    Object,
-    setup::{Setup, shared_settings},
-};
+use super::{Object, settings::tiered_settings, setup::Setup};
 use crate::{
     agent::{AgentDocument, AgentError, to_json},
     coordination::{kernel::Tier, object::Purpose, why::ObjectStatus},
@@ -20,7 +17,7 @@ pub struct DecisionBuilder {
     setup: Setup,
 }
 
-shared_settings!(DecisionBuilder);
+tiered_settings!(DecisionBuilder);
 
 impl DecisionBuilder {
     pub(super) fn new(document: &AgentDocument, name: &str) -> Self {

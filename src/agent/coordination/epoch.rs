@@ -2,10 +2,7 @@
 
 use std::time::Duration;
 
-use super::{
-    Arrived, Object, Passage,
-    setup::{Setup, shared_settings},
-};
+use super::{Arrived, Object, Passage, settings::tiered_settings, setup::Setup};
 use crate::{
     agent::{AgentDocument, AgentError},
     coordination::{
@@ -38,7 +35,7 @@ pub struct EpochBuilder {
     phases: Vec<String>,
 }
 
-shared_settings!(EpochBuilder);
+tiered_settings!(EpochBuilder);
 
 impl EpochBuilder {
     pub(super) fn new(document: &AgentDocument, name: &str) -> Self {

@@ -8,6 +8,7 @@ mod decision;
 mod epoch;
 mod poll;
 mod queue;
+mod settings;
 mod setup;
 mod synchronizer;
 mod task;

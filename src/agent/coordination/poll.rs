@@ -1,9 +1,6 @@
 //! Polls.
 
-use super::{
-    Object,
-    setup::{Setup, shared_settings},
-};
+use super::{Object, settings::tiered_settings, setup::Setup};
 use crate::{
     agent::{AgentDocument, AgentError},
     coordination::{object::Purpose, poll::PollOutcome, why::ObjectStatus},
@@ -21,7 +18,7 @@ pub struct PollBuilder {
     closable: bool,
 }
 
-shared_settings!(PollBuilder);
+tiered_settings!(PollBuilder);
 
 impl PollBuilder {
     pub(super) fn new(document: &AgentDocument, name: &str) -> Self {

@@ -11,7 +11,7 @@ use std::{
 use bytes::Bytes;
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{Object, setup::Setup, task::Task};
+use super::{Object, settings::deciding_settings, setup::Setup, task::Task};
 use crate::{
     agent::{AgentDocument, AgentError, to_json},
     coordination::{
@@ -50,6 +50,8 @@ pub struct QueueBuilder<T> {
     of: PhantomData<fn() -> T>,
 }
 
+deciding_settings!(QueueBuilder<T>);
+
 impl<T> QueueBuilder<T> {
     pub(super) fn new(document: &AgentDocument, name: &str) -> Self {
         let mut setup = Setup::new(document, name);
@@ -62,31 +64,6 @@ impl<T> QueueBuilder<T> {
     /// when it begins; a queue that exists is then taken as it is.
     pub fn members<'a>(mut self, agents: impl IntoIterator<Item = &'a str>) -> Self {
         self.setup.members(Tier::ALPHA, agents);
-        self
-    }
-
-    /// Agents that decide who holds an item in place of the members, which then do not count against `tolerate`.
-    pub fn electors<'a>(mut self, agents: impl IntoIterator<Item = &'a str>) -> Self {
-        self.setup.electors(agents);
-        self
-    }
-
-    /// The relay decides who holds an item (those this agent is connected to when it begins).
-    pub fn relay_elects(mut self) -> Self {
-        self.setup.relay_elects();
-        self
-    }
-
-    /// How many of those who decide may be unreachable for an item of a lost holder to be taken over. 0 unless set:
-    /// claims then need no message, and the item of an agent that is gone waits until it comes back.
-    pub fn tolerate(mut self, failures: u32) -> Self {
-        self.setup.tolerate(failures);
-        self
-    }
-
-    /// As many as possible: any minority may be unreachable.
-    pub fn tolerate_minority(mut self) -> Self {
-        self.setup.tolerate_minority();
         self
     }
 
@@ -106,18 +83,6 @@ impl<T> QueueBuilder<T> {
     /// come first whatever their tiers.
     pub fn bucket(mut self, span: Duration) -> Self {
         self.rules.span_ms = millis(span);
-        self
-    }
-
-    /// Most members it may have; 10 unless raised.
-    pub fn at_most(mut self, agents: usize) -> Self {
-        self.setup.at_most(agents);
-        self
-    }
-
-    /// Begin it here, whoever is listed first.
-    pub fn begin(mut self) -> Self {
-        self.setup.begins();
         self
     }
 
