@@ -4,6 +4,7 @@
 mod barriers;
 mod demo;
 mod program;
+mod queues;
 mod relay;
 mod stage;
 mod stores;

@@ -30,17 +30,17 @@ impl Stage {
 
     /// Begins a command, given as one would type it. `@a` stands for `--as a` with a's store.
     pub(crate) fn begin(&self, line: &str) -> Child {
-        self.spawn(&format!("{line} --json"))
+        self.spawn(line, &["--json"])
     }
 
     /// What a command that has to succeed says to people.
     pub(crate) fn text(&self, line: &str) -> String {
-        let output = self.spawn(line).wait_with_output().unwrap();
+        let output = self.spawn(line, &[]).wait_with_output().unwrap();
         assert!(output.status.success(), "{line}: {}", text(&output.stderr));
         text(&output.stdout)
     }
 
-    fn spawn(&self, line: &str) -> Child {
+    fn spawn(&self, line: &str, options: &[&str]) -> Child {
         let mut words: Vec<String> = Vec::new();
         for word in line.split_whitespace() {
             match word.strip_prefix('@') {
@@ -51,8 +51,12 @@ impl Stage {
                 None => words.push(word.to_owned()),
             }
         }
-        words.extend(["--connect", &self.relay.url, "--document", "stage"].map(str::to_owned));
-        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        // What follows `--` is another program's.
+        let end = words.iter().position(|word| word == "--").unwrap_or(words.len());
+        let (own, others) = words.split_at(end);
+        let place = ["--connect", &self.relay.url, "--document", "stage"];
+        let own = own.iter().map(String::as_str).chain(place).chain(options.iter().copied());
+        let words: Vec<&str> = own.chain(others.iter().map(String::as_str)).collect();
         program(&words).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
     }
 

@@ -38,7 +38,8 @@ Examples:
     Push(PushArgs),
     /// Claim items one after the other and run a command for each: its standard input is the item, its environment has
     /// AEPOCH_ITEM and AEPOCH_TOKEN, the fencing token to be checked where its effects land. Exit code 0 completes the
-    /// item; any other gives it back, until its attempts are used up.
+    /// item; any other gives it back, until its attempts are used up. With --json what the command prints goes to
+    /// standard error.
     #[command(after_help = format!("Examples:
   aepoch queue work jobs --as b --store b.redb -- ./index.sh
   aepoch queue work jobs --as b --store b.redb --count 1 --wait 5s -- cat\n\n{EXIT_CODES}"))]
@@ -62,9 +63,11 @@ pub(in crate::cli) struct CreateArgs {
     /// Who pushes and claims. Each must be known to the swarm.
     #[arg(long, value_name = "AGENT,...", value_delimiter = ',', required = true)]
     members: Vec<String>,
-    /// How many of them may be unreachable, or `minority`. With 0, what a member that is gone holds stays with it.
-    #[arg(long, value_name = "N|minority", value_parser = values::tolerate, default_value = "0")]
-    tolerate: Tolerate,
+    /// Let the members decide who holds an item, of whom so many may be unreachable, or a `minority`; with 0 the items of
+    /// a member that is gone wait for it. A process that has ended is unreachable. [default: the relay decides, and
+    /// members may come and go]
+    #[arg(long, value_name = "N|minority", value_parser = values::tolerate)]
+    tolerate: Option<Tolerate>,
     /// How long a claim outlives its holder.
     #[arg(long, value_name = "SPAN", value_parser = values::span, default_value = "30s")]
     lease: Duration,
@@ -126,8 +129,9 @@ fn create(args: &CreateArgs, output: &Output) -> Result<ExitCode, Failure> {
         let builder = part.document().queue::<Value>(name).members(members()).at_most(args.max_agents);
         let builder = builder.lease(args.lease).attempts(args.attempts).bucket(args.bucket);
         let builder = match args.tolerate {
-            Tolerate::Number(failures) => builder.tolerate(failures),
-            Tolerate::Minority => builder.tolerate_minority(),
+            None => builder.relay_elects(),
+            Some(Tolerate::Number(failures)) => builder.tolerate(failures),
+            Some(Tolerate::Minority) => builder.tolerate_minority(),
         };
         let queue = part.begun(name, members(), builder.begin().open()).await?;
         part.durable().await?;
@@ -183,6 +187,10 @@ async fn do_one(task: Task<Value>, command: &[String], output: &Output) -> Resul
     let (item, token) = (task.item(), task.token());
     let mut process = tokio::process::Command::new(&command[0]);
     process.args(&command[1..]).env("AEPOCH_ITEM", item.to_string()).env("AEPOCH_TOKEN", token.to_string());
+    if output.is_json() {
+        // Standard output is for our own line.
+        process.stdout(std::io::stderr());
+    }
     let spawned = process.stdin(Stdio::piped()).kill_on_drop(true).spawn();
     let mut child = match spawned {
         Ok(child) => child,
