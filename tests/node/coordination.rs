@@ -160,33 +160,6 @@ fn nothing_leaves_and_nothing_counts_before_it_is_durable() {
 }
 
 #[test]
-fn a_release_waits_for_what_the_others_wrote_before_they_arrived() {
-    for fence in [true, false] {
-        let mut world = World::new(2, &tuning());
-        let plan = plan("flash", &[&[1, 2]], 0, ONCE);
-        let object = world.define(1, |origin| {
-            let mut plan = plan(origin);
-            plan.definition.fence = fence;
-            plan
-        });
-        world.arrive(1, object);
-        // Content waits behind the disk of the reader's own; coordination does not.
-        world.put(2, "big", &"x".repeat(100_000));
-        world.hosts[1].hold_work = true;
-        world.set(2, "after", 7);
-        let now = world.now;
-        world.hosts[2].node.arrive(&document(), object, Arriving::default(), now).unwrap();
-        world.pump();
-        let standing = world.standing(1, object, 0);
-        assert_eq!(matches!(standing, Standing::Released(_)), world.get(1, "register/after").is_some() || !fence);
-        world.hosts[1].hold_work = false;
-        world.pass(Duration::from_millis(100));
-        assert!(world.outcome(1, object, 0).is_complete());
-        assert_eq!(world.get(1, "register/after"), Some(7.into()));
-    }
-}
-
-#[test]
 fn a_finished_barrier_leaves_nothing_behind_and_is_still_known_to_those_who_ask() {
     let mut world = World::new(3, &tuning());
     let before = world.slots_held(2);

@@ -99,7 +99,8 @@ fn process() {
         }
         let document = agent.document("stage").await.unwrap();
         // The test runner has begun a line.
-        println!("\n{}", json!({ "ready": name }));
+        let wall = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+        println!("\n{}", json!({ "ready": name, "wall_s": wall.as_secs() }));
         let (sender, mut lines) = tokio::sync::mpsc::unbounded_channel();
         std::thread::spawn(move || {
             for line in std::io::stdin().lock().lines() {

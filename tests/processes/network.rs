@@ -123,6 +123,8 @@ pub(crate) struct Process {
     lines: Receiver<Value>,
     /// What it said while something else was waited for.
     kept: VecDeque<Value>,
+    /// What its clock showed when it was ready, in seconds since 1970.
+    pub(crate) wall_s: u64,
 }
 
 impl Process {
@@ -139,8 +141,8 @@ impl Process {
                 }
             }
         });
-        let mut process = Self { name, child, input, lines, kept: VecDeque::new() };
-        process.hear("ready");
+        let mut process = Self { name, child, input, lines, kept: VecDeque::new(), wall_s: 0 };
+        process.wall_s = process.hear("ready")["wall_s"].as_u64().unwrap();
         process
     }
 

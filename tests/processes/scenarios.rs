@@ -164,6 +164,9 @@ fn twenty_agents_over_direct_links_outlive_pulled_cables_and_kills() {
 #[test]
 fn clocks_that_are_set_change_nothing() {
     let mut swarm = Swarm::new(Links::Relay, &[(2, "+3600"), (3, "-3600"), (4, "+0")]);
+    let walls = [1, 2, 3].map(|number| swarm.agent(number).wall_s);
+    let is_set = walls[1] > walls[0] + 3_000 && walls[2] + 3_000 < walls[0];
+    assert!(is_set, "the clocks are not set: Debian's `faketime` is missing? {walls:?}");
     swarm.open("stepped", 9, 60_000);
     swarm.arrive(1..=10, "stepped", 9, 60_000);
     swarm.network.set_clock(4, "+7200");
