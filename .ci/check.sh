@@ -80,6 +80,10 @@ processes() {
     fi
 }
 
+ten_thousand_barriers() {
+    cargo test --release --quiet --test document -- --ignored ten_thousand
+}
+
 program_build() {
     cargo build --release --quiet
 }
@@ -132,6 +136,7 @@ full() {
 
 nightly() {
     step "model, large configurations" model --include-ignored
+    step "ten thousand barriers" ten_thousand_barriers
     step "release build" program_build
     step "simulation, one hour" in_pairs simulate_hour "${engines[@]}"
 }
