@@ -4,7 +4,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use super::{Agent, AgentError};
 use crate::{
-    driver::{Clock, identity_from},
+    driver::{Clock, Keeper, identity_from},
     engine::EngineKind,
     id::AgentId,
     node::{Backoff, Config, Node, Tuning},
@@ -132,7 +132,13 @@ impl AgentBuilder {
         // What an agent writes leaves only once it is durable here, so its commits wait for nobody, and little between
         // two of them.
         let config = WriterConfig { linger: Duration::from_millis(4), gather: Duration::ZERO, ..Default::default() };
-        let spawn = |done| Ok(Arc::new(StoreThread::spawn(store, config, done)?));
-        Agent::start(self, identity, node, clock, spawn).await
+        let is_on_disk = self.store.is_some();
+        let keep = |done| {
+            if is_on_disk {
+                return Ok(Keeper::Thread(Arc::new(StoreThread::spawn(store, config, done)?)));
+            }
+            Ok(Keeper::Here(store))
+        };
+        Agent::start(self, identity, node, clock, keep).await
     }
 }

@@ -29,8 +29,9 @@ pub use events::{Events, Missed};
 pub use status::{AgentStatus, RelayStatus};
 
 use crate::{
+    coordination::participant::Happening,
     document::{Access as _, AgentState, DocumentError, Member, Subscription},
-    driver::{Clock, Host, Outside, Traffic, run_link, trace_happening},
+    driver::{Clock, Host, Keeper, Outside, Traffic, run_link, trace_happening},
     engine::EngineKind,
     id::{AgentId, DocumentId, Identity, NameError},
     node::{Event, Node, NodeError, TargetId},
@@ -178,8 +179,15 @@ impl Outside for Surroundings {
             }
             _ => {}
         }
+        let is_for_waiters = !matches!(&event, Event::Coordination { happening: Happening::Heard, .. });
         // Nobody listening is fine.
         let _ = self.events.send(Arc::new(event));
+        if is_for_waiters {
+            self.progress.notify_waiters();
+        }
+    }
+
+    fn returned(&self) {
         self.progress.notify_waiters();
     }
 }
@@ -191,7 +199,8 @@ struct Inner {
     engine: EngineKind,
     relays: Vec<String>,
     host: Arc<Host>,
-    store: Arc<StoreThread>,
+    /// The thread of its store, when that is on a disk.
+    store: Option<Arc<StoreThread>>,
     events: broadcast::Sender<Arc<Event>>,
     progress: Arc<Notify>,
     last_ack: Arc<Mutex<Option<u64>>>,
@@ -227,13 +236,13 @@ impl Agent {
         identity: Identity,
         node: Node,
         clock: Clock,
-        store: impl FnOnce(Box<dyn FnMut(Answers) + Send>) -> Result<Arc<StoreThread>, StoreError>,
+        keep: impl FnOnce(Box<dyn FnMut(Answers) + Send>) -> Result<Keeper, StoreError>,
     ) -> Result<Self, AgentError> {
         let (events, _) = broadcast::channel(events::EVENTS_KEPT);
         let (progress, last_ack, traffic) = (Arc::new(Notify::new()), Arc::new(Mutex::new(None)), Arc::default());
         let host_slot: Arc<std::sync::OnceLock<std::sync::Weak<Host>>> = Arc::default();
         let answered = host_slot.clone();
-        let store = store(Box::new(move |answers| {
+        let keeper = keep(Box::new(move |answers| {
             if let Some(host) = answered.get().and_then(std::sync::Weak::upgrade) {
                 for (id, result) in answers {
                     host.stored(id, result);
@@ -248,7 +257,11 @@ impl Agent {
             traffic: Arc::clone(&traffic),
         };
         let swarm_document = DocumentId::new(&format!("{}/{SWARM_DOCUMENT}", builder.swarm))?;
-        let host = Host::start(node, store.clone(), 0, Box::new(outside), clock);
+        let store = match &keeper {
+            Keeper::Thread(store) => Some(store.clone()),
+            Keeper::Here(_) => None,
+        };
+        let host = Host::start(node, keeper, 0, Box::new(outside), clock);
         // The slot is ours and empty: setting it cannot fail.
         let _ = host_slot.set(Arc::downgrade(&host));
         let agent = Self {
@@ -512,9 +525,10 @@ impl Agent {
         self.inner.host.with(|node, now| node.shut_down("closed", Duration::ZERO, now));
         self.wait_settled().await;
         self.inner.host.close_links("closed");
-        let store = self.inner.store.clone();
-        let closing = tokio::task::spawn_blocking(move || store.close());
-        closing.await.map_err(|error| AgentError::Internal { reason: error.to_string() })?;
+        if let Some(store) = self.inner.store.clone() {
+            let closing = tokio::task::spawn_blocking(move || store.close());
+            closing.await.map_err(|error| AgentError::Internal { reason: error.to_string() })?;
+        }
         self.inner.progress.notify_waiters();
         Ok(())
     }

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use super::kernel::{
     Arrival, BitSet, Definition, DefinitionError, DefinitionId, Gate, Malformed, OnShortfall, Refusal, Roster, Slot,
-    Tier, TierOutcome, View, Wanted, acknowledge, arrive, check_roster, check_slot, decline, enter, step,
+    Tier, TierOutcome, View, Wanted, acknowledge, arrive, check_roster, check_slot, decline, enter, latch, step,
 };
 use crate::{
     id::ReplicaId,
@@ -15,6 +15,9 @@ use crate::{
 const RANK_WAIT: Duration = Duration::from_millis(500);
 /// Ranks beyond this wait no longer: jitter keeps them apart.
 const RANKS: u32 = 8;
+/// How long an outcome that everybody can tell for himself is kept in memory only: a member that goes on within that
+/// time need not write it, since its next arrival says how the generation before ended.
+const KEEP_WAIT: Duration = Duration::from_millis(250);
 /// Longest pause between two ballots of one seat.
 const BACKOFF_MAX: Duration = Duration::from_secs(10);
 
@@ -105,7 +108,8 @@ pub struct TieredBarrier {
     replica: ReplicaId,
     view: View,
     me: Option<usize>,
-    /// What the next slot is made from: the durable one, or the fresh one of a generation just entered.
+    /// What the next slot is made from: the durable one, the fresh one of a generation just entered, or the durable one
+    /// with outcomes that need not be written yet.
     slot: Arc<Slot>,
     durable: Arc<Slot>,
     writing: Option<Arc<Slot>>,
@@ -114,6 +118,8 @@ pub struct TieredBarrier {
     /// When the first arrival or refusal of this generation was heard: from there timers run.
     begun: Option<Monotonic>,
     leads: Vec<Lead>,
+    /// When outcomes that are in `slot` only are written.
+    keep_at: Option<Monotonic>,
     /// How generations gone on from ended here, and what their releases wait for: the last one, and the one before this
     /// where that is another.
     before: Vec<(Arc<Roster>, Progress, Option<Fence>)>,
@@ -145,6 +151,7 @@ impl TieredBarrier {
             heard: BTreeMap::new(),
             begun: None,
             leads: Vec::new(),
+            keep_at: None,
             before,
         };
         barrier.sit(Arc::new(first));
@@ -157,6 +164,7 @@ impl TieredBarrier {
         self.me = roster.seat_of(self.replica);
         self.leads = vec![Lead::default(); roster.tiers().len()];
         self.begun = None;
+        self.keep_at = None;
         self.slot = slot;
         if let Some(me) = self.me {
             self.view.put(me, Arc::clone(&self.slot));
@@ -229,7 +237,7 @@ impl TieredBarrier {
         if self.writing.is_some() {
             return Err(BarrierError::Writing);
         }
-        self.follow(true);
+        self.follow(true, now);
         let seat = self.me.ok_or(BarrierError::NoSeat { replica: self.replica, generation: self.generation() })?;
         let slot = say(&self.view, seat, &self.slot)?;
         self.begun.get_or_insert(now);
@@ -254,8 +262,16 @@ impl TieredBarrier {
     }
 
     fn write(&mut self, slot: Slot) -> Slot {
+        self.keep_at = None;
         self.writing = Some(Arc::new(slot.clone()));
         slot
+    }
+
+    /// True when outcomes may be acted on before they are in the durable slot: with strict rules they follow from the
+    /// arrivals alone, each of which is durable where it was made, so nobody can be told otherwise after a crash. An
+    /// acknowledgement says more than that, and is made from what is durable.
+    fn is_evident(&self) -> bool {
+        !self.view.roster().rules().ballots && self.definition.gate == Gate::Decided
     }
 
     /// The slot handed out last is durable; it may be published now, and counts.
@@ -276,27 +292,41 @@ impl TieredBarrier {
         if self.writing.is_some() {
             return None;
         }
-        self.follow(false);
+        self.follow(false, now);
         self.note_begun(now);
+        let wanted = self.wanted(now, dice, &suspected)?;
+        match step(&self.view, self.me?, &self.slot, &wanted) {
+            Some(slot) => Some(self.write(slot)),
+            None => self.keep_at.filter(|at| *at <= now).map(|_| self.write((*self.slot).clone())),
+        }
+    }
+
+    /// What the timers say; `None` without a seat.
+    fn wanted(&mut self, now: Monotonic, dice: &mut Dice, suspected: &impl Fn(ReplicaId) -> bool) -> Option<Wanted> {
         let me = self.me?;
         let mut wanted = Wanted::default();
         for tier in 0..self.leads.len() {
             if self.expired(tier, now) {
                 wanted.expired.insert(tier);
-                if self.leads_now(tier, me, now, dice, &suspected) {
+                if self.leads_now(tier, me, now, dice, suspected) {
                     wanted.lead.insert(tier);
                 }
             }
         }
-        let slot = step(&self.view, me, &self.slot, &wanted)?;
-        Some(self.write(slot))
+        Some(wanted)
     }
 
     /// Enters the next generation when this one is over here and the member wants to (`asked`), or others are in it: it
     /// decides there with them, whether or not its application has come so far. What has no seat, or is too far behind
     /// to learn anything, jumps to the newest.
-    fn follow(&mut self, asked: bool) {
+    fn follow(&mut self, asked: bool, now: Monotonic) {
         while let Some(me) = self.me {
+            if self.is_evident()
+                && let Some(slot) = latch(&self.view, &self.slot)
+            {
+                self.slot = Arc::new(slot);
+                self.keep_at.get_or_insert(now + KEEP_WAIT);
+            }
             let ahead = self.view.newest_generation() > self.generation();
             let spoken = self.slot.own != super::kernel::Own::Unset;
             if self.owes() || !(ahead || asked && spoken) {
@@ -443,7 +473,8 @@ impl TieredBarrier {
             }
             if self.may_lead(tier, me) { self.leads[tier].at } else { None }
         };
-        (0..self.leads.len()).filter(|tier| self.view.resolved(*tier).is_none()).filter_map(wake).min()
+        let tiers = (0..self.leads.len()).filter(|tier| self.view.resolved(*tier).is_none());
+        tiers.filter_map(wake).chain(self.keep_at).min()
     }
 
     /// The highest tier that is not released yet, as far as this replica may act on it, among those down to `tier`.
@@ -451,7 +482,7 @@ impl TieredBarrier {
         (0..=tier).find(|above| !self.passed(*above, *above == tier))
     }
 
-    /// Who is in, of a tier that is decided: in the durable slot, or as seen by an onlooker without a seat.
+    /// Who is in, of a tier that is decided: in the own slot, or as seen by an onlooker without a seat.
     fn known(&self, tier: usize) -> Option<BitSet> {
         match self.me {
             Some(_) => self.slot.latched.tiers.contains(tier).then(|| self.slot.latched.released.clone()),
@@ -469,7 +500,7 @@ impl TieredBarrier {
     }
 
     /// How a generation stands for this replica: in its own tier, or in the lowest one when it is no member. Only what
-    /// is in its durable slot counts; an onlooker without a seat goes by what it sees.
+    /// is in its durable slot counts, except with strict rules; an onlooker without a seat goes by what it sees.
     pub fn progress(&self, generation: u64, now: Monotonic) -> Progress {
         if generation != self.generation() {
             return match self.before.iter().find(|(before, ..)| before.generation() == generation) {

@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::{
     barrier::{BarrierError, Fence, Progress, TieredBarrier},
+    epoch::frontier,
     kernel::{Arrival, BitSet, Gate, Own, Refusal, Slot},
     object::{Plan, PlanError, Purpose, decode_slot, encode_slot},
     participant::{CoordinationCounters, Write, is_final, is_urgent},
@@ -33,6 +34,16 @@ pub struct Meeting {
     /// What was decided, once it is, and the poll's outcome.
     decided: Option<Option<Bytes>>,
     closed: bool,
+    shown: Face,
+}
+
+/// What those who wait look at, apart from how generations ended.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Face {
+    generation: u64,
+    frontier: u64,
+    is_overdue: bool,
+    is_decided: bool,
 }
 
 impl Meeting {
@@ -59,6 +70,7 @@ impl Meeting {
             wake: None,
             decided: None,
             closed: false,
+            shown: Face::default(),
         })
     }
 
@@ -130,8 +142,8 @@ impl Meeting {
         Ok(self.write(&old, &slot))
     }
 
-    /// Notes what has ended, and says what of that is new.
-    pub(super) fn settle(&mut self, document: &Document, now: Monotonic) -> Vec<(u64, Standing)> {
+    /// Notes what has ended, and says what of that is new; and whether anything is that somebody may wait for.
+    pub(super) fn settle(&mut self, document: &Document, now: Monotonic) -> (Vec<(u64, Standing)>, bool) {
         let current = self.barrier.generation();
         let mut new = Vec::new();
         for generation in current.saturating_sub(1)..=current {
@@ -164,7 +176,21 @@ impl Meeting {
                 None => Some(None),
             });
         }
-        new
+        let face = self.face(now);
+        let is_news = face != self.shown || !new.is_empty() || matches!(self.plan.purpose, Purpose::Poll { .. });
+        self.shown = face;
+        (new, is_news)
+    }
+
+    fn face(&self, now: Monotonic) -> Face {
+        let view = self.barrier.view();
+        let mut tiers = 0..view.roster().tiers().len();
+        Face {
+            generation: self.barrier.generation(),
+            frontier: if matches!(self.plan.purpose, Purpose::Epoch { .. }) { frontier(&self.barrier) } else { 0 },
+            is_overdue: tiers.any(|tier| self.barrier.expired(tier, now) && view.resolved(tier).is_none()),
+            is_decided: self.decided.is_some(),
+        }
     }
 
     /// The value a member handed over, by its hash.

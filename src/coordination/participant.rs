@@ -56,6 +56,8 @@ pub struct Write {
 pub enum Happening {
     /// Its definition is here.
     Defined(Arc<Plan>),
+    /// Somebody arrived, or took part otherwise, and that alone changes nothing anybody waits for.
+    Heard,
     /// Something of it is new here: whoever waits looks again.
     Changed,
     /// One of its generations ended for this replica.
@@ -274,16 +276,15 @@ impl Participant {
     fn settle(&mut self, document: &Document, object: ObjectId, now: Monotonic) {
         let Some(meeting) = self.meetings.get_mut(&object) else { return };
         let took = meeting.barrier().begun().map_or(Duration::ZERO, |begun| now.since(begun));
-        for (generation, standing) in meeting.settle(document, now) {
+        let (ended, is_news) = meeting.settle(document, now);
+        for (generation, standing) in ended {
             self.tally.note(meeting.plan().purpose.kind(), &standing, took);
             self.happenings.push((object, Happening::Ended { generation, standing, took }));
         }
         if !meeting.has_what_it_waits_for(document) {
             self.fenced.insert(object);
         }
-        if self.happenings.last() != Some(&(object, Happening::Changed)) {
-            self.happenings.push((object, Happening::Changed));
-        }
+        self.happenings.push((object, if is_news { Happening::Changed } else { Happening::Heard }));
         if let Some(at) = meeting.rewake(now) {
             self.wakes.insert((at, object));
         }
@@ -331,6 +332,10 @@ impl Participant {
             if let Some(meeting) = self.meetings.get_mut(&object).filter(|meeting| !meeting.is_queue()) {
                 meeting.persisted();
                 self.settle(document, object, now);
+                // Whoever has more to say had to wait for this.
+                if self.happenings.last() != Some(&(object, Happening::Changed)) {
+                    self.happenings.push((object, Happening::Changed));
+                }
                 self.changed.insert(object);
             }
             self.queues.persisted(object, now);

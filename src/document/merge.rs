@@ -185,7 +185,7 @@ impl Document {
         self.check_writers(ahead, delta)?;
         ahead.records += records;
         ahead.bytes += bytes;
-        raise(&mut ahead.version, delta);
+        ahead.version.raise(delta);
         Ok(())
     }
 
@@ -327,7 +327,7 @@ impl Document {
                 changed |= self.board.put(run.span.writer, record, known);
             }
         }
-        changed |= raise(&mut self.version, delta);
+        changed |= self.version.raise(delta);
         for span in delta.content.iter().flat_map(|content| &content.spans) {
             let content = self.version.content.get(span.writer);
             for slot in self.lattice.releasable(span.writer, content) {
@@ -418,24 +418,6 @@ impl Known<'_> {
     fn lacks(&self, content: &ContentDelta) -> bool {
         content.spans.iter().any(|span| span.upto > self.content(span.writer))
     }
-}
-
-/// Returns whether anything rose.
-fn raise(version: &mut Version, delta: &Delta) -> bool {
-    let mut rose = false;
-    for span in delta.content.iter().flat_map(|content| &content.spans) {
-        rose |= span.upto > version.content.get(span.writer);
-        version.content.raise(span.writer, span.upto);
-    }
-    for run in &delta.records {
-        rose |= run.span.upto > version.records.get(run.span.writer);
-        version.records.raise(run.span.writer, run.span.upto);
-    }
-    for run in &delta.slots {
-        rose |= run.span.upto > version.slots.get(run.span.writer);
-        version.slots.raise(run.span.writer, run.span.upto);
-    }
-    rose
 }
 
 /// The writer of all content in a batch, when there is just one.

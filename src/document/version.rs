@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use super::{Delta, Span};
 use crate::id::ReplicaId;
 
 /// Per writer, the number of its commits seen without a gap: a version vector (Parker et al., 1983).
@@ -80,6 +81,20 @@ impl Version {
         self.content.join(&other.content);
         self.records.join(&other.records);
         self.slots.join(&other.slots);
+    }
+
+    /// Raises the entries of all writers a delta brings something of; returns whether any rose. O(writers in it).
+    pub fn raise(&mut self, delta: &Delta) -> bool {
+        let mut rose = false;
+        let mut raise = |seen: &mut Seen, span: &Span| {
+            rose |= span.upto > seen.get(span.writer);
+            seen.raise(span.writer, span.upto);
+        };
+        let content = delta.content.iter().flat_map(|content| &content.spans);
+        content.for_each(|span| raise(&mut self.content, span));
+        delta.records.iter().for_each(|run| raise(&mut self.records, &run.span));
+        delta.slots.iter().for_each(|run| raise(&mut self.slots, &run.span));
+        rose
     }
 
     /// What it says of one writer.

@@ -24,7 +24,7 @@ use crate::{
     error::CloseCode,
     id::LinkId,
     node::{Event, Input, Node, Output, TargetId},
-    store::StoreThread,
+    store::{Store, StoreThread},
     time::{Moment, Monotonic},
 };
 
@@ -34,6 +34,16 @@ pub(crate) trait Outside: Send + Sync + 'static {
     fn dial(&self, host: &Arc<Host>, target: TargetId);
     /// The node tells the application something. Called under the lock: must not wait.
     fn event(&self, event: Event);
+    /// A document that was out for work is back. Not under the lock.
+    fn returned(&self) {}
+}
+
+/// Where a host's documents are kept.
+pub(crate) enum Keeper {
+    /// On a thread that waits for the disk.
+    Thread(Arc<StoreThread>),
+    /// In memory: waking a thread would take longer than the store does.
+    Here(Box<dyn Store>),
 }
 
 struct Inner {
@@ -41,7 +51,9 @@ struct Inner {
     links: BTreeMap<LinkId, Arc<dyn Outlet>>,
     /// Connections with something to send, of which nobody else knows.
     waiting: Vec<Arc<dyn Outlet>>,
-    /// The store has tasks it has not been woken for.
+    /// The store, when it has no thread.
+    here: Option<Box<dyn Store>>,
+    /// The store's thread has tasks it has not been woken for.
     store_waiting: bool,
 }
 
@@ -64,7 +76,7 @@ pub(crate) struct Host {
     inner: Mutex<Inner>,
     /// Signalled when a document comes back from work.
     returned: Condvar,
-    store: Arc<StoreThread>,
+    store: Option<Arc<StoreThread>>,
     /// Put in front of store task numbers, so that several hosts share one store.
     shard: u64,
     outside: Box<dyn Outside>,
@@ -87,13 +99,18 @@ impl Host {
     /// Starts a node. Must be called inside a tokio runtime.
     pub(crate) fn start(
         node: Node,
-        store: Arc<StoreThread>,
+        keeper: Keeper,
         shard: usize,
         outside: Box<dyn Outside>,
         clock: Clock,
     ) -> Arc<Self> {
+        let (store, here) = match keeper {
+            Keeper::Thread(store) => (Some(store), None),
+            Keeper::Here(store) => (None, Some(store)),
+        };
+        let (links, waiting) = (BTreeMap::new(), Vec::new());
         let host = Arc::new_cyclic(|me| Self {
-            inner: Mutex::new(Inner { node, links: BTreeMap::new(), waiting: Vec::new(), store_waiting: false }),
+            inner: Mutex::new(Inner { node, links, waiting, here, store_waiting: false }),
             returned: Condvar::new(),
             store,
             shard: (shard as u64) << TASK_BITS,
@@ -154,7 +171,7 @@ impl Host {
         drop(inner);
         self.flush(waiting);
         if store_waiting {
-            self.store.wake();
+            self.wake_store();
         }
         if wake.is_some_and(|wake| before.is_none_or(|before| wake < before)) {
             self.timer.notify_one();
@@ -171,7 +188,7 @@ impl Host {
             self.carry_out(&mut inner);
             self.flush(std::mem::take(&mut inner.waiting));
             if std::mem::take(&mut inner.store_waiting) {
-                self.store.wake();
+                self.wake_store();
             }
             if let Some(result) = result {
                 drop(inner);
@@ -180,6 +197,10 @@ impl Host {
             }
             inner = self.returned.wait(inner).unwrap_or_else(PoisonError::into_inner);
         }
+    }
+
+    fn wake_store(&self) {
+        self.store.iter().for_each(|store| store.wake());
     }
 
     /// Adds a connection whose handshake is under way.
@@ -208,8 +229,14 @@ impl Host {
                     }
                 }
                 Output::Store { id, task } => {
-                    self.store.enqueue(self.shard | id, task);
-                    inner.store_waiting = true;
+                    if let Some(store) = &self.store {
+                        store.enqueue(self.shard | id, task);
+                        inner.store_waiting = true;
+                    } else if let Some(store) = &mut inner.here {
+                        for result in store.commit(&[task]) {
+                            inner.node.handle(Input::Stored { id, result }, self.clock.now());
+                        }
+                    }
                 }
                 Output::Work(mut work) => {
                     let Some(me) = self.me.upgrade() else { continue };
@@ -217,6 +244,7 @@ impl Host {
                         work.run();
                         me.handle(Input::Worked(work));
                         me.returned.notify_all();
+                        me.outside.returned();
                     });
                 }
                 Output::Event(event) => {

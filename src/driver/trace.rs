@@ -11,7 +11,7 @@ pub(crate) fn trace_happening(document: &DocumentId, object: ObjectId, happening
             let (name, kind) = (&plan.definition.name, plan.purpose.kind());
             tracing::debug!(%document, %object, %name, kind, "defined");
         }
-        Happening::Changed => {}
+        Happening::Heard | Happening::Changed => {}
         Happening::Ended { generation, standing, took } => match standing {
             Standing::Released(outcome) if outcome.is_complete() => {
                 tracing::info!(%document, %object, generation, ?took, "released, complete");

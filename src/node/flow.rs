@@ -425,7 +425,7 @@ impl Room {
     pub(super) fn committed(&mut self, delta: Delta, hub: &mut Hub) -> Result<(), DocumentError> {
         let encoded = delta.encode()?;
         self.weight += encoded.len() as u64;
-        self.log.queue(encoded.clone());
+        self.log.queue(&delta, encoded.clone());
         self.enqueue(Incoming { delta, encoded, source: LOCAL, author: None });
         self.flush_due(hub);
         self.append(hub);
@@ -439,7 +439,7 @@ impl Room {
         let until = self.slots_batch.lazy_until.unwrap_or(hub.now.mono + LAZY_WAIT);
         let encoded = delta.encode()?;
         self.weight += encoded.len() as u64;
-        self.log.queue(encoded.clone());
+        self.log.queue(&delta, encoded.clone());
         self.enqueue(Incoming { delta, encoded, source: LOCAL, author: None });
         self.slots_batch.lazy_until = Some(until).filter(|_| lazy && waits);
         self.flush_due(hub);

@@ -9,7 +9,7 @@ use super::{
     work::Job,
 };
 use crate::{
-    document::{DocumentError, Version},
+    document::{Delta, DocumentError, Version},
     id::LinkId,
     store::{StoreDone, StoreError, StoreTask, StoredDocument},
     sync::{Lane, Message, Role},
@@ -43,6 +43,8 @@ pub(super) struct Log {
     snapshot_bytes: u64,
     last: u64,
     waiting: Vec<Bytes>,
+    /// What is durable once all that waits is.
+    waiting_covers: Version,
     appending: Option<Append>,
     /// Entries and bytes in the log when the snapshot under way was ordered.
     snapshotting: Option<(u64, u64)>,
@@ -62,8 +64,9 @@ impl Log {
         }
     }
 
-    pub(super) fn queue(&mut self, entry: Bytes) {
-        self.waiting.push(entry);
+    pub(super) fn queue(&mut self, delta: &Delta, encoded: Bytes) {
+        self.waiting_covers.raise(delta);
+        self.waiting.push(encoded);
     }
 
     /// Everything queued is durable and nothing is under way.
@@ -78,12 +81,7 @@ impl Room {
         if self.log.waiting.is_empty() || self.log.appending.is_some() || self.log.retry_at.is_some() {
             return;
         }
-        let covers = match &self.state {
-            State::Ready(document) => document.version().clone(),
-            State::Away => return,
-            // The document is being rebuilt: its version is learnt when it is back.
-            State::Loading { .. } | State::Unloaded { .. } | State::Failed { .. } => self.log.durable.clone(),
-        };
+        let covers = std::mem::take(&mut self.log.waiting_covers);
         let entries = std::mem::take(&mut self.log.waiting);
         hub.counters.appends += entries.len() as u64;
         let header = postcard::to_allocvec(&self.engine).unwrap_or_default().into();
@@ -147,6 +145,7 @@ impl Room {
     fn append_failed(&mut self, mut append: Append, error: StoreError, hub: &mut Hub) {
         append.entries.append(&mut self.log.waiting);
         self.log.waiting = append.entries;
+        self.log.waiting_covers.join(&append.covers);
         self.store_failed(error, hub);
     }
 
@@ -164,7 +163,10 @@ impl Room {
         if hub.config.role != Role::Relay {
             return;
         }
-        let version = self.document().map(|document| document.version().clone());
+        let version = match &self.state {
+            State::Ready(document) => Some(document.version()),
+            _ => None,
+        };
         let durable = &self.log.durable;
         let mut acks: Vec<(LinkId, Version)> = Vec::new();
         for (link, member) in &mut self.members {
@@ -175,7 +177,7 @@ impl Room {
                     ack.join(&theirs);
                 }
             }
-            if let Some(version) = &version {
+            if let Some(version) = version {
                 // Its own writes may yet come by another way than from itself.
                 let own = hub.links.get(link).map(|link| link.hello.identity.replica);
                 member.owed.retain(|writer| own == Some(*writer) || !durable.covers(&version.of(*writer)));

@@ -338,7 +338,7 @@ impl Room {
         let mut message = message;
         for landed in applied.landed {
             self.weight += landed.encoded.len() as u64;
-            self.log.queue(landed.encoded.clone());
+            self.log.queue(&landed.delta, landed.encoded.clone());
             match message.take() {
                 Some(message) => self.enqueue_encoded(landed, message),
                 None => self.enqueue(landed),

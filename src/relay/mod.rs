@@ -22,7 +22,7 @@ use std::{
 use tokio::sync::Notify;
 
 use crate::{
-    driver::{Clock, Host, Outside, Traffic, identity_from, shard_of, trace_happening},
+    driver::{Clock, Host, Keeper, Outside, Traffic, identity_from, shard_of, trace_happening},
     id::{AgentId, Identity, NameError},
     node::{Config, Event, Node, TargetId, Tuning},
     store::{Answers, MemoryStore, RedbStore, Store, StoreError, StoreThread, WriterConfig},
@@ -202,7 +202,7 @@ impl Shared {
                     tuning: builder.tuning.clone(),
                 };
                 let node = Node::new(config, clock.now());
-                Host::start(node, store.clone(), shard, Box::new(Log), clock)
+                Host::start(node, Keeper::Thread(store.clone()), shard, Box::new(Log), clock)
             })
             .collect();
         // The slot is ours and empty: setting it cannot fail.

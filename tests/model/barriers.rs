@@ -59,6 +59,8 @@ pub(crate) struct Barriers {
     pub(crate) decliner: Option<usize>,
     /// Whether replicas forget what they have heard.
     pub(crate) crashes: bool,
+    /// Whether outcomes that are acted on before they are written are ever written.
+    pub(crate) keeps: bool,
     /// Who neither hears nor is heard until somebody has gone on from generation 0.
     pub(crate) cut_off: Option<usize>,
     pub(crate) fault: Fault,
@@ -83,6 +85,8 @@ pub(crate) enum Action {
     Hear(usize, usize),
     Lead(usize),
     Acknowledge(usize),
+    /// Writes outcomes that it has acted on already, as it may with strict rules.
+    Keep(usize),
     Crash(usize),
 }
 
@@ -102,6 +106,7 @@ impl Barriers {
             leader: 0,
             decliner: None,
             crashes: false,
+            keeps: false,
             cut_off: None,
             fault: Fault::None,
         }
@@ -154,7 +159,7 @@ impl Barriers {
         if self.fault == Fault::GateIgnored {
             let roster = barrier.view().roster();
             let tier = barrier.seat().and_then(|seat| roster.tier_of(seat));
-            if let Some(tier) = tier.filter(|tier| barrier.durable().latched.tiers.contains(*tier)) {
+            if let Some(tier) = tier.filter(|tier| barrier.view().resolved(*tier).is_some()) {
                 state.truth.released(&self.definition, roster, me, tier);
             }
         }
@@ -239,6 +244,17 @@ impl Barriers {
                 self.write(&mut next, me, slot);
                 self.settle(&mut next, me, barrier, false);
             }
+            Action::Keep(me) => {
+                let mut barrier = self.barrier(state, me);
+                let (never, mut dice) = (|_: ReplicaId| false, Dice::new(0));
+                if barrier.poll(START, &mut dice, never).is_some() {
+                    return None;
+                }
+                let slot = barrier.poll(barrier.next_wake(START)?, &mut dice, never)?;
+                barrier.persisted();
+                self.write(&mut next, me, slot);
+                self.answer(&mut next, me, &barrier);
+            }
             Action::Crash(me) => {
                 next.heard[me] = vec![Published::default(); self.replicas];
                 if self.fault == Fault::SentBeforeDurable {
@@ -296,6 +312,7 @@ impl Model for Barriers {
             actions.extend((self.decliner == Some(me)).then_some(Action::Decline(me)));
             actions.extend((state.begun < self.ballots && self.leader == me).then_some(Action::Lead(me)));
             actions.extend((self.definition.gate == Gate::Acked).then_some(Action::Acknowledge(me)));
+            actions.extend(self.keeps.then_some(Action::Keep(me)));
             actions.extend(forgetful.then_some(Action::Crash(me)));
         }
     }

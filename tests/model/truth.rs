@@ -159,17 +159,16 @@ impl Truth {
             let outcome = |truth: &Self, tier: usize| {
                 truth.generations[at].released[tier].as_ref().map(|released| roster.tiers()[tier].outcome(released))
             };
+            // An onlooker has no slot, and with strict rules what is evident need not be in one.
+            if barrier.generation() == at as u64 {
+                for tier in 0..roster.tiers().len() {
+                    if let Some(released) = barrier.view().resolved(tier) {
+                        self.note(&roster, tier, &released);
+                    }
+                }
+            }
             match progress {
                 Progress::Released { outcomes } => {
-                    if tier.is_none() {
-                        let seen = barrier.view();
-                        let here = barrier.generation() == at as u64;
-                        (0..roster.tiers().len()).filter(|_| here).for_each(|tier| {
-                            if let Some(released) = seen.resolved(tier) {
-                                self.note(&roster, tier, &released);
-                            }
-                        });
-                    }
                     let same = (0..outcomes.len()).all(|at| outcome(self, at).as_ref() == Some(&outcomes[at].1));
                     self.complain(same, "two outcomes of one tier");
                     if let Some(tier) = tier {
