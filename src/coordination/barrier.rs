@@ -17,7 +17,7 @@ const RANK_WAIT: Duration = Duration::from_millis(500);
 const RANKS: u32 = 8;
 /// How long an outcome that everybody can tell for himself is kept in memory only: a member that goes on within that
 /// time need not write it, since its next arrival says how the generation before ended.
-const KEEP_WAIT: Duration = Duration::from_millis(250);
+const KEEP_WAIT: Duration = Duration::from_secs(1);
 /// Longest pause between two ballots of one seat.
 const BACKOFF_MAX: Duration = Duration::from_secs(10);
 
@@ -564,7 +564,9 @@ impl TieredBarrier {
             Some(arrival) => Some(arrival.fence),
             None => self.view.slot(seat).filter(|slot| slot.generation > generation).map(|slot| slot.fence),
         };
-        released.iter().map(|seat| Some((roster.seats()[seat].replica, of(seat)?))).collect()
+        let fenced = released.iter().map(|seat| Some((roster.seats()[seat].replica, of(seat)?)));
+        // Whoever has written nothing is waited for no longer.
+        fenced.filter(|fenced| fenced.is_none_or(|(_, upto)| upto != (0, 0))).collect()
     }
 
     /// The definition.

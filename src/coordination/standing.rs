@@ -1,5 +1,7 @@
 //! How a generation of an object ended or stands, in names. Layer 3, pure.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -30,9 +32,9 @@ pub struct TierResult {
     /// How it ended.
     pub ending: Ending,
     /// Who took part, in the order of seats.
-    pub released: Vec<AgentId>,
+    pub released: Arc<[AgentId]>,
     /// Who did not.
-    pub missing: Vec<AgentId>,
+    pub missing: Arc<[AgentId]>,
 }
 
 /// What was decided of one generation, down to the tier of whoever asks: the same for every agent of that tier, and a
@@ -53,12 +55,12 @@ impl Outcome {
 
     /// Who is missing, over all tiers.
     pub fn missing(&self) -> impl Iterator<Item = &AgentId> {
-        self.tiers.iter().flat_map(|tier| &tier.missing)
+        self.tiers.iter().flat_map(|tier| &*tier.missing)
     }
 
     /// Who took part, over all tiers.
     pub fn released(&self) -> impl Iterator<Item = &AgentId> {
-        self.tiers.iter().flat_map(|tier| &tier.released)
+        self.tiers.iter().flat_map(|tier| &*tier.released)
     }
 }
 
@@ -71,7 +73,7 @@ pub enum Standing {
     /// Not decided, and this agent's timer has run out: an observation, nothing follows from it.
     Overdue {
         /// Whose arrival is not here.
-        missing: Vec<AgentId>,
+        missing: Arc<[AgentId]>,
     },
     /// Released.
     Released(Outcome),
@@ -96,13 +98,21 @@ impl Standing {
 
     pub(super) fn of(progress: Progress, roster: &Roster) -> Self {
         let generation = roster.generation();
-        let names = |seats: &BitSet| -> Vec<AgentId> {
+        let names = |seats: &BitSet| -> Arc<[AgentId]> {
+            if seats.is_empty() {
+                return Arc::default();
+            }
             seats.iter().filter_map(|seat| Some(roster.seats().get(seat)?.agent.clone())).collect()
         };
         let result = |tier: Tier, ending: Ending, missing: &BitSet| {
-            let members = roster.tiers().iter().find(|seats| seats.tier == tier).map(|seats| &seats.members);
-            let released = members.map(|members| members.difference(missing)).unwrap_or_default();
-            TierResult { tier, ending, released: names(&released), missing: names(missing) }
+            let at = roster.tiers().iter().position(|seats| seats.tier == tier);
+            let released = match at {
+                // Shared by all who ask: with many members, copying their names would take longer than all the rest.
+                Some(at) if missing.is_empty() => Arc::clone(roster.names(at)),
+                Some(at) => names(&roster.tiers()[at].members.difference(missing)),
+                None => Arc::default(),
+            };
+            TierResult { tier, ending, released, missing: names(missing) }
         };
         let ended = |tier: Tier, outcome: &TierOutcome| match outcome {
             TierOutcome::Complete => result(tier, Ending::Complete, &BitSet::new()),

@@ -10,8 +10,9 @@ use std::{
     fmt,
     sync::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use tokio::{runtime::Handle, sync::Notify, time::sleep_until};
@@ -83,6 +84,8 @@ pub(crate) struct Host {
     clock: Clock,
     runtime: Handle,
     timer: Notify,
+    /// When the timer looks again, in microseconds of the clock.
+    timer_at: AtomicU64,
     stopped: AtomicBool,
     me: Weak<Host>,
 }
@@ -118,6 +121,7 @@ impl Host {
             clock,
             runtime: Handle::current(),
             timer: Notify::new(),
+            timer_at: AtomicU64::new(0),
             stopped: AtomicBool::new(false),
             me: me.clone(),
         });
@@ -162,7 +166,6 @@ impl Host {
     /// Runs `act` on the node and carries out what comes of it.
     pub(crate) fn with<R>(&self, act: impl FnOnce(&mut Node, Moment) -> R) -> R {
         let mut inner = self.lock();
-        let before = inner.node.next_wake();
         let result = act(&mut inner.node, self.clock.now());
         self.carry_out(&mut inner);
         let wake = inner.node.next_wake();
@@ -173,9 +176,7 @@ impl Host {
         if store_waiting {
             self.wake_store();
         }
-        if wake.is_some_and(|wake| before.is_none_or(|before| wake < before)) {
-            self.timer.notify_one();
-        }
+        self.set_timer(wake);
         result
     }
 
@@ -191,11 +192,19 @@ impl Host {
                 self.wake_store();
             }
             if let Some(result) = result {
+                let wake = inner.node.next_wake();
                 drop(inner);
-                self.timer.notify_one();
+                self.set_timer(wake);
                 return result;
             }
             inner = self.returned.wait(inner).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Wakes the timer when it would look too late.
+    fn set_timer(&self, wake: Option<Monotonic>) {
+        if wake.is_some_and(|wake| wake.0 < self.timer_at.load(Ordering::Relaxed)) {
+            self.timer.notify_one();
         }
     }
 
@@ -287,6 +296,9 @@ impl fmt::Debug for Host {
     }
 }
 
+/// How long the timer sleeps at most.
+const IDLE: Duration = Duration::from_secs(1);
+
 /// Ticks a node whenever it asks for it, for as long as its host lives.
 async fn keep_time(host: Weak<Host>, clock: Clock) {
     loop {
@@ -294,19 +306,23 @@ async fn keep_time(host: Weak<Host>, clock: Clock) {
         if strong.is_stopped() {
             return;
         }
-        let wake: Option<Monotonic> = strong.lock().node.next_wake();
-        if wake.is_some_and(|wake| wake <= clock.mono()) {
+        // Woken once in a while even without a reason, to notice that the host is gone.
+        let idle = clock.mono() + IDLE;
+        let until = {
+            // Under the lock, so that whoever changes the next wake after this sees until when the timer sleeps.
+            let inner = strong.lock();
+            let until = inner.node.next_wake().map_or(idle, |wake| wake.min(idle));
+            strong.timer_at.store(until.0, Ordering::Relaxed);
+            until
+        };
+        if until <= clock.mono() {
             strong.handle(Input::Tick);
             continue;
         }
-        let deadline = wake.map(|wake| clock.instant(wake));
-        // Woken once in a while even without a reason, to notice that the host is gone.
-        let idle = tokio::time::Instant::now() + std::time::Duration::from_secs(1);
-        let until = deadline.map_or(idle, |deadline| deadline.min(idle));
         let timer = async { strong.timer.notified().await };
         tokio::select! {
             () = timer => {}
-            () = sleep_until(until) => {}
+            () = sleep_until(clock.instant(until)) => {}
         }
     }
 }

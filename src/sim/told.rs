@@ -88,7 +88,7 @@ impl Round {
         let (Some(at), Some(policy)) = (at, plan.definition.policy(result.tier)) else {
             return Err(format!("B1: there is no {}", result.tier));
         };
-        let mut named: Vec<&AgentId> = result.released.iter().chain(&result.missing).collect();
+        let mut named: Vec<&AgentId> = result.released.iter().chain(&*result.missing).collect();
         let mut all: Vec<&AgentId> = members(roster, at).map(|seat| &seat.agent).collect();
         named.sort();
         all.sort();

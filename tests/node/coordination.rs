@@ -139,7 +139,7 @@ fn a_strict_barrier_only_observes_that_its_time_is_up() {
     world.arrive(2, object);
     world.pass(Duration::from_secs(60));
     let missing = vec![AgentId::new("host-3").unwrap()];
-    assert_eq!(world.standing(1, object, 0), Standing::Overdue { missing });
+    assert_eq!(world.standing(1, object, 0), Standing::Overdue { missing: missing.into() });
     world.arrive(3, object);
     assert!(world.outcome(1, object, 0).is_complete());
 }

@@ -100,12 +100,14 @@ impl Effects {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use aepoch::coordination::kernel::Tier;
 
     use super::*;
 
     fn tier(ending: Ending) -> TierResult {
-        TierResult { tier: Tier::ALPHA, ending, released: Vec::new(), missing: Vec::new() }
+        TierResult { tier: Tier::ALPHA, ending, released: Arc::default(), missing: Arc::default() }
     }
 
     fn released(tiers: &[Ending]) -> Standing {

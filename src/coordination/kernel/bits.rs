@@ -25,8 +25,17 @@ impl BitSet {
     }
 
     /// `0..count`.
+    ///
+    /// # Panics
+    /// As [`Self::insert`].
     pub fn full(count: usize) -> Self {
-        (0..count).collect()
+        let Some(last) = count.checked_sub(1) else { return Self::new() };
+        let mut full = Self::new();
+        full.insert(last);
+        let low = |word: usize| if word < last / WORD { u64::MAX } else { u64::MAX >> (WORD - 1 - last % WORD) };
+        full.low = low(0);
+        full.rest.iter_mut().enumerate().for_each(|(word, bits)| *bits = low(word + 1));
+        full
     }
 
     /// Adds a number; false when it was there. O(1), amortised.

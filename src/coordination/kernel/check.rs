@@ -85,8 +85,7 @@ pub fn check_slot(roster: &Roster, seat: usize, slot: &Slot) -> Result<(), Malfo
         if slot.change_before() != roster.change() {
             return Err(Malformed::Roster(slot.generation));
         }
-        let members = BitSet::full(roster.members());
-        return within("the outcome before", slot.previous.as_ref().unwrap_or(&BitSet::new()), &members);
+        return within("the outcome before", slot.previous.as_ref().unwrap_or(&BitSet::new()), roster.all_members());
     }
     if slot.generation != roster.generation() {
         return Ok(());
@@ -101,6 +100,9 @@ pub fn check_slot(roster: &Roster, seat: usize, slot: &Slot) -> Result<(), Malfo
         check_tier(roster, seat, state, &tier.members)?;
     }
     within("the decided tiers", &slot.latched.tiers, &BitSet::full(roster.tiers().len()))?;
+    if slot.latched.released.is_empty() {
+        return Ok(());
+    }
     let decided = slot.latched.tiers.iter().map(|tier| &roster.tiers()[tier].members);
     within("the released", &slot.latched.released, &decided.fold(BitSet::new(), |all, tier| all.union(tier)))
 }
@@ -111,7 +113,9 @@ pub(in crate::coordination) fn check_roster(definition: &Definition, slot: &Slot
         return Err(Malformed::Generation { generation: slot.generation });
     }
     for change in std::iter::once(&slot.change).chain(&slot.previous_change) {
-        within("the removed", &change.removed, &BitSet::full(definition.members.len()))?;
+        if !change.removed.is_empty() {
+            within("the removed", &change.removed, &BitSet::full(definition.members.len()))?;
+        }
         let kept = definition.members.len() - change.removed.len();
         let seats = kept + change.added.len() + definition.electors.len();
         bounded("seats", seats, limits::COORDINATION_SEATS)?;
@@ -128,9 +132,9 @@ fn check_own(roster: &Roster, seat: usize, own: &Own) -> Result<(), Malformed> {
 }
 
 fn check_echoes(roster: &Roster, seat: usize, slot: &Slot) -> Result<(), Malformed> {
-    let members = BitSet::full(roster.members());
-    within("its echoes", &slot.yes, &members)?;
-    within("its echoes of refusals", &slot.no, &members)?;
+    let members = roster.all_members();
+    within("its echoes", &slot.yes, members)?;
+    within("its echoes of refusals", &slot.no, members)?;
     if let Some(seat) = slot.yes.intersection(&slot.no).last() {
         return Err(Malformed::BothWays { seat });
     }
@@ -160,6 +164,9 @@ fn check_tier(roster: &Roster, seat: usize, state: &TierState, members: &BitSet)
 }
 
 fn within(what: &'static str, set: &BitSet, may: &BitSet) -> Result<(), Malformed> {
+    if set.is_subset(may) {
+        return Ok(());
+    }
     match set.difference(may).iter().next() {
         Some(seat) => Err(Malformed::Stray { what, seat, count: may.len() }),
         None => Ok(()),

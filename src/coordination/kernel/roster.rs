@@ -5,7 +5,10 @@ use std::{collections::BTreeSet, sync::Arc};
 use serde::{Deserialize, Serialize};
 
 use super::{Arrival, Ballot, BitSet, Definition, OnShortfall, Seat, Tier};
-use crate::{id::ReplicaId, limits};
+use crate::{
+    id::{AgentId, ReplicaId},
+    limits,
+};
 
 /// How many echoes, promises and accepts count as decided. Safe when any `recovery` acceptors meet any `echoes` and
 /// any `accepts` of them: `echoes + recovery > n` and `accepts + recovery > n` (Howard et al., 2016).
@@ -59,15 +62,22 @@ pub struct TierSeats {
 }
 
 /// The seats of one generation: members first, then electors that are no members. Equal at all replicas that are in
-/// this generation.
+/// this generation. Cheap to clone; generations with the same members share what says who they are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Roster {
-    definition: Arc<Definition>,
     generation: u64,
+    seating: Arc<Seating>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Seating {
+    definition: Arc<Definition>,
     change: RosterChange,
     seats: Vec<Seat>,
     members: usize,
+    all: BitSet,
     tiers: Vec<TierSeats>,
+    names: Vec<Arc<[AgentId]>>,
     acceptors: Vec<usize>,
     is_acceptor: BitSet,
     rules: Rules,
@@ -100,11 +110,14 @@ impl Roster {
             let min = members.len().min(policy.min as usize);
             TierSeats { tier: policy.tier, members, min, on_shortfall: policy.on_shortfall }
         });
+        let tiers: Vec<_> = tiers.collect();
+        let names = |tier: &TierSeats| tier.members.iter().map(|seat| seats[seat].agent.clone()).collect();
         let tolerate = (definition.tolerate as usize).min(acceptors.len().saturating_sub(1) / 2);
-        Self {
-            generation,
+        let seating = Seating {
             members,
-            tiers: tiers.collect(),
+            all: BitSet::full(members),
+            names: tiers.iter().map(names).collect(),
+            tiers,
             is_acceptor: acceptors.iter().copied().collect(),
             rules: Rules {
                 // Electors decide who is left out also when none of them may fail: members are not what they wait for.
@@ -116,13 +129,25 @@ impl Roster {
             seats,
             change,
             definition,
+        };
+        Self { generation, seating: Arc::new(seating) }
+    }
+
+    /// The roster of the next generation, which differs from the definition by `change`. O(1) when that is what this
+    /// one differs by.
+    #[must_use]
+    pub fn following(&self, change: RosterChange) -> Self {
+        let generation = self.generation + 1;
+        if change == self.seating.change {
+            return Self { generation, seating: Arc::clone(&self.seating) };
         }
+        Self::of(Arc::clone(&self.seating.definition), generation, change)
     }
 
     /// The same seats under other quorums. For model checkers: any rules but [`Rules::tolerating`] may be unsafe.
     #[must_use]
     pub fn with_rules(self, rules: Rules) -> Self {
-        Self { rules, ..self }
+        Self { generation: self.generation, seating: Arc::new(Seating { rules, ..(*self.seating).clone() }) }
     }
 
     /// What differs from the definition in the next generation, when `released` took part in this one: those left out
@@ -134,20 +159,25 @@ impl Roster {
     ) -> Option<RosterChange> {
         let arrivals: Vec<(usize, &Arrival)> =
             released.iter().map(|seat| Some((seat, arrival(seat)?))).collect::<Option<_>>()?;
-        let stays: BTreeSet<ReplicaId> =
-            arrivals.iter().filter(|(_, arrival)| !arrival.leave).map(|(seat, _)| self.seats[*seat].replica).collect();
-        let definition = self.definition.members.iter().enumerate();
+        let stays: BTreeSet<ReplicaId> = arrivals
+            .iter()
+            .filter(|(_, arrival)| !arrival.leave)
+            .map(|(seat, _)| self.seating.seats[*seat].replica)
+            .collect();
+        let definition = self.seating.definition.members.iter().enumerate();
         let gone = |(seat, named): (usize, &Seat)| {
-            let goes = self.change.removed.contains(seat) || !stays.contains(&named.replica);
+            let goes = self.seating.change.removed.contains(seat) || !stays.contains(&named.replica);
             goes.then_some(seat)
         };
         let removed = definition.filter_map(gone).collect();
         let mut added: Vec<Seat> =
-            self.change.added.iter().filter(|seat| stays.contains(&seat.replica)).cloned().collect();
+            self.seating.change.added.iter().filter(|seat| stays.contains(&seat.replica)).cloned().collect();
         let mut known = stays;
         for seat in arrivals.iter().flat_map(|(_, arrival)| &arrival.sponsored) {
             // Above the limit the rest is left out everywhere alike: the order of sponsors is that of their seats.
-            if known.len() + self.definition.electors.len() < limits::COORDINATION_SEATS && known.insert(seat.replica) {
+            if known.len() + self.seating.definition.electors.len() < limits::COORDINATION_SEATS
+                && known.insert(seat.replica)
+            {
                 added.push(seat.clone());
             }
         }
@@ -156,7 +186,7 @@ impl Roster {
 
     /// The definition it belongs to.
     pub fn definition(&self) -> &Arc<Definition> {
-        &self.definition
+        &self.seating.definition
     }
 
     /// Its number, from 0.
@@ -166,60 +196,70 @@ impl Roster {
 
     /// How it differs from the definition.
     pub fn change(&self) -> &RosterChange {
-        &self.change
+        &self.seating.change
     }
 
     /// All seats: members, then electors.
     pub fn seats(&self) -> &[Seat] {
-        &self.seats
+        &self.seating.seats
     }
 
     /// How many of the seats are members'.
     pub fn members(&self) -> usize {
-        self.members
+        self.seating.members
+    }
+
+    /// All of the members' seats.
+    pub fn all_members(&self) -> &BitSet {
+        &self.seating.all
+    }
+
+    /// The members of a tier by name, in the order of their seats.
+    pub fn names(&self, tier: usize) -> &Arc<[AgentId]> {
+        &self.seating.names[tier]
     }
 
     /// The tiers, highest first.
     pub fn tiers(&self) -> &[TierSeats] {
-        &self.tiers
+        &self.seating.tiers
     }
 
     /// The position in [`Self::tiers`] of a member's tier. Definitions have at most 16 tiers.
     pub fn tier_of(&self, member: usize) -> Option<usize> {
-        self.tiers.iter().position(|tier| tier.members.contains(member))
+        self.seating.tiers.iter().position(|tier| tier.members.contains(member))
     }
 
     /// Who decides.
     pub fn acceptors(&self) -> &[usize] {
-        &self.acceptors
+        &self.seating.acceptors
     }
 
     /// True when a seat's echoes, promises and accepts count.
     pub fn is_acceptor(&self, seat: usize) -> bool {
-        self.is_acceptor.contains(seat)
+        self.seating.is_acceptor.contains(seat)
     }
 
     /// The quorums.
     pub fn rules(&self) -> Rules {
-        self.rules
+        self.seating.rules
     }
 
     /// The seat of a replica. O(log n).
     pub fn seat_of(&self, replica: ReplicaId) -> Option<usize> {
-        let at = self.by_replica.binary_search_by_key(&replica, |(known, _)| *known).ok()?;
-        Some(self.by_replica[at].1)
+        let at = self.seating.by_replica.binary_search_by_key(&replica, |(known, _)| *known).ok()?;
+        Some(self.seating.by_replica[at].1)
     }
 
     /// The only acceptor that may prepare and propose at a ballot; ballot 0 has none, as every member owns its own.
     pub fn owner(&self, ballot: Ballot) -> Option<usize> {
         let turn = ballot.0.checked_sub(1)? as usize;
-        (!self.acceptors.is_empty()).then(|| self.acceptors[turn % self.acceptors.len()])
+        (!self.seating.acceptors.is_empty()).then(|| self.seating.acceptors[turn % self.seating.acceptors.len()])
     }
 
     /// The lowest ballot of `seat` above `above`; `None` for no acceptor, or above [`limits::BALLOT_MAX`].
     pub fn ballot_after(&self, seat: usize, above: Ballot) -> Option<Ballot> {
-        let turn = u32::try_from(self.acceptors.iter().position(|acceptor| *acceptor == seat)?).ok()?;
-        let count = u32::try_from(self.acceptors.len()).ok()?;
+        let turn = u32::try_from(self.seating.acceptors.iter().position(|acceptor| *acceptor == seat)?).ok()?;
+        let count = u32::try_from(self.seating.acceptors.len()).ok()?;
         let first = turn + 1;
         let ballot = if above.0 < first { first } else { first + ((above.0 - first) / count + 1) * count };
         (ballot <= limits::BALLOT_MAX).then_some(Ballot(ballot))

@@ -4,8 +4,6 @@
 //! makes the result durable first, then publishes it and puts it into the view, then acts on it. Several may be applied
 //! in a row before one write: the slots in between then count as never published.
 
-use std::sync::Arc;
-
 use super::{Accepted, Arrival, Ballot, BitSet, Gate, OnShortfall, Own, Proposal, Roster, Slot, View};
 use crate::limits;
 
@@ -229,7 +227,7 @@ pub fn enter(view: &View, me: usize, slot: &Slot) -> Option<(Roster, Option<Slot
         return None;
     }
     let change = view.next()?;
-    let next = Roster::of(Arc::clone(roster.definition()), roster.generation() + 1, change.clone());
+    let next = roster.following(change.clone());
     let seated = next.seat_of(roster.seats()[me].replica).is_some();
     let previous = Some(slot.latched.released.clone());
     let previous_change = (*roster.change() != change).then(|| roster.change().clone());
