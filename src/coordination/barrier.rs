@@ -97,7 +97,8 @@ struct Lead {
 /// One replica's part in a barrier: its durable slot, what it knows of the others, its timers.
 ///
 /// Use: [`Self::hear`] every record, [`Self::poll`] until `None`, make each slot it gives durable as a record, call
-/// [`Self::persisted`], poll again; come back at [`Self::next_wake`]. Nothing here is acted on before it is durable.
+/// [`Self::persisted`], poll again; come back at [`Self::next_wake`]. What this replica says counts once it is durable,
+/// and outcomes too, except with strict rules (`docs/decisions/0008-strict-releases-wait-for-no-disk.md`).
 ///
 /// Under partition: a side with fewer than `n - tolerate` acceptors decides nobody's absence; with `tolerate` 0 nobody
 /// is ever left out. A replica's view is a lower bound of what is decided, and never wrong.

@@ -144,6 +144,26 @@ fn a_strict_barrier_only_observes_that_its_time_is_up() {
     assert!(world.outcome(1, object, 0).is_complete());
 }
 
+/// An outcome that everybody can tell for himself is not written on the way to a release; see decision 0008.
+#[test]
+fn a_strict_release_writes_nothing_unless_its_member_stays() {
+    let mut world = World::new(3, &tuning());
+    let object = world.define(1, plan("flash", &[&[1, 2, 3]], 0, Purpose::Barrier { once: false }));
+    for generation in 0..5 {
+        (1..=3).for_each(|host| assert_eq!(world.arrive(host, object), generation));
+        assert!((1..=3).all(|host| world.outcome(host, object, generation).is_complete()));
+    }
+    let written = |world: &World, host: usize| {
+        let replica = seat(host, Tier::ALPHA).replica;
+        world.hosts[host].node.read(&document(), |document| document.version().slots.get(replica)).unwrap()
+    };
+    assert_eq!((written(&world, 2), written(&world, 3)), (5, 5), "an arrival for each generation");
+    world.pass(Duration::from_secs(2));
+    assert_eq!((written(&world, 2), written(&world, 3)), (6, 6), "the last outcome as well");
+    world.pass(Duration::from_secs(60));
+    assert_eq!((written(&world, 2), written(&world, 3)), (6, 6), "and nothing more");
+}
+
 #[test]
 fn nothing_leaves_and_nothing_counts_before_it_is_durable() {
     let mut world = World::new(2, &tuning());
