@@ -326,3 +326,55 @@ async fn keep_time(host: Weak<Host>, clock: Clock) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        document::Subscription,
+        engine::EngineKind,
+        id::{AgentId, DocumentId, Identity, ReplicaId},
+        node::{Config, NodeError, Tuning},
+        store::MemoryStore,
+        sync::Role,
+    };
+
+    struct Told(Arc<Notify>);
+
+    impl Outside for Told {
+        fn dial(&self, _: &Arc<Host>, _: TargetId) {}
+        fn event(&self, _: Event) {}
+        fn returned(&self) {
+            self.0.notify_one();
+        }
+    }
+
+    /// A task that found the document out for work would wait for ever: nothing else need happen afterwards.
+    #[cfg(feature = "yrs")]
+    #[tokio::test]
+    async fn whoever_waits_is_told_that_a_document_is_back() {
+        let agent = AgentId::new("a1").unwrap();
+        let config = Config {
+            identity: Identity { agent, replica: ReplicaId::from_bits(1), incarnation: 1 },
+            role: Role::Agent,
+            keeps_identity: false,
+            trust_inbound: false,
+            seed: 1,
+            // So that it is soon out to be compacted.
+            tuning: Tuning { compact_entries: 1, ..Tuning::default() },
+        };
+        let (clock, told) = (Clock::start(), Arc::new(Notify::new()));
+        let keeper = Keeper::Here(Box::new(MemoryStore::new()));
+        let host = Host::start(Node::new(config, clock.now()), keeper, 0, Box::new(Told(told.clone())), clock);
+        let document = DocumentId::new("band/stage").unwrap();
+        host.with(|node, now| node.open(&document, EngineKind::Yrs, Subscription::default(), now)).unwrap();
+        for take in 0..3 {
+            host.wait_for(|node, now| match node.transact(&document, |tx| tx.counter("takes").add(take), now) {
+                Err(NodeError::Busy { .. }) => None,
+                done => Some(done),
+            })
+            .unwrap();
+        }
+        tokio::time::timeout(Duration::from_secs(30), told.notified()).await.expect("nobody was told");
+    }
+}
