@@ -180,6 +180,26 @@ fn nothing_leaves_and_nothing_counts_before_it_is_durable() {
 }
 
 #[test]
+fn what_a_relay_promises_as_an_elector_is_on_its_disk_first() {
+    let mut world = World::new(2, &tuning());
+    let strict = plan("flash", &[&[1, 2]], 0, ONCE);
+    let object = world.define(1, |origin| {
+        let mut plan = strict(origin);
+        plan.definition.electors = vec![seat(0, Tier::ALPHA)];
+        plan
+    });
+    world.hosts[0].hold_store = true;
+    world.arrive(1, object);
+    world.arrive(2, object);
+    world.pass(Duration::from_secs(5));
+    assert!((1..=2).all(|host| world.standing(host, object, 0) == Standing::Waiting), "its echoes are on no disk yet");
+    world.hosts[0].hold_store = false;
+    world.pump();
+    world.pass(Duration::from_millis(100));
+    assert!((1..=2).all(|host| world.outcome(host, object, 0).is_complete()));
+}
+
+#[test]
 fn a_finished_barrier_leaves_nothing_behind_and_is_still_known_to_those_who_ask() {
     let mut world = World::new(3, &tuning());
     let before = world.slots_held(2);
