@@ -9,7 +9,7 @@ use super::{
     epoch::frontier,
     kernel::{Arrival, BitSet, Gate, Own, Refusal, Slot},
     object::{Plan, PlanError, Purpose, decode_slot, encode_slot},
-    participant::{CoordinationCounters, Write, is_final, is_urgent},
+    participant::{CoordinationCounters, Write, is_final},
     poll::{PollOutcome, agreed_votes, decision, vote_of},
     standing::Standing,
 };
@@ -103,8 +103,27 @@ impl Meeting {
 
     fn write(&self, old: &Slot, slot: &Slot) -> Write {
         let body = encode_slot(self.fingerprint, slot).into();
-        let lazy = !is_urgent(old, slot);
+        let lazy = !self.is_urgent(old, slot);
         Write { key: SlotKey::Of(self.object(), SlotPart::Slot), body, lazy }
+    }
+
+    /// True when somebody may wait for what is new in a slot.
+    ///
+    /// Nobody does for outcomes, which all see for themselves. Nor for the echoes of more acceptors than need be reached:
+    /// of the first `2 f + 1`, `f + 1` can be whenever the barrier can go on at all, and that many fix an arrival. The
+    /// others' are durable as soon, for their own release, and travel with their next record: else every arrival would
+    /// cause one of each member to each. O(n / 64).
+    fn is_urgent(&self, old: &Slot, new: &Slot) -> bool {
+        let roster = self.barrier.view().roster();
+        let rank =
+            self.barrier.seat().and_then(|seat| roster.acceptors().iter().position(|acceptor| *acceptor == seat));
+        let is_needed = rank.is_none_or(|rank| rank + 1 < 2 * roster.rules().echoes);
+        let mut kept = Slot { latched: new.latched.clone(), ..old.clone() };
+        if !is_needed {
+            kept.yes.clone_from(&new.yes);
+            kept.no.clone_from(&new.no);
+        }
+        kept != *new
     }
 
     pub(super) fn persisted(&mut self) {

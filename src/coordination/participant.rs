@@ -19,7 +19,7 @@ use bytes::Bytes;
 
 use super::{
     barrier::{BarrierError, Progress},
-    kernel::{Arrival, Refusal, Slot},
+    kernel::{Arrival, Refusal},
     meeting::Meeting,
     object::Plan,
     queue::{ItemEvent, Queue, QueueError, Queues},
@@ -533,12 +533,6 @@ impl ParticipantError {
     pub fn is_repeated(&self) -> bool {
         matches!(self, Self::Barrier(BarrierError::Refused(Refusal::Arrived(_) | Refusal::Declined(_))))
     }
-}
-
-/// What of a slot is new to those who wait: `None` when it only keeps an outcome.
-pub(super) fn is_urgent(old: &Slot, new: &Slot) -> bool {
-    let kept = Slot { latched: new.latched.clone(), ..old.clone() };
-    kept != *new
 }
 
 /// True for what does not change any more.

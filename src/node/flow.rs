@@ -12,7 +12,7 @@ use super::{
     work::{CatchUp, Job, Outcome, Work},
 };
 use crate::{
-    document::{Delta, DocumentError, Frontier, Incoming, Seen, Subscription, Version},
+    document::{Delta, Document, DocumentError, Frontier, Incoming, Seen, Subscription, Version},
     id::{DocumentId, LinkId, ReplicaId},
     sync::{Encoded, Lane, Message},
     time::Monotonic,
@@ -89,26 +89,42 @@ pub(super) struct Batch {
     /// The batch as a message, when it is one large change that was encoded outside.
     message: Option<Encoded>,
     next_at: Monotonic,
-    /// Nobody waits for what is in it before then.
+    /// Changes of our own that nobody waits for, and until when they wait for others of ours to travel with.
+    lazy: Vec<Incoming>,
     lazy_until: Option<Monotonic>,
 }
 
 impl Batch {
     fn is_due(&self, full: usize, now: Monotonic) -> bool {
-        !self.changes.is_empty() && (self.due_at() <= now || self.changes.len() >= full)
+        self.due_at().is_some_and(|at| at <= now) || self.changes.len() >= full
     }
 
-    fn due_at(&self) -> Monotonic {
-        self.lazy_until.map_or(self.next_at, |until| until.max(self.next_at))
+    /// When something is to be sent; `None` when nothing is.
+    fn due_at(&self) -> Option<Monotonic> {
+        let at = (!self.changes.is_empty()).then_some(self.next_at);
+        at.into_iter().chain(self.lazy_until.map(|until| until.max(self.next_at))).min()
+    }
+
+    /// The number of the last of our own records before those that are lazy, when some are.
+    fn sent_of_ours(&self) -> Option<u64> {
+        Some(self.lazy.first()?.delta.slots.first()?.span.since)
+    }
+
+    /// Nothing is lazy any more.
+    fn hurry(&mut self) {
+        self.lazy_until = None;
+        self.changes.append(&mut self.lazy);
     }
 
     /// The changes to be sent now; the next ones wait for a tick, once `burst` batches went out without waiting.
     fn take(&mut self, tick: Duration, burst: u32, hub: &mut Hub) -> Option<Vec<Incoming>> {
+        if self.lazy_until.is_some_and(|until| until <= hub.now.mono) {
+            self.hurry();
+        }
         if self.changes.is_empty() {
             return None;
         }
         self.next_at = self.next_at.max(hub.now.mono.before(tick * burst)) + tick;
-        self.lazy_until = None;
         let changes = std::mem::take(&mut self.changes);
         hub.counters.batches += 1;
         hub.counters.changes += changes.len() as u64;
@@ -137,7 +153,10 @@ impl Room {
     pub(super) fn enqueue(&mut self, landed: Incoming) {
         let batch = if landed.delta.is_slots_only() { &mut self.slots_batch } else { &mut self.batch };
         batch.message = None;
-        batch.lazy_until = None;
+        if landed.source == LOCAL {
+            // Our own keep their order.
+            batch.hurry();
+        }
         batch.changes.push(landed);
     }
 
@@ -159,16 +178,16 @@ impl Room {
             self.flush_batch(hub);
         }
         for (batch, tick) in [(&self.slots_batch, slots_tick), (&self.batch, tick)] {
-            if !batch.changes.is_empty() {
+            if let Some(at) = batch.due_at() {
                 let due = batch.is_due(tick_changes, hub.now.mono);
-                let at = if due { batch.due_at().max(hub.now.mono + tick) } else { batch.due_at() };
-                hub.arm(&self.id, at);
+                hub.arm(&self.id, if due { at.max(hub.now.mono + tick) } else { at });
             }
         }
     }
 
     /// Sends all that is batched.
     pub(super) fn flush(&mut self, hub: &mut Hub) {
+        self.slots_batch.hurry();
         self.flush_slots(hub);
         self.flush_batch(hub);
     }
@@ -222,7 +241,17 @@ impl Room {
         }
         hub.counters.conflations += behind.len() as u64;
         hub.arm(&self.id, hub.now.mono + hub.config.tuning.tick);
-        let Some(seen) = self.document().map(|document| document.version().slots.clone()) else { return };
+        // They are given what waits with the rest, once they have drained: it is not counted as seen.
+        let (me, sent) = (hub.me(), self.slots_batch.sent_of_ours());
+        let seen = |document: &Document| -> Seen {
+            let known = document.version().slots.iter();
+            known
+                .map(|(writer, upto)| {
+                    (writer, if writer == me { sent.map_or(upto, |sent| upto.min(sent)) } else { upto })
+                })
+                .collect()
+        };
+        let Some(seen) = self.document().map(seen) else { return };
         for link in behind {
             if let Some(member) = self.members.get_mut(&link) {
                 member.slots_behind = Some(seen.clone());
@@ -435,13 +464,16 @@ impl Room {
     /// Coordination records of ours are part of the document: tells the store at once, and peers, at once unless nobody
     /// waits for them.
     pub(super) fn committed_slots(&mut self, delta: Delta, lazy: bool, hub: &mut Hub) -> Result<(), DocumentError> {
-        let waits = self.slots_batch.changes.is_empty() || self.slots_batch.lazy_until.is_some();
-        let until = self.slots_batch.lazy_until.unwrap_or(hub.now.mono + LAZY_WAIT);
         let encoded = delta.encode()?;
         self.weight += encoded.len() as u64;
         self.log.queue(&delta, encoded.clone());
-        self.enqueue(Incoming { delta, encoded, source: LOCAL, author: None });
-        self.slots_batch.lazy_until = Some(until).filter(|_| lazy && waits);
+        let landed = Incoming { delta, encoded, source: LOCAL, author: None };
+        if lazy {
+            self.slots_batch.lazy.push(landed);
+            self.slots_batch.lazy_until.get_or_insert(hub.now.mono + LAZY_WAIT);
+        } else {
+            self.enqueue(landed);
+        }
         self.flush_due(hub);
         self.append(hub);
         Ok(())

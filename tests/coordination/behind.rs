@@ -5,7 +5,7 @@ use std::sync::Arc;
 use aepoch::{
     coordination::{
         barrier::{BarrierError, Progress, TieredBarrier},
-        kernel::{Arrival, BitSet, Latched, Malformed, RosterChange, Seat, Slot, Tier, TierOutcome},
+        kernel::{Arrival, BitSet, Definition, Gate, Latched, Malformed, RosterChange, Seat, Slot, Tier, TierOutcome},
     },
     id::ReplicaId,
     time::{Dice, Monotonic},
@@ -111,4 +111,19 @@ fn numbers_nobody_comes_to_are_refused_and_not_counted_on_from() {
         let removed = slot(1, &[3], &[]);
         assert!(matches!(reader.hear(replica(from), removed, NOW), Err(Malformed::Stray { seat: 3, .. })), "{from}");
     }
+}
+
+/// Found by the simulator: as an elector it knew the outcome, but not that the alphas had acted on it.
+#[test]
+fn an_elector_that_starts_again_does_not_say_that_a_lower_tier_was_let_through() {
+    let elector = seat(9, Tier::ALPHA);
+    let definition = Definition { gate: Gate::Acked, electors: vec![elector], ..definition(&[1, 1], 0) };
+    let gone_on = Slot { generation: 1, previous: Some(BitSet::full(2)), ..Slot::default() };
+    let told = |number: usize| {
+        let barrier = TieredBarrier::new(Arc::new(definition.clone()), replica(number), Some(gone_on.clone())).unwrap();
+        barrier.progress(0, NOW)
+    };
+    assert_eq!(told(9), Progress::Superseded { generation: 1 });
+    // A member has not gone on before it was let through.
+    assert!(matches!(told(1), Progress::Released { .. }));
 }

@@ -224,7 +224,11 @@ impl World {
     /// Others send what it lacks of what they have kept.
     fn catch_up(&mut self, at: usize) {
         for from in (0..REPLICAS).filter(|from| *from != at) {
+            // What becomes durable makes it write more, and nothing leaves that is not durable.
             self.persist(from);
+            while !self.hosts[from].unsent.is_empty() {
+                self.persist(from);
+            }
             let delta = self.hosts[from]
                 .document
                 .delta_since(&self.hosts[at].document.frontier(), None, &Subscription::default())

@@ -8,7 +8,7 @@ use aepoch::{
         object::{Plan, Purpose},
         standing::{Ending, Outcome, Standing},
     },
-    document::SlotKey,
+    document::{SlotKey, SlotPart},
     id::{AgentId, ObjectId, ReplicaId},
     node::{Arriving, NodeError},
 };
@@ -109,6 +109,8 @@ fn everybody_is_released_with_the_same_outcome_when_all_have_arrived_and_nobody_
         let outcomes: Vec<Outcome> = (3..=5).map(|host| world.outcome(host, object, 0)).collect();
         assert!(outcomes.iter().all(|outcome| *outcome == outcomes[0] && outcome.is_complete()), "{outcomes:?}");
         assert_eq!(outcomes[0].released().count(), 5);
+        // What nobody waits for takes its time.
+        world.pass(Duration::from_secs(3));
         world.assert_equal();
     }
 }
@@ -177,6 +179,27 @@ fn nothing_leaves_and_nothing_counts_before_it_is_durable() {
     world.hosts[2].hold_store = false;
     world.pump();
     assert!(world.outcome(1, object, 0).is_complete() && world.outcome(2, object, 0).is_complete());
+}
+
+#[test]
+fn echoes_that_nobody_needs_travel_with_the_next_record() {
+    let mut world = World::new(6, &tuning());
+    let object = world.define(1, plan("flash", &[&[1, 2, 3, 4, 5, 6]], 1, ONCE));
+    world.arrive(4, object);
+    world.pass(Duration::from_millis(20));
+    let told = |world: &World, host: usize| {
+        let key = SlotKey::Of(object, SlotPart::Slot);
+        world.hosts[0].node.read(&document(), |content| content.slot(key, seat(host, Tier::ALPHA).replica).is_some())
+    };
+    let seen: Vec<bool> = (1..=6).map(|host| told(&world, host).unwrap()).collect();
+    assert_eq!(seen, [true, true, true, true, false, false], "three echoes and the arrival");
+    for host in [1, 2, 3, 5] {
+        world.arrive(host, object);
+    }
+    world.arrive(6, object);
+    assert!((1..=6).all(|host| world.outcome(host, object, 0).is_complete()), "released without the others' echoes");
+    world.pass(Duration::from_secs(1));
+    world.assert_equal();
 }
 
 #[test]

@@ -159,6 +159,8 @@ pub(super) fn ended(
             let seats = &roster.tiers()[tier];
             Progress::Late { tier: seats.tier, outcome: seats.outcome(released) }
         }
+        // Whoever has gone on knows the outcome; that lower tiers were let through only who was let through itself.
+        None if definition.gate == Gate::Acked && down_to > 1 => return None,
         _ => {
             let outcomes = roster.tiers()[..down_to].iter().map(|seats| (seats.tier, seats.outcome(released)));
             Progress::Released { outcomes: outcomes.collect() }
