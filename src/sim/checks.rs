@@ -137,7 +137,8 @@ impl World {
             Event::Digest { link, document, entries, .. } => self.compare_digest(host, link, &document, entries),
             Event::Coordination { document, object, .. } => {
                 if let Some(index) = self.documents.iter().position(|known| *known == document) {
-                    self.hosts[host].seen_of[index].stirred.insert(object);
+                    let now = self.now;
+                    self.hosts[host].seen_of[index].stirred.entry(object).or_insert(now);
                 }
             }
             _ => {}

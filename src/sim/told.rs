@@ -248,13 +248,15 @@ impl Told {
         Ok(())
     }
 
-    /// A replica has these slots of an object in its document; `roster` is that of its generation.
+    /// A replica has these slots of an object in its document, some of them since `since`; `roster` is that of its
+    /// generation.
     pub(super) fn saw(
         &mut self,
         object: ObjectId,
         viewer: ReplicaId,
         roster: &Arc<Roster>,
         slots: &[(ReplicaId, Slot)],
+        since: u64,
         now: u64,
     ) -> Kept {
         let noted = self.at(object)?;
@@ -263,7 +265,7 @@ impl Told {
         for (_, slot) in slots {
             let round = rounds.entry(slot.generation).or_default();
             if slot.own != Own::Unset {
-                round.seen.entry(viewer).or_insert(now);
+                round.seen.entry(viewer).or_insert(since);
             }
             let begun = slot.tiers.iter().enumerate().filter(|(_, state)| state.proposal.is_some());
             round.balloted.extend(begun.map(|(tier, _)| tier));
@@ -276,7 +278,9 @@ impl Told {
             let hasty = seen.is_none_or(|seen| seen + micros(policy) > now + UNSEEN_MAX);
             let accepted = state.accepted.as_ref().map_or(0, |accepted| accepted.ballot.0);
             if hasty && state.promised.0 > accepted {
-                return Err(format!("B9: {viewer} has promised in {} while its timer was running", policy.tier));
+                let what = format!("B9: {viewer} has promised in {} while its timer was running", policy.tier);
+                let times = format!("arrivals seen at {seen:?}, now {now}, timeout {}", micros(policy));
+                return Err(format!("{what}: generation {}, {times}", own.generation));
             }
         }
         Ok(())
@@ -456,7 +460,7 @@ mod tests {
         let roster = Arc::new(Roster::first(Arc::new(definition.clone())));
         let mut told = Told::default();
         told.began(Arc::new(Plan { definition, purpose }), 0).unwrap();
-        told.saw(OBJECT, seat(1).replica, &roster, &[], 0).unwrap();
+        told.saw(OBJECT, seat(1).replica, &roster, &[], 0, 0).unwrap();
         (1..=come).for_each(|at| told.arrived(OBJECT, 0, seat(at).replica, (0, 0)).unwrap());
         (told, roster)
     }

@@ -26,8 +26,8 @@ const BACK: u64 = 4;
 /// What one process was last seen to know of one document's objects.
 #[derive(Debug, Default)]
 pub(super) struct Seen {
-    /// Those of which something is new.
-    pub(super) stirred: BTreeSet<ObjectId>,
+    /// Those of which something is new, and since when: it cannot be looked at while the document is away.
+    pub(super) stirred: BTreeMap<ObjectId, u64>,
     version: Version,
     /// What it was told for good.
     standings: BTreeMap<(ObjectId, u64), Standing>,
@@ -86,9 +86,9 @@ impl World {
             node.read(&documents[index], |document| look.board(document)).map_err(|error| error.to_string())??;
         }
         let known = node.meetings(&documents[index], |all, _| all.map(Meeting::object).collect::<BTreeSet<_>>());
-        for object in known.unwrap_or_default().union(&stirred) {
+        for object in known.unwrap_or_default().union(&stirred.keys().copied().collect()) {
             let looked = node.meeting(&documents[index], *object, |meeting, document| {
-                look.meeting(meeting, document, stirred.contains(object))
+                look.meeting(meeting, document, stirred.get(object).copied())
             });
             looked.unwrap_or(Ok(())).map_err(|what| format!("{object}: {what}"))?;
         }
@@ -116,18 +116,18 @@ impl Look<'_> {
         Ok(())
     }
 
-    fn meeting(&mut self, meeting: &Meeting, document: &Document, stirred: bool) -> Kept {
+    fn meeting(&mut self, meeting: &Meeting, document: &Document, stirred: Option<u64>) -> Kept {
         let object = meeting.object();
         let barrier = meeting.barrier();
         let current = barrier.generation();
-        if stirred {
+        if let Some(since) = stirred {
             let fingerprint = meeting.plan().fingerprint();
             let slots: Vec<(ReplicaId, Slot)> = document
                 .slots_of(object)
                 .filter(|(part, _, _)| *part == SlotPart::Slot)
                 .filter_map(|(_, writer, body)| Some((writer, decode_slot(fingerprint, body).ok()??)))
                 .collect();
-            self.told.saw(object, self.me, barrier.view().roster(), &slots, self.now)?;
+            self.told.saw(object, self.me, barrier.view().roster(), &slots, since, self.now)?;
         }
         for generation in current.saturating_sub(BACK)..=current {
             let standing = meeting.standing(document, generation, self.moment.mono);

@@ -93,5 +93,5 @@ fn lower_tiers_wait_for_the_acknowledgements_above_them() {
 fn gates_hold_over_generations() {
     assert_eq!(tiered(&[1, 1, 1], Gate::Decided, 1).must_be_safe(), 10_521);
     assert_eq!(tiered(&[1, 2], Gate::Acked, 1).must_be_safe(), 437_906);
-    assert_eq!(alpha_cut_off(2).must_be_safe(), 195_151);
+    assert_eq!(alpha_cut_off(2).must_be_safe(), 98_780);
 }
