@@ -10,9 +10,9 @@ use std::{
     sync::mpsc,
 };
 
-use aepoch::store::{RedbStore, Store, StoreDone, StoreThread, WriterConfig, maintenance};
+use aepoch::store::{KeySource, RedbStore, Store, StoreDone, StoreThread, WriterConfig, maintenance, sealed};
 
-use crate::{append, compact, document, one, read, texts};
+use crate::{append, compact, document, one, read, sealed::key, texts};
 
 const FOLDER: &str = "AEPOCH_TEST_CRASH_FOLDER";
 const DOCUMENTS: [&str; 3] = ["a", "b", "c"];
@@ -105,4 +105,54 @@ fn check(store: &mut dyn Store, name: &str, durable: u64) {
     };
     let expected: Vec<String> = (start + 1..=found.last).map(|number| format!("{name} {number}")).collect();
     assert_eq!(texts(&found), expected);
+}
+
+const ROTATION_FOLDER: &str = "AEPOCH_TEST_ROTATION_FOLDER";
+
+fn given(number: u8) -> KeySource {
+    KeySource::Given(key(number))
+}
+
+/// The child: has two keys take turns for ever.
+fn rotate_until_killed(folder: &Path) -> ! {
+    let path = folder.join("store.redb");
+    let mut present = if sealed::open(&path, Some(&given(1))).is_ok() { 1 } else { 2 };
+    let mut out = std::io::stdout();
+    loop {
+        writeln!(out, "rotating").unwrap();
+        out.flush().unwrap();
+        sealed::rekey(&path, &given(present), &given(3 - present)).unwrap();
+        present = 3 - present;
+    }
+}
+
+#[test]
+fn a_process_killed_while_it_rotates_keys_leaves_one_that_opens() {
+    if let Some(folder) = std::env::var_os(ROTATION_FOLDER) {
+        rotate_until_killed(Path::new(&folder));
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store.redb");
+    let mut store = sealed::open(&path, Some(&given(1))).unwrap();
+    one(&mut *store, append("stage", &["a"])).unwrap();
+    drop(store);
+    for round in 0..8 {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["crash::a_process_killed_while_it_rotates_keys_leaves_one_that_opens", "--exact", "--nocapture"])
+            .env(ROTATION_FOLDER, folder.path())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let told = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+        // It goes on while the last of these is on its way here, so it is killed anywhere in the next rotation.
+        let mut rotating = told.filter(|line| line.contains("rotating"));
+        assert_eq!(rotating.by_ref().take(1 + round % 4).count(), 1 + round % 4);
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let opens: Vec<u8> =
+            [1, 2].into_iter().filter(|number| sealed::open(&path, Some(&given(*number))).is_ok()).collect();
+        assert_eq!(opens.len(), 1, "round {round}: {opens:?}");
+        let mut store = sealed::open(&path, Some(&given(opens[0]))).unwrap();
+        assert_eq!(texts(&read(&mut *store, "stage")), ["a"]);
+    }
 }
