@@ -14,7 +14,7 @@ use aepoch::{
     id::DocumentId,
     store::{
         IDENTITY_NOTE, KeySource, MemoryStore, RedbStore, SealedStore, Store, StoreDone, StoreError, StoreKey,
-        StoreTask, StoredDocument, sealed,
+        StoreTask, StoredDocument, maintenance, sealed,
     },
     time::Dice,
 };
@@ -311,9 +311,10 @@ fn another_key_and_no_key_are_refused_and_nothing_is_written() {
         Err(error @ StoreError::Key { .. }) => error.to_string(),
         other => panic!("{other:?}"),
     };
-    assert!(refused(&sealed_path, Some(&given(2))).contains("another key"));
+    let told = refused(&sealed_path, Some(&given(2)));
+    assert!(told.contains("another key") && told.contains("sealed.redb"), "{told}");
     assert!(refused(&sealed_path, None).contains("no key was given"));
-    assert!(refused(&plain_path, Some(&given(1))).contains("no key sealed"));
+    assert!(refused(&plain_path, Some(&given(1))).contains("begun without a key"));
     assert!(sealed::rekey(&plain_path, &given(1), &given(2)).is_err());
     assert!(sealed::rekey(&sealed_path, &given(2), &given(3)).is_err());
     assert!(sealed::rekey(folder.path().join("none.redb"), &given(1), &given(2)).is_err());
@@ -358,6 +359,20 @@ fn a_list_shows_what_cannot_be_read_and_refuses_what_is_not_sealed() {
     one(&mut kept, append("smuggled", &["x"])).unwrap();
     let refused = one(&mut reopened(kept), StoreTask::List).unwrap_err();
     assert!(matches!(&refused, StoreError::Damaged { document, .. } if document.as_str() == "smuggled"), "{refused}");
+}
+
+#[test]
+fn errors_name_documents_as_the_caller_does() {
+    let mut store = reopened(Tampered {
+        kept: stage(),
+        alter: RefCell::new(Box::new(|_, found| found.header = flip(&found.header, 0))),
+    });
+    for task in [load("band/stage"), append("band/stage", &["x"]), compact("band/stage", 5, "ABCDE")] {
+        let error = one(&mut store, task).unwrap_err();
+        assert!(matches!(&error, StoreError::Damaged { document, .. } if document.as_str() == "band/stage"), "{error}");
+    }
+    let missing = one(&mut store, compact("nobody", 1, "A"));
+    assert_eq!(missing, Err(StoreError::Missing { document: document("nobody") }));
 }
 
 /// A disk that fails on demand, before or after the write took effect.
@@ -497,5 +512,46 @@ fn a_sealed_file_opened_again_goes_on_where_it_was() {
         one(&mut store, append("stage", &["x", "y"])).unwrap();
         one(&mut store, compact("stage", 2 * round + 1, "X")).unwrap();
         assert_eq!(read(&mut store, "stage").last, 2 * round + 2);
+    }
+}
+
+#[test]
+fn verify_with_the_key_finds_what_checksums_do_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store.redb");
+    let mut store = sealed(RedbStore::open(&path).unwrap());
+    one(&mut store, append("ours", &["a"])).unwrap();
+    one(&mut store, append("theirs", &["a"])).unwrap();
+    store.set_note(IDENTITY_NOTE, Bytes::from_static(b"me")).unwrap();
+    let mut inner = store.into_inner();
+    let disk = summaries(&mut inner).into_iter().map(|summary| summary.document).collect::<Vec<_>>();
+    drop(inner);
+    let with_key = || maintenance::verify_with(&path, Some(&key(1)), |_, _| {}).unwrap();
+    let names = |report: &maintenance::Report| report.documents.iter().map(|d| d.document.clone()).collect::<Vec<_>>();
+    let report = with_key();
+    assert!(report.is_sound() && report.sealed, "{report:?}");
+    assert_eq!(names(&report), [document("ours"), document("theirs")]);
+
+    // Whoever has the file and no key appends to one of them, with the right checksums.
+    one(&mut RedbStore::open(&path).unwrap(), append(disk[0].as_str(), &["x"])).unwrap();
+    let blind = maintenance::verify(&path, |_, _| {}).unwrap();
+    assert!(blind.is_sound() && names(&blind) == disk, "{blind:?}");
+    let report = with_key();
+    let damaged: Vec<_> = report.damaged().collect();
+    assert_eq!(damaged.len(), 1);
+    assert!(damaged[0].1.what.contains("entry 2"), "{damaged:?}");
+    let refused = maintenance::compact_with(&path, Some(&key(1)), |_, _| {}).unwrap_err();
+    assert!(
+        matches!(&refused, StoreError::Damaged { document, .. } if *document == damaged[0].0.document),
+        "{refused}"
+    );
+    let repaired = maintenance::repair_with(&path, Some(&key(1)), |_, _| {}).unwrap();
+    assert!(repaired.damaged_file.is_none() && names(&repaired.report) == names(&report));
+    for outcome in [
+        maintenance::verify_with(&path, Some(&key(2)), |_, _| {}).map(drop),
+        maintenance::repair_with(&path, Some(&key(2)), |_, _| {}).map(drop),
+        maintenance::compact_with(&path, Some(&key(2)), |_, _| {}).map(drop),
+    ] {
+        assert!(matches!(outcome, Err(StoreError::Key { .. })), "{outcome:?}");
     }
 }

@@ -23,15 +23,17 @@ use crate::{
 /// Those of [`RedbStore::open`]; `Key` when the key cannot be read or is not that of the file, when the file is sealed
 /// and there is no key, or is not sealed and there is one. Nothing in the file is then changed.
 pub fn open(path: impl AsRef<Path>, key: Option<&KeySource>) -> Result<Box<dyn Store>, StoreError> {
+    let path = path.as_ref();
     let key = key.map(KeySource::read).transpose()?;
-    let store = RedbStore::open(&path)?;
-    match key {
-        Some(key) => Ok(Box::new(SealedStore::open(store, &key, system_entropy())?)),
+    let store = RedbStore::open(path)?;
+    let opened: Result<Box<dyn Store>, StoreError> = match key {
+        Some(key) => SealedStore::open(store, &key, system_entropy()).map(|store| Box::new(store) as _),
         None if store.note(MASTER_NOTE)?.is_some() => {
             Err(StoreError::Key { reason: "it is sealed, and no key was given".to_owned() })
         }
         None => Ok(Box::new(store)),
-    }
+    };
+    opened.map_err(|error| of_file(path, error))
 }
 
 /// Has `new` open the sealed store file at `path` from now on instead of `old`; see [`SealedStore::rekey`].
@@ -47,9 +49,18 @@ pub fn rekey(path: impl AsRef<Path>, old: &KeySource, new: &KeySource) -> Result
     }
     let store = RedbStore::open(path)?;
     if store.note(MASTER_NOTE)?.is_none() {
-        return Err(not_sealed());
+        return Err(of_file(path, not_sealed()));
     }
-    SealedStore::open(store, &old, system_entropy())?.rekey(&new)
+    let mut sealed = SealedStore::open(store, &old, system_entropy()).map_err(|error| of_file(path, error))?;
+    sealed.rekey(&new)
+}
+
+/// Says which file a key does not fit.
+fn of_file(path: &Path, error: StoreError) -> StoreError {
+    match error {
+        StoreError::Key { reason } => StoreError::Key { reason: format!("{}: {reason}", path.display()) },
+        other => other,
+    }
 }
 
 fn not_sealed() -> StoreError {

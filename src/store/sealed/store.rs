@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     id::DocumentId,
-    store::{IDENTITY_NOTE, LOSS_NOTE, Store, StoreDone, StoreError, StoreTask, StoredDocument, StoredSummary},
+    store::{IDENTITY_NOTE, LOSS_NOTE, Store, StoreDone, StoreError, StoreTask, StoredSummary},
 };
 
 /// Fills bytes from a source of randomness that is fit for keys, or fails.
@@ -181,30 +181,28 @@ impl<S: Store> SealedStore<S> {
         Ok((Plan::Compact(disk.clone()), StoreTask::Compact { document: disk, upto, snapshot }))
     }
 
+    /// What to answer `task` with.
     fn unseal(
         &mut self,
         task: &StoreTask,
         plan: Plan,
         answer: Result<StoreDone, StoreError>,
     ) -> Result<StoreDone, StoreError> {
-        let answer = match task.document() {
-            Some(name) => answer.map_err(|error| renamed(error, name)),
-            None => answer,
-        };
-        match (plan, answer?) {
+        let opened = answer.and_then(|done| match (plan, done) {
             (Plan::Load(disk), StoreDone::Loaded(Some(stored))) => {
-                let opened = self.opened(&disk, &stored.header);
-                let read = opened.and_then(|opened| unsealed(&opened, &stored));
-                read.map(|stored| StoreDone::Loaded(Some(stored))).map_err(|error| match task.document() {
-                    Some(name) => renamed(error, name),
-                    None => error,
-                })
+                let opened = self.opened(&disk, &stored.header)?;
+                let plain = opened.unseal(&stored).map_err(|what| damaged(&disk, what))?;
+                Ok(StoreDone::Loaded(Some(plain)))
             }
             (Plan::Append { disk, last }, StoreDone::Appended { last: kept }) if kept != last => {
                 Err(damaged(&disk, format!("its log ends at entry {kept} instead of {last}")))
             }
             (Plan::List, StoreDone::Listed(summaries)) => self.named(summaries).map(StoreDone::Listed),
             (_, done) => Ok(done),
+        });
+        match task.document() {
+            Some(name) => opened.map_err(|error| renamed(error, name)),
+            None => opened,
         }
     }
 
@@ -299,14 +297,11 @@ fn refuse_unsealed(inner: &mut dyn Store) -> Result<(), StoreError> {
     let listed = inner.commit(&[StoreTask::List]).pop().unwrap_or(Err(StoreError::Closed))?;
     let holds_documents = !matches!(listed, StoreDone::Listed(summaries) if summaries.is_empty());
     if holds_documents || inner.note(IDENTITY_NOTE)?.is_some() || inner.note(LOSS_NOTE)?.is_some() {
-        let reason = "it holds what no key sealed; begin a new store with a key, and let it fill from its peers";
+        let reason =
+            "it holds documents or notes and no sealed master key: it was begun without a key, or a repair lost it";
         return Err(StoreError::Key { reason: reason.to_owned() });
     }
     Ok(())
-}
-
-fn unsealed(opened: &Opened, stored: &StoredDocument) -> Result<StoredDocument, StoreError> {
-    opened.unseal(stored).map_err(|what| damaged(&opened.name, what))
 }
 
 fn damaged(document: &DocumentId, what: String) -> StoreError {
