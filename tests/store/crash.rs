@@ -110,7 +110,7 @@ fn check(store: &mut dyn Store, name: &str, durable: u64) {
     assert_eq!(texts(&found), expected);
 }
 
-const ROTATION_KILLS: u32 = 12;
+const ROTATION_KILLS: u32 = 40;
 const ROTATION_FOLDER: &str = "AEPOCH_TEST_ROTATION_FOLDER";
 
 fn given(number: u8) -> KeySource {
