@@ -7,7 +7,7 @@ source .ci/step.sh
 export CARGO_TERM_COLOR="${CARGO_TERM_COLOR:-never}"
 program="${CARGO_TARGET_DIR:-target}/release/aepoch"
 engines=(yrs automerge)
-features=(yrs automerge redb tokio websocket agent relay sim)
+features=(yrs automerge sealed redb tokio websocket agent relay sim)
 sim_steps="${SIM_STEPS:-1000}"
 fuzz_seconds="${FUZZ_SECONDS:-60}"
 

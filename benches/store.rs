@@ -7,7 +7,7 @@
 
 use aepoch::{
     id::DocumentId,
-    store::{RedbStore, Store as _, StoreTask},
+    store::{KeySource, StoreKey, StoreTask, sealed},
 };
 use bytes::Bytes;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
@@ -25,13 +25,17 @@ fn appends(criterion: &mut Criterion) {
     let folder = tempfile::tempdir().unwrap();
     let mut group = criterion.benchmark_group("store/append");
     group.sample_size(20);
-    for count in [1, 100] {
-        let mut store = RedbStore::open(folder.path().join(format!("{count}.redb"))).unwrap();
-        let tasks: Vec<StoreTask> = (0..count).map(append).collect();
-        group.throughput(Throughput::Elements(count as u64));
-        group.bench_function(format!("{count} in one commit"), |bencher| {
-            bencher.iter(|| assert!(store.commit(&tasks).iter().all(Result::is_ok)));
-        });
+    let keys = [("", None), (", sealed", Some(KeySource::Given(StoreKey::from_bytes([7; 32]))))];
+    for (sealing, key) in keys {
+        for count in [1, 100] {
+            let path = folder.path().join(format!("{count}{sealing}.redb"));
+            let mut store = sealed::open(path, key.as_ref()).unwrap();
+            let tasks: Vec<StoreTask> = (0..count).map(append).collect();
+            group.throughput(Throughput::Elements(count as u64));
+            group.bench_function(format!("{count} in one commit{sealing}"), |bencher| {
+                bencher.iter(|| assert!(store.commit(&tasks).iter().all(Result::is_ok)));
+            });
+        }
     }
 }
 

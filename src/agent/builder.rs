@@ -3,6 +3,8 @@
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use super::{Agent, AgentError};
+#[cfg(feature = "redb")]
+use crate::store::{KeySource, sealed};
 use crate::{
     driver::{Clock, Keeper, identity_from},
     engine::EngineKind,
@@ -20,6 +22,8 @@ pub struct AgentBuilder {
     pub(super) engine: EngineKind,
     pub(super) relays: Vec<String>,
     pub(super) store: Option<PathBuf>,
+    #[cfg(feature = "redb")]
+    pub(super) store_key: Option<KeySource>,
     pub(super) trust_inbound: bool,
     pub(super) onlooker: bool,
     pub(super) tuning: Tuning,
@@ -33,6 +37,8 @@ impl AgentBuilder {
             engine: EngineKind::default(),
             relays: Vec::new(),
             store: None,
+            #[cfg(feature = "redb")]
+            store_key: None,
             trust_inbound: false,
             onlooker: false,
             tuning: Tuning::default(),
@@ -59,6 +65,15 @@ impl AgentBuilder {
     #[must_use]
     pub fn store(mut self, path: impl Into<PathBuf>) -> Self {
         self.store = Some(path.into());
+        self
+    }
+
+    /// Seals the file with the key from this source: without the key neither names nor contents can be read from it.
+    /// Without this the file is not sealed. A file that is not sealed is refused with a key, and the other way round.
+    #[cfg(feature = "redb")]
+    #[must_use]
+    pub fn store_key(mut self, source: KeySource) -> Self {
+        self.store_key = Some(source);
         self
     }
 
@@ -106,11 +121,13 @@ impl AgentBuilder {
     pub async fn open(self) -> Result<Agent, AgentError> {
         let agent = AgentId::new(&self.name)?;
         let path = self.store.clone();
+        #[cfg(feature = "redb")]
+        let key = self.store_key.clone();
         let opened = tokio::task::spawn_blocking(move || -> Result<_, AgentError> {
             let mut store: Box<dyn Store> = match path {
                 None => Box::new(MemoryStore::default()),
                 #[cfg(feature = "redb")]
-                Some(path) => Box::new(crate::store::RedbStore::open(&path)?),
+                Some(path) => sealed::open(&path, key.as_ref())?,
                 #[cfg(not(feature = "redb"))]
                 Some(path) => return Err(AgentError::NoStore { path }),
             };

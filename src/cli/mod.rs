@@ -6,6 +6,7 @@ mod demo;
 mod doc;
 mod failure;
 mod http;
+mod key;
 mod lines;
 mod lookup;
 mod output;
@@ -95,7 +96,7 @@ enum Command {
     Why(why::WhyArgs),
     /// Simulate swarms under faults, one world per seed, and check what must hold.
     Sim(sim::SimArgs),
-    /// Check, repair and compact store files.
+    /// Check, repair, compact and rekey store files.
     #[command(subcommand)]
     Store(store::StoreCommand),
     /// One agent of the demo, as its own process.

@@ -7,7 +7,9 @@ use clap::Args;
 use serde_json::json;
 
 use super::{
-    Failure, lines,
+    Failure,
+    key::StoreKeyArgs,
+    lines,
     output::{FAINT, Output, STRONG},
 };
 
@@ -15,6 +17,7 @@ const EXAMPLES: &str = "\
 Examples:
   aepoch serve                                   listen on 127.0.0.1:4433, keep documents in aepoch.redb
   aepoch serve --listen 0.0.0.0:4433 --store /var/lib/aepoch/relay.redb
+  aepoch serve --store-key-file /etc/aepoch/store.key     nobody reads the store without the key
   aepoch serve --memory --listen 127.0.0.1:0 --print-address
   curl http://127.0.0.1:4433/v1/documents        what it keeps; also /health and /metrics
 
@@ -34,8 +37,11 @@ pub(super) struct ServeArgs {
     store: PathBuf,
 
     /// Keep documents in memory only: gone when the relay stops.
-    #[arg(long, conflicts_with = "store")]
+    #[arg(long, conflicts_with_all = ["store", "store-key"])]
     memory: bool,
+
+    #[command(flatten)]
+    store_key: StoreKeyArgs,
 
     /// The relay's name among the agents.
     #[arg(long, default_value = "relay")]
@@ -69,6 +75,9 @@ async fn serve(args: &ServeArgs, output: &Output) -> Result<ExitCode, Failure> {
     let mut builder = Relay::builder().name(&args.name).listen(&args.listen).trust_forwarding(args.trust_forwarding);
     if !args.memory {
         builder = builder.store(&args.store);
+    }
+    if let Some(key) = args.store_key.source() {
+        builder = builder.store_key(key);
     }
     if let Some(shards) = args.shards {
         builder = builder.shards(usize::from(shards));

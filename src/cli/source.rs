@@ -8,7 +8,7 @@ use aepoch::{
     document::Document,
     engine::EngineKind,
     id::{DocumentId, ReplicaId},
-    store::{RedbStore, Store as _, StoreDone, StoreError, StoreTask, StoredDocument},
+    store::{StoreDone, StoreError, StoreTask, StoredDocument, sealed},
 };
 use serde::Serialize;
 use serde_json::Value;
@@ -151,7 +151,7 @@ async fn ask(path: PathBuf, task: StoreTask) -> Result<StoreDone, Failure> {
         if !path.exists() {
             return Err(Failure::failed(format!("there is no store {}", path.display())));
         }
-        let mut store = RedbStore::open(&path)?;
+        let mut store = sealed::open(&path, None)?;
         let answer = store.commit(&[task]).into_iter().next();
         Ok(answer.unwrap_or(Err(StoreError::Closed))?)
     })

@@ -7,14 +7,17 @@ use std::{
 };
 
 use aepoch::store::{
-    StoreError,
-    maintenance::{Report, compact, repair, verify},
+    KeySource, StoreError, StoreKey,
+    maintenance::{Report, compact_with, repair_with, verify_with},
+    sealed,
 };
 use clap::{Args, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::json;
 
 use super::{
     Failure,
+    key::{NewKeyArgs, StoreKeyArgs},
     output::{BAD, FAINT, GOOD, ODD, Output, STRONG, size},
 };
 
@@ -40,6 +43,14 @@ Examples:
 Examples:
   aepoch store compact aepoch.redb")]
     Compact(FileArgs),
+    /// Have another key open a sealed store.
+    #[command(after_help = "\
+The documents are not sealed anew: whoever had the earlier key and a copy of the file can still read that copy, and what
+is sealed later. After a crash one of the two keys opens the store.
+
+Examples:
+  aepoch store rekey aepoch.redb --store-key-file old.key --new-key-file new.key")]
+    Rekey(RekeyArgs),
 }
 
 /// The store file.
@@ -47,17 +58,39 @@ Examples:
 pub(super) struct FileArgs {
     /// The store file; no relay or agent may have it open.
     file: PathBuf,
+
+    #[command(flatten)]
+    store_key: StoreKeyArgs,
+}
+
+impl FileArgs {
+    fn key(&self) -> Result<Option<StoreKey>, StoreError> {
+        self.store_key.source().as_ref().map(KeySource::read).transpose()
+    }
+}
+
+/// The store file, its key and the next.
+#[derive(Debug, Args)]
+pub(super) struct RekeyArgs {
+    #[command(flatten)]
+    file: FileArgs,
+
+    #[command(flatten)]
+    new_key: NewKeyArgs,
 }
 
 pub(super) fn run(command: &StoreCommand, output: &Output) -> Result<ExitCode, Failure> {
     match command {
         StoreCommand::Verify(args) => {
-            let report = with_progress(&args.file, output, |progress| verify(&args.file, progress))?;
+            let key = args.key()?;
+            let report = with_progress(&args.file, output, |progress| verify_with(&args.file, key.as_ref(), progress))?;
             tell(&args.file, &report, output)?;
             Ok(if report.is_sound() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }
         StoreCommand::Repair(args) => {
-            let repaired = with_progress(&args.file, output, |progress| repair(&args.file, progress))?;
+            let key = args.key()?;
+            let repaired =
+                with_progress(&args.file, output, |progress| repair_with(&args.file, key.as_ref(), progress))?;
             let told = match &repaired.damaged_file {
                 None => format!("{GOOD}sound{GOOD:#}: nothing to repair"),
                 Some(kept) => format!("{ODD}repaired{ODD:#}; the damaged file is {}", kept.display()),
@@ -69,9 +102,19 @@ pub(super) fn run(command: &StoreCommand, output: &Output) -> Result<ExitCode, F
             Ok(if repaired.lost { ExitCode::FAILURE } else { ExitCode::SUCCESS })
         }
         StoreCommand::Compact(args) => {
-            let done = with_progress(&args.file, output, |progress| compact(&args.file, progress))?;
+            let key = args.key()?;
+            let done = with_progress(&args.file, output, |progress| compact_with(&args.file, key.as_ref(), progress))?;
             let (before, after) = (size(done.bytes_before), size(done.bytes_after));
             output.answer(format_args!("{before} → {STRONG}{after}{STRONG:#}"), &done)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        StoreCommand::Rekey(args) => {
+            let (Some(old), Some(new)) = (args.file.store_key.source(), args.new_key.source()) else {
+                return Err(Failure::usage("say where the present key comes from: --store-key-file, -env or -command"));
+            };
+            sealed::rekey(&args.file.file, &old, &new)?;
+            let told = format!("{GOOD}done{GOOD:#}: the new key opens {}", args.file.file.display());
+            output.answer(told, &json!({ "store": args.file.file, "rekeyed": true }))?;
             Ok(ExitCode::SUCCESS)
         }
     }
@@ -102,8 +145,9 @@ fn with_progress<R>(
 fn tell(file: &Path, report: &Report, output: &Output) -> Result<(), Failure> {
     let verdict = if report.is_sound() { format!("{GOOD}sound{GOOD:#}") } else { format!("{BAD}damaged{BAD:#}") };
     let mut lines = vec![format!(
-        "{STRONG}{}{STRONG:#} {verdict}: {}, {} documents",
+        "{STRONG}{}{STRONG:#} {verdict}{}: {}, {} documents",
         file.display(),
+        if report.sealed { ", sealed" } else { "" },
         size(report.file_bytes),
         report.documents.len()
     )];

@@ -3,10 +3,8 @@
 use crate::{
     driver::clock::wall_ms,
     id::{AgentId, Identity, ReplicaId},
-    store::{LOSS_NOTE, Store, StoreError},
+    store::{IDENTITY_NOTE, LOSS_NOTE, Store, StoreError},
 };
-
-const NOTE: &str = "identity";
 
 /// The identity in the store, or a fresh one, kept before it is used.
 ///
@@ -14,7 +12,7 @@ const NOTE: &str = "identity";
 /// and a writer must never use a number twice. A store that belongs to another agent keeps its replica id and takes the new name: the writer is the store's.
 pub(crate) fn identity_from(store: &mut dyn Store, agent: AgentId) -> Result<Identity, StoreError> {
     let has_lost = store.note(LOSS_NOTE)?.is_some_and(|note| !note.is_empty());
-    if let Some(note) = store.note(NOTE)?
+    if let Some(note) = store.note(IDENTITY_NOTE)?
         && !has_lost
         && let Ok(kept) = postcard::from_bytes::<Identity>(&note)
     {
@@ -23,7 +21,7 @@ pub(crate) fn identity_from(store: &mut dyn Store, agent: AgentId) -> Result<Ide
     let bits = getrandom::u64().map_err(|error| StoreError::Read { reason: format!("no randomness: {error}") })?;
     let identity = Identity { agent, replica: ReplicaId::from_bits(bits), incarnation: wall_ms() };
     let note = postcard::to_allocvec(&identity).map_err(|error| StoreError::Write { reason: error.to_string() })?;
-    store.set_note(NOTE, note.into())?;
+    store.set_note(IDENTITY_NOTE, note.into())?;
     if has_lost {
         store.set_note(LOSS_NOTE, Default::default())?;
     }

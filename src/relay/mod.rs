@@ -25,7 +25,7 @@ use crate::{
     driver::{Clock, Host, Keeper, Outside, Traffic, identity_from, shard_of, trace_happening},
     id::{AgentId, Identity, NameError},
     node::{Config, Event, Node, TargetId, Tuning},
-    store::{Answers, MemoryStore, RedbStore, Store, StoreError, StoreThread, WriterConfig},
+    store::{Answers, KeySource, MemoryStore, Store, StoreError, StoreThread, WriterConfig, sealed},
     sync::Role,
 };
 
@@ -64,6 +64,7 @@ pub struct RelayBuilder {
     name: String,
     listen: String,
     store: Option<PathBuf>,
+    store_key: Option<KeySource>,
     shards: usize,
     trust_forwarding: bool,
     connections_max: usize,
@@ -91,6 +92,14 @@ impl RelayBuilder {
     #[must_use]
     pub fn store(mut self, path: impl Into<PathBuf>) -> Self {
         self.store = Some(path.into());
+        self
+    }
+
+    /// Seals the file with the key from this source: without the key neither names nor contents can be read from it.
+    /// Without this the file is not sealed. A file that is not sealed is refused with a key, and the other way round.
+    #[must_use]
+    pub fn store_key(mut self, source: KeySource) -> Self {
+        self.store_key = Some(source);
         self
     }
 
@@ -136,11 +145,11 @@ impl RelayBuilder {
     /// `Name`, `Store`, `Listen`.
     pub async fn open(self) -> Result<Relay, RelayError> {
         let name = AgentId::new(&self.name)?;
-        let path = self.store.clone();
+        let (path, key) = (self.store.clone(), self.store_key.clone());
         let opened = tokio::task::spawn_blocking(move || -> Result<_, StoreError> {
             let mut store: Box<dyn Store> = match path {
                 None => Box::new(MemoryStore::default()),
-                Some(path) => Box::new(RedbStore::open(&path)?),
+                Some(path) => sealed::open(&path, key.as_ref())?,
             };
             let identity = identity_from(&mut *store, name)?;
             Ok((store, identity))
@@ -258,6 +267,7 @@ impl Relay {
             name: "relay".to_owned(),
             listen: DEFAULT_LISTEN.to_owned(),
             store: None,
+            store_key: None,
             shards: std::thread::available_parallelism().map_or(1, |cores| cores.get().min(64)),
             trust_forwarding: false,
             connections_max: 100_000,

@@ -11,9 +11,10 @@ use std::{
 use ::redb::{Database, ReadTransaction, ReadableDatabase as _, ReadableTable as _};
 
 use super::{
-    LOSS_NOTE, StoreError, batch, format,
+    LOSS_NOTE, StoreError, StoreKey, StoredDocument, batch, format,
     overlay::{CACHE_BYTES, Original},
     redb::{self, beside, open_error},
+    sealed::{MASTER_NOTE, Unsealing},
     survey::{Rows, Survey, guarded, survey},
 };
 use crate::id::DocumentId;
@@ -51,11 +52,14 @@ pub struct Report {
     pub pages_hold: bool,
     /// What is wrong with the row that names the format; `None` when it is sound.
     pub format_damage: Option<String>,
+    /// The store is sealed. Without its key documents and notes have the names they have on disk, and checksums are all
+    /// that is checked.
+    pub sealed: bool,
     /// Every document of which anything was found.
     pub documents: Vec<DocumentReport>,
     /// Names of sound notes.
     pub notes: Vec<String>,
-    /// Names of notes that do not match their checksum.
+    /// Names of notes that do not match their checksum, or do not open.
     pub damaged_notes: Vec<String>,
     /// Keys of rows that belong to no possible document.
     pub strays: Vec<String>,
@@ -103,10 +107,27 @@ pub struct Compaction {
 /// # Errors
 /// `Open` when the file cannot be read as a store at all or another process has it open; `Format` when a later version
 /// wrote it.
-pub fn verify(path: impl AsRef<Path>, mut progress: impl FnMut(u64, u64)) -> Result<Report, StoreError> {
+pub fn verify(path: impl AsRef<Path>, progress: impl FnMut(u64, u64)) -> Result<Report, StoreError> {
+    verify_with(path, None, progress)
+}
+
+/// As [`verify`], for a sealed store: opens everything too, and tells the documents' names. Without a key, as [`verify`].
+///
+/// # Errors
+/// Those of [`verify`]; `Key` when it is not the key of the store.
+pub fn verify_with(
+    path: impl AsRef<Path>,
+    key: Option<&StoreKey>,
+    mut progress: impl FnMut(u64, u64),
+) -> Result<Report, StoreError> {
     let original = Original::open(path.as_ref())?;
     let mut source = Source::open(&original)?;
-    examine(&original, &mut source, &mut progress)
+    let unsealing = key.map(|key| source.unsealing(key)).transpose()?;
+    let mut report = examine(&original, &mut source, unsealing.as_ref(), &mut progress)?;
+    if let Some(unsealing) = &unsealing {
+        source.name(unsealing, &mut report);
+    }
+    Ok(report)
 }
 
 /// Builds a new store from what survives and puts it in the place of the damaged one, which is kept beside it under the
@@ -117,10 +138,36 @@ pub fn verify(path: impl AsRef<Path>, mut progress: impl FnMut(u64, u64)) -> Res
 ///
 /// # Errors
 /// As for [`verify`], and `Write` when the new file cannot be written. The damaged file is then still in its place.
-pub fn repair(path: impl AsRef<Path>, mut progress: impl FnMut(u64, u64)) -> Result<Repair, StoreError> {
+pub fn repair(path: impl AsRef<Path>, progress: impl FnMut(u64, u64)) -> Result<Repair, StoreError> {
+    repair_with(path, None, progress)
+}
+
+/// As [`repair`], for a sealed store: tells the documents' names. What was altered under sound checksums no repair
+/// brings back; [`verify_with`] names it.
+///
+/// # Errors
+/// Those of [`repair`]; `Key` when it is not the key of the store, which is then left alone.
+pub fn repair_with(
+    path: impl AsRef<Path>,
+    key: Option<&StoreKey>,
+    mut progress: impl FnMut(u64, u64),
+) -> Result<Repair, StoreError> {
     let original = Original::open(path.as_ref())?;
     let mut source = Source::open(&original)?;
-    let mut report = examine(&original, &mut source, &mut |_, _| {})?;
+    let unsealing = key.map(|key| source.unsealing(key)).transpose()?;
+    let mut repair = rebuild(&original, &mut source, &mut progress)?;
+    if let Some(unsealing) = &unsealing {
+        source.name(unsealing, &mut repair.report);
+    }
+    Ok(repair)
+}
+
+fn rebuild(
+    original: &Original,
+    source: &mut Source<'_>,
+    progress: &mut dyn FnMut(u64, u64),
+) -> Result<Repair, StoreError> {
+    let mut report = examine(original, source, None, &mut |_, _| {})?;
     if report.is_sound() {
         let total = report.documents.len() as u64;
         progress(total, total);
@@ -134,8 +181,8 @@ pub fn repair(path: impl AsRef<Path>, mut progress: impl FnMut(u64, u64)) -> Res
     }
     let database = redb::create_database(&provisional, CACHE_BYTES).map_err(|error| failed(error.to_string()))?;
     redb::initialise(&database).map_err(failed)?;
-    let mut earlier = Source::checked(&original).map(|(source, _)| source);
-    let lost = salvage(&mut source, earlier.as_mut(), &database, &mut report, &mut progress).map_err(failed)?;
+    let mut earlier = Source::checked(original).map(|(source, _)| source);
+    let lost = salvage(source, earlier.as_mut(), &database, &mut report, progress).map_err(failed)?;
     batch::flush(&database).map_err(failed)?;
     drop(database);
     let damaged_file = keep_beside(original.path()).map_err(|error| failed(error.to_string()))?;
@@ -150,8 +197,20 @@ pub fn repair(path: impl AsRef<Path>, mut progress: impl FnMut(u64, u64)) -> Res
 /// As for [`verify`]; `Damaged` or `Open` when anything is not sound; `Write` when compacting fails, which leaves the
 /// store as it was.
 pub fn compact(path: impl AsRef<Path>, progress: impl FnMut(u64, u64)) -> Result<Compaction, StoreError> {
+    compact_with(path, None, progress)
+}
+
+/// As [`compact`], for a sealed store: opens everything while it verifies.
+///
+/// # Errors
+/// Those of [`compact`]; `Key` when it is not the key of the store, which is then left alone.
+pub fn compact_with(
+    path: impl AsRef<Path>,
+    key: Option<&StoreKey>,
+    progress: impl FnMut(u64, u64),
+) -> Result<Compaction, StoreError> {
     let path = path.as_ref();
-    let report = verify(path, progress)?;
+    let report = verify_with(path, key, progress)?;
     if let Some((document, damage)) = report.damaged().next() {
         return Err(StoreError::Damaged {
             document: document.document.clone(),
@@ -223,6 +282,23 @@ impl<'o> Source<'o> {
             // Whatever its closing has to say, the file is not affected.
             let _ = guarded(move || drop(poisoned));
         }
+    }
+
+    /// What `key` opens, from the note with the master key.
+    fn unsealing(&mut self, key: &StoreKey) -> Result<Unsealing, StoreError> {
+        let master = self.notes().remove(MASTER_NOTE).flatten();
+        Unsealing::open(key, master.as_deref())
+    }
+
+    /// Puts the documents' names in the place of those on disk, where their headers tell.
+    fn name(&mut self, unsealing: &Unsealing, report: &mut Report) {
+        for described in &mut report.documents {
+            let header = self.survey(&described.document).and_then(|found| found.header);
+            if let Some(name) = unsealing.name(&described.document, header.as_ref()) {
+                described.document = name;
+            }
+        }
+        report.documents.sort_by(|one, other| one.document.cmp(&other.document));
     }
 
     fn survey(&mut self, document: &DocumentId) -> Option<Survey> {
@@ -331,6 +407,7 @@ impl<'o> Source<'o> {
 fn examine(
     original: &Original,
     source: &mut Source<'_>,
+    unsealing: Option<&Unsealing>,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<Report, StoreError> {
     let format = redb::check_format(original.path(), &source.database);
@@ -350,15 +427,33 @@ fn examine(
         ..Report::default()
     };
     for (name, body) in source.notes() {
-        if body.is_some() { &mut report.notes } else { &mut report.damaged_notes }.push(name);
+        report.sealed |= name == MASTER_NOTE;
+        let sound = body.is_some_and(|body| unsealing.is_none_or(|unsealing| unsealing.opens_note(&name, &body)));
+        if sound { &mut report.notes } else { &mut report.damaged_notes }.push(name);
     }
     let total = names.len() as u64;
     for document in names {
         let found = source.survey(&document).unwrap_or_default();
-        report.documents.push(describe(document, &found));
+        let seal =
+            unsealing.filter(|_| found.damage.is_empty()).and_then(|unsealing| broken(unsealing, &document, &found));
+        let mut described = describe(document, &found);
+        described.damage = described.damage.or(seal);
+        report.documents.push(described);
         progress(report.documents.len() as u64, total);
     }
     Ok(report)
+}
+
+/// What of a document with sound rows does not open.
+fn broken(unsealing: &Unsealing, document: &DocumentId, found: &Survey) -> Option<Damage> {
+    let stored = StoredDocument {
+        header: found.header.clone().unwrap_or_default(),
+        snapshot: found.snapshot.clone(),
+        entries: found.entries.clone(),
+        last: found.last(),
+    };
+    let what = unsealing.check(document, &stored).err()?;
+    Some(Damage { what, survives: "nothing of it is given out".to_owned() })
 }
 
 fn describe(document: DocumentId, found: &Survey) -> DocumentReport {

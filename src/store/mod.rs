@@ -15,6 +15,8 @@ pub mod maintenance;
 mod overlay;
 #[cfg(feature = "redb")]
 mod redb;
+#[cfg(feature = "sealed")]
+pub mod sealed;
 #[cfg(feature = "redb")]
 mod survey;
 #[cfg(any(feature = "redb", feature = "tokio"))]
@@ -25,6 +27,8 @@ use bytes::Bytes;
 pub use memory::MemoryStore;
 #[cfg(feature = "redb")]
 pub use redb::{RedbConfig, RedbStore};
+#[cfg(feature = "sealed")]
+pub use sealed::{KeySource, SealedStore, StoreKey};
 #[cfg(any(feature = "redb", feature = "tokio"))]
 pub use writer::{Answers, StoreThread, WriterConfig};
 
@@ -33,6 +37,9 @@ use crate::{error::Fault, id::DocumentId};
 /// Name of the note a repair leaves when anything was lost: the node must then draw a new identity, for its own
 /// latest commits may be among what was lost, and a writer must never use a number twice.
 pub const LOSS_NOTE: &str = "store/loss";
+
+/// Name of the note in which a node keeps who it is.
+pub const IDENTITY_NOTE: &str = "identity";
 
 /// What a node asks of its store.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -177,6 +184,12 @@ pub enum StoreError {
         /// The newest supported.
         supported: u64,
     },
+    /// The key of a sealed store cannot be read, is another one, or there is one where there should be none.
+    #[error("cannot unseal the store: {reason}")]
+    Key {
+        /// What is wrong.
+        reason: String,
+    },
     /// A snapshot was given for a document that was never appended to.
     #[error("document `{document}` is not in the store")]
     Missing {
@@ -192,7 +205,7 @@ impl StoreError {
     /// Who has to change something.
     pub const fn fault(&self) -> Fault {
         match self {
-            Self::Missing { .. } => Fault::Caller,
+            Self::Missing { .. } | Self::Key { .. } => Fault::Caller,
             _ => Fault::Environment,
         }
     }

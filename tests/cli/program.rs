@@ -42,8 +42,13 @@ pub(crate) struct Relay {
 
 impl Relay {
     pub(crate) fn serve(store: &Path) -> Self {
+        Self::serve_with(store, &[])
+    }
+
+    pub(crate) fn serve_with(store: &Path, options: &[&str]) -> Self {
         let store = store.to_str().unwrap();
         let mut command = program(&["serve", "--listen", "127.0.0.1:0", "--print-address", "--store", store]);
+        command.args(options);
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let mut url = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut url).unwrap();

@@ -52,3 +52,55 @@ fn a_damaged_store_is_reported_with_1() {
     std::fs::write(&path, bytes).unwrap();
     assert_eq!(run(&["store", "verify", store, "--json"]).status.code(), Some(1));
 }
+
+#[cfg(unix)]
+#[test]
+fn a_sealed_relay_serves_again_under_its_new_key_and_under_no_other() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (store, old, new) = (at("relay.redb"), at("old.key"), at("new.key"));
+    for (path, digits) in [(&old, "01"), (&new, "02")] {
+        std::fs::write(path, digits.repeat(32)).unwrap();
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).unwrap();
+    }
+    let serve = |key: [&str; 2]| program::Relay::serve_with(std::path::Path::new(&store), &key);
+    let relay = serve(["--store-key-file", &old]);
+    program::json(&["state", "set", "register/tempo", "120", "--connect", &relay.url, "--json"]);
+    assert_eq!(relay.terminate(), Some(0));
+
+    let verified = program::json(&["store", "verify", &store, "--store-key-file", &old, "--json"]);
+    assert_eq!((&verified["sealed"], &verified["documents"][0]["document"]), (&json!(true), &json!("default/main")));
+    let blind = program::json(&["store", "verify", &store, "--json"]);
+    assert!(blind["documents"][0]["document"].as_str().is_some_and(|name| name.len() == 64), "{blind}");
+    let rekey = ["store", "rekey", &store, "--store-key-file", &old, "--new-key-file", &new, "--json"];
+    assert_eq!(program::json(&rekey)["rekeyed"], true);
+
+    let refused = |arguments: &[&str], expected: &str| {
+        let output = run(arguments);
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}");
+        assert!(text(&output.stderr).contains(expected), "{arguments:?}: {}", text(&output.stderr));
+    };
+    refused(&rekey, "another key");
+    refused(&["store", "verify", &store, "--store-key-file", &old], "another key");
+    refused(&["store", "compact", &store, "--store-key-file", &old], "another key");
+    refused(&["store", "repair", &store, "--store-key-file", &old], "another key");
+    refused(&["serve", "--listen", "127.0.0.1:0", "--store", &store, "--store-key-file", &old], "another key");
+    refused(&["serve", "--listen", "127.0.0.1:0", "--store", &store], "no key was given");
+    refused(&["doc", "list", "--store", &store], "no key was given");
+    assert_eq!(run(&["serve", "--memory", "--store-key-file", &old]).status.code(), Some(2));
+    assert_eq!(run(&["store", "rekey", &store, "--new-key-file", &new]).status.code(), Some(2));
+
+    let command = format!("cat '{new}'");
+    let relay = serve(["--store-key-command", &command]);
+    let tempo = program::json(&["state", "get", "register/tempo", "--connect", &relay.url, "--json"]);
+    assert_eq!(tempo, json!(120));
+    let listed = run(&["doc", "list", "--connect", &relay.url, "--json"]);
+    assert!(text(&listed.stdout).contains("default/main"), "{}", text(&listed.stdout));
+    assert_eq!(relay.terminate(), Some(0));
+    for maintenance in ["compact", "repair", "verify"] {
+        let mut command = program::program(&["store", maintenance, &store, "--store-key-env", "AEPOCH_TEST_KEY"]);
+        let output = command.env("AEPOCH_TEST_KEY", "02".repeat(32)).output().unwrap();
+        assert!(output.status.success(), "{maintenance}: {}", text(&output.stderr));
+    }
+}

@@ -1,9 +1,15 @@
 //! The contract every store fulfils, as one list of rules run on each of them.
 
-use aepoch::store::{MemoryStore, RedbStore, Store, StoreDone, StoreError, StoreTask};
+use std::path::Path;
+
+use aepoch::store::{MemoryStore, RedbStore, SealedStore, Store, StoreDone, StoreError, StoreTask};
 use bytes::Bytes;
 
-use crate::{append, compact, document, load, one, read, summaries, texts, try_read};
+use crate::{
+    append, compact, document, load, one, read,
+    sealed::{dice, key},
+    summaries, texts, try_read,
+};
 
 fn appended(last: u64) -> Result<StoreDone, StoreError> {
     Ok(StoreDone::Appended { last })
@@ -171,13 +177,34 @@ fn the_store_in_a_file_fulfils_the_contract() {
 }
 
 #[test]
+fn the_sealed_store_fulfils_the_contract_over_memory_and_in_a_file() {
+    all_rules(&mut SealedStore::open(MemoryStore::new(), &key(1), dice(1)).unwrap());
+    let folder = tempfile::tempdir().unwrap();
+    let file = RedbStore::open(folder.path().join("store.redb")).unwrap();
+    all_rules(&mut SealedStore::open(file, &key(1), dice(1)).unwrap());
+}
+
+#[test]
 fn both_stores_answer_random_tasks_alike() {
-    // Random batches from a pinned seed; the store in memory is the model of the one in the file.
+    answers_as_the_model(|path| Box::new(RedbStore::open(path).unwrap()));
+}
+
+#[test]
+fn a_sealed_file_answers_random_tasks_like_the_store_in_memory() {
+    let mut opened = 0;
+    answers_as_the_model(move |path| {
+        opened += 1;
+        Box::new(SealedStore::open(RedbStore::open(path).unwrap(), &key(1), dice(opened)).unwrap())
+    });
+}
+
+/// Random batches from a pinned seed; the store in memory is the model of the one in the file.
+fn answers_as_the_model(mut open: impl FnMut(&Path) -> Box<dyn Store>) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("store.redb");
     let mut dice = aepoch::time::Dice::new(20_260_801);
     let mut model = MemoryStore::new();
-    let mut store = RedbStore::open(&path).unwrap();
+    let mut store = open(&path);
     for round in 0..60 {
         let tasks: Vec<StoreTask> = (0..=dice.below(12))
             .map(|_| {
@@ -195,11 +222,11 @@ fn both_stores_answer_random_tasks_alike() {
         assert_eq!(store.commit(&tasks), model.commit(&tasks), "round {round}: {tasks:?}");
         if dice.chance(20) {
             drop(store);
-            store = RedbStore::open(&path).unwrap();
+            store = open(&path);
         }
     }
     for name in ["a", "a/b", "b"] {
-        assert_eq!(read(&mut store, name), read(&mut model, name));
+        assert_eq!(read(&mut *store, name), read(&mut model, name));
     }
 }
 

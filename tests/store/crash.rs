@@ -2,17 +2,20 @@
 //!
 //! `kill -9` leaves the page cache alone, so this says nothing of power cuts; the unit test of the file store beside
 //! its source plays those through.
+#![allow(clippy::disallowed_methods, reason = "when a process is killed is a matter of time")]
 
 use std::{
     io::{BufRead as _, BufReader, Write as _},
     path::Path,
     process::{Command, Stdio},
     sync::mpsc,
+    thread,
+    time::Instant,
 };
 
-use aepoch::store::{RedbStore, Store, StoreDone, StoreThread, WriterConfig, maintenance};
+use aepoch::store::{KeySource, RedbStore, Store, StoreDone, StoreThread, WriterConfig, maintenance, sealed};
 
-use crate::{append, compact, document, one, read, texts};
+use crate::{append, compact, document, one, read, sealed::key, texts};
 
 const FOLDER: &str = "AEPOCH_TEST_CRASH_FOLDER";
 const DOCUMENTS: [&str; 3] = ["a", "b", "c"];
@@ -105,4 +108,58 @@ fn check(store: &mut dyn Store, name: &str, durable: u64) {
     };
     let expected: Vec<String> = (start + 1..=found.last).map(|number| format!("{name} {number}")).collect();
     assert_eq!(texts(&found), expected);
+}
+
+const ROTATION_KILLS: u32 = 40;
+const ROTATION_FOLDER: &str = "AEPOCH_TEST_ROTATION_FOLDER";
+
+fn given(number: u8) -> KeySource {
+    KeySource::Given(key(number))
+}
+
+/// The child: has two keys take turns for ever.
+fn rotate_until_killed(folder: &Path) -> ! {
+    let path = folder.join("store.redb");
+    let mut present = if sealed::open(&path, Some(&given(1))).is_ok() { 1 } else { 2 };
+    let mut out = std::io::stdout();
+    loop {
+        writeln!(out, "rotating").unwrap();
+        out.flush().unwrap();
+        sealed::rekey(&path, &given(present), &given(3 - present)).unwrap();
+        present = 3 - present;
+    }
+}
+
+#[test]
+fn a_process_killed_while_it_rotates_keys_leaves_one_that_opens() {
+    if let Some(folder) = std::env::var_os(ROTATION_FOLDER) {
+        rotate_until_killed(Path::new(&folder));
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store.redb");
+    let mut store = sealed::open(&path, Some(&given(1))).unwrap();
+    one(&mut *store, append("stage", &["a"])).unwrap();
+    drop(store);
+    for round in 0..ROTATION_KILLS {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["crash::a_process_killed_while_it_rotates_keys_leaves_one_that_opens", "--exact", "--nocapture"])
+            .env(ROTATION_FOLDER, folder.path())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let told = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+        let mut rotating = told.filter(|line| line.contains("rotating"));
+        let begun = Instant::now();
+        assert!(rotating.next().is_some() && rotating.next().is_some() && rotating.next().is_some());
+        // The third rotation has begun: killed a little later each round, it dies in every part of one.
+        let rotation = begun.elapsed() / 2;
+        thread::sleep(rotation * round / ROTATION_KILLS);
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let opens: Vec<u8> =
+            [1, 2].into_iter().filter(|number| sealed::open(&path, Some(&given(*number))).is_ok()).collect();
+        assert_eq!(opens.len(), 1, "round {round}: {opens:?}");
+        let mut store = sealed::open(&path, Some(&given(opens[0]))).unwrap();
+        assert_eq!(texts(&read(&mut *store, "stage")), ["a"]);
+    }
 }

@@ -10,6 +10,7 @@ mod contract;
 mod crash;
 mod damage;
 mod file;
+mod sealed;
 mod writer;
 
 use aepoch::{

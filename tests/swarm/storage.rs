@@ -1,6 +1,9 @@
 //! What survives a restart of an agent.
 
-use aepoch::Agent;
+use aepoch::{
+    Agent, Relay,
+    store::{KeySource, StoreKey},
+};
 
 use crate::world::{ENGINES, World, converged, eventually, flushed};
 
@@ -67,4 +70,43 @@ async fn bad_names_and_oversize_values_name_the_value_and_the_limit() {
     let error = document.register::<u64>("r").get().unwrap_err().to_string();
     assert!(error.contains('r') && error.contains("string"), "{error}");
     eventually("nothing else is there", || document.register::<String>("r").get().unwrap().is_some()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_agent_and_a_relay_find_their_documents_in_sealed_files_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let key = || KeySource::Given(StoreKey::from_bytes([7; 32]));
+    let (relay_path, agent_path) = (folder.path().join("relay.redb"), folder.path().join("agent.redb"));
+    let serve = || Relay::builder().listen("127.0.0.1:0").store(&relay_path).store_key(key()).open();
+    let open = |url: &str| Agent::builder("w").connect(url).store(&agent_path).store_key(key()).open();
+    let relay = serve().await.unwrap();
+    let first = open(&relay.url()).await.unwrap();
+    let identity = first.identity().clone();
+    let document = first.document("rehearsal-room").await.unwrap();
+    document.register("r").set(&"the drummer leaves in spring").unwrap();
+    document.flush().await.unwrap();
+    drop(document);
+    first.close().await.unwrap();
+    drop(first);
+    relay.shut_down().await.unwrap();
+    drop(relay);
+
+    for path in [&relay_path, &agent_path] {
+        let bytes = std::fs::read(path).unwrap();
+        for secret in ["rehearsal-room", "the drummer leaves in spring"] {
+            let found = bytes.windows(secret.len()).any(|window| window == secret.as_bytes());
+            assert!(!found, "`{secret}` lies open in {}", path.display());
+        }
+    }
+    assert!(Agent::builder("w").store(&agent_path).open().await.unwrap_err().to_string().contains("no key was given"));
+
+    // Each from its own file: the agent without a relay, the relay with an agent that has nothing.
+    let again = Agent::builder("w").store(&agent_path).store_key(key()).open().await.unwrap();
+    assert_eq!(again.identity(), &identity, "a restart is not a new writer");
+    let kept = again.document("rehearsal-room").await.unwrap().register::<String>("r").get().unwrap();
+    assert_eq!(kept.as_deref(), Some("the drummer leaves in spring"));
+    let relay = serve().await.unwrap();
+    let other = Agent::builder("other").connect(&relay.url()).open().await.unwrap();
+    let replica = other.document("rehearsal-room").await.unwrap();
+    eventually("the relay has it", || replica.register::<String>("r").get().unwrap().is_some()).await;
 }
