@@ -24,7 +24,7 @@
 //! |-|-|-|
 //! | 5 | [`agent`], [`relay`], [`sim`] | drivers: tokio, and a simulated world |
 //! | 4 | [`node`] | one sans-IO state machine, the same under every driver |
-//! | 3 | [`sync`], [`coordination`] | the protocol of one connection, sans-IO; what members agree on |
+//! | 3 | [`sync`], [`coordination`], [`trust`] | the protocol of one connection, sans-IO; what members agree on; who may do what |
 //! | 2 | [`document`] | content and records as one replica |
 //! | 1 | [`engine`], [`store`], [`transport`] | building blocks that do not know each other |
 //! | 0 | [`id`], [`time`], [`limits`], [`error`] | vocabulary |
@@ -52,6 +52,7 @@ pub mod sync;
 pub mod time;
 #[cfg(feature = "tokio")]
 pub mod transport;
+pub mod trust;
 
 #[cfg(feature = "agent")]
 pub use agent::Agent;

@@ -116,3 +116,32 @@ pub const CLAIM_COUNT_MAX: u64 = 1 << 62;
 pub const TIER_TIMEOUT_MAX: Duration = Duration::from_secs(86_400);
 /// Bytes of the reason a holder gives with a failure: a sentence or two, kept with the item by every replica.
 pub const FAILURE_BYTES: usize = 1024;
+
+/// Bytes of one credential: it travels in the first message of a connection, beside a signature, within
+/// [`HELLO_BYTES`].
+pub const TOKEN_BYTES: usize = 4 * 1024;
+/// How often a credential may be passed on: an agent to its helper, the helper to one of its own. Deeper chains are
+/// long to verify and nobody's responsibility.
+pub const DELEGATION_DEPTH: usize = 2;
+/// Seconds by which the clocks of an issuer and of whoever admits may differ.
+pub const CLOCK_LEEWAY_SECONDS: u64 = 30;
+/// The latest time in a credential or policy, in seconds since 1970: the end of the year 9999.
+pub const TIME_MAX_SECONDS: u64 = 253_402_300_799;
+/// Bytes of a key's name or a credential's id: a URL of an issuer fits, a log line stays readable.
+pub const KEY_NAME_BYTES: usize = 128;
+/// Tiers a credential can name, alpha among them; as many as a coordination object can have.
+pub const TRUST_TIERS: u8 = 16;
+/// Keys that may sign policies. People hold them.
+pub const POLICY_ROOTS: usize = 32;
+/// Keys that may issue credentials, retired ones not counted.
+pub const POLICY_ISSUERS: usize = 64;
+/// Room patterns of one issuer.
+pub const ISSUER_PATTERNS: usize = 64;
+/// Names in the allowlist, and in the list of the revoked, of one policy.
+pub const POLICY_NAMES: usize = 100_000;
+/// Versions of one policy that are looked at: whoever holds the root keys writes a few a day for years.
+pub const POLICY_VERSIONS: usize = 10_000;
+/// How long an alpha's credential may live unless the policy says otherwise, in seconds.
+pub const ALPHA_LIFE_SECONDS: u64 = 15 * 60;
+/// How long any other credential may live unless the policy says otherwise, in seconds.
+pub const WORKER_LIFE_SECONDS: u64 = 60 * 60;

@@ -15,6 +15,7 @@ mod sim;
 mod source;
 mod state;
 mod store;
+mod trust;
 mod why;
 
 use std::{io::IsTerminal as _, process::ExitCode};
@@ -99,6 +100,15 @@ enum Command {
     /// Check, repair, compact and rekey store files.
     #[command(subcommand)]
     Store(store::StoreCommand),
+    /// Make keys, and show their public halves.
+    #[command(subcommand)]
+    Key(trust::KeyCommand),
+    /// Write, sign and read the policy of a swarm: who may issue credentials, and what is revoked.
+    #[command(subcommand)]
+    Policy(trust::PolicyCommand),
+    /// Issue credentials of agents, pass them on, look into them.
+    #[command(subcommand)]
+    Token(trust::TokenCommand),
     /// One agent of the demo, as its own process.
     #[command(hide = true)]
     DemoAgent(demo::WorkerArgs),
@@ -122,6 +132,9 @@ pub(crate) fn main() -> ExitCode {
         Command::Why(args) => why::run(&args, &output),
         Command::Sim(args) => sim::run(&args, &output),
         Command::Store(command) => store::run(&command, &output),
+        Command::Key(command) => trust::run_key(&command, &output),
+        Command::Policy(command) => trust::run_policy(command, &output),
+        Command::Token(command) => trust::run_token(command, &output),
         Command::DemoAgent(args) => demo::run_worker(&args),
     };
     outcome.unwrap_or_else(|failure| failure.report(&output))

@@ -9,4 +9,5 @@ mod relay;
 mod stage;
 mod stores;
 mod texts;
+mod trust;
 mod votes;

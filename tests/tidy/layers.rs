@@ -11,7 +11,7 @@ const LAYERS: [&[&str]; 8] = [
     &["id", "time", "limits", "error"],
     &["engine", "transport", "store"],
     &["document"],
-    &["sync", "coordination"],
+    &["sync", "coordination", "trust"],
     &["node"],
     &["driver"],
     &["agent", "relay", "sim"],
@@ -19,7 +19,7 @@ const LAYERS: [&[&str]; 8] = [
 ];
 
 /// Modules that run on every platform and in the simulator, from arguments alone.
-const CORE: [&str; 5] = ["engine", "document", "coordination", "sync", "node"];
+const CORE: [&str; 6] = ["engine", "document", "coordination", "sync", "trust", "node"];
 
 /// Words the core must not contain, and what to do instead.
 const IMPURE: [(&[&str], &str); 14] = [

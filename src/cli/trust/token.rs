@@ -1,0 +1,214 @@
+//! `aepoch token`: issuing credentials, passing them on, and looking into them. Layer 7.
+
+use std::{path::PathBuf, process::ExitCode};
+
+use aepoch::{
+    id::AgentId,
+    trust::{
+        credential::{Admission, Allowance, Claims, Confirmation, CredentialError, admit},
+        delegation,
+        key::{PrivateKey, PublicKey},
+        pattern::{Grant, Right, RoomPattern},
+        succession::InForce,
+        tier::Tier,
+    },
+};
+use clap::{Args, Subcommand};
+use serde_json::json;
+
+use super::{
+    super::{
+        Failure,
+        output::{BAD, FAINT, GOOD, Output, STRONG},
+    },
+    files,
+};
+
+/// How long a credential lives unless told otherwise, in seconds: what an alpha's may.
+const LIFE_SECONDS: u64 = 15 * 60;
+
+/// Credentials: what an agent may do, signed by an issuer of the policy, useless without the agent's key.
+#[derive(Debug, Subcommand)]
+pub(in crate::cli) enum TokenCommand {
+    /// Issue a credential, or pass one on; print it.
+    #[command(
+        after_help = "What the policy in force would refuse is not issued. Rights: read, write, presence, coordinate, compact, admin.
+With --from, you are its holder: --key is your own key, and the new one allows no more, ends no later, is never alpha.
+
+Examples:
+  aepoch token mint --policy swarm.json --key issuer.key --subject planner --holder \"$PUBLIC\" \\
+      --tier beta --room 'band/**=read,write,coordinate' --pass-on 1 > planner.token
+  aepoch token mint --policy swarm.json --from planner.token --key planner.key --subject worker \\
+      --holder \"$PUBLIC\" --tier gamma --room 'band/stage=read' > worker.token"
+    )]
+    Mint(Box<MintArgs>),
+    /// Say what a credential claims and, with a policy, whether it counts.
+    #[command(
+        after_help = "Exit code 1 when it cannot be read, or the policy refuses it. Without --policy nothing is verified.
+
+Examples:
+  aepoch token inspect planner.token
+  aepoch token inspect - --policy swarm.json --json < planner.token | jq .admitted"
+    )]
+    Inspect(InspectArgs),
+}
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct MintArgs {
+    /// The policy file.
+    #[arg(long, value_name = "FILE")]
+    policy: PathBuf,
+    /// The file of the issuer's key; with --from, of its holder's.
+    #[arg(long, value_name = "FILE")]
+    key: PathBuf,
+    /// The agent it is for.
+    #[arg(long, value_name = "AGENT")]
+    subject: AgentId,
+    /// The public key of that agent.
+    #[arg(long, value_name = "PUBLIC")]
+    holder: PublicKey,
+    /// The highest tier: alpha, beta, gamma, tier-3 and so on.
+    #[arg(long)]
+    tier: Tier,
+    /// Rights in the rooms of a pattern: * is one segment, ** at the end is all below. Once for each.
+    #[arg(long = "room", value_name = "ROOMS=RIGHT,..", value_parser = grant)]
+    rooms: Vec<Grant>,
+    /// How long it lives, in seconds; 900, or as long as the one passed on, unless given.
+    #[arg(long, value_name = "SECONDS")]
+    life: Option<u64>,
+    /// The incarnation of the agent.
+    #[arg(long, default_value_t = 1)]
+    incarnation: u64,
+    /// How often it may be passed on: 0 to 2.
+    #[arg(long, default_value_t = 0, value_name = "TIMES")]
+    pass_on: u8,
+    /// The credential to pass on: a file, or - for standard input.
+    #[arg(long, value_name = "FILE")]
+    from: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct InspectArgs {
+    /// The credential: a file, or - for standard input.
+    file: PathBuf,
+    /// The policy file to judge it by.
+    #[arg(long, value_name = "FILE")]
+    policy: Option<PathBuf>,
+    /// The time to judge it at, in seconds since 1970; now, unless given.
+    #[arg(long, value_name = "SECONDS", requires = "policy")]
+    at: Option<u64>,
+}
+
+/// `band/**=read,write`.
+fn grant(text: &str) -> Result<Grant, String> {
+    let (rooms, rights) = text.split_once('=').ok_or_else(|| format!("`{text}` is not of the form ROOMS=RIGHT,.."))?;
+    let rooms: RoomPattern = rooms.parse().map_err(|error| format!("{error}"))?;
+    let rights = rights.split(',').map(str::parse::<Right>).collect::<Result<_, _>>()?;
+    Ok(Grant { rooms, rights })
+}
+
+pub(in crate::cli) fn run(command: TokenCommand, output: &Output) -> Result<ExitCode, Failure> {
+    match command {
+        TokenCommand::Mint(args) => mint(*args, output),
+        TokenCommand::Inspect(args) => inspect(&args, output),
+    }
+}
+
+fn mint(args: MintArgs, output: &Output) -> Result<ExitCode, Failure> {
+    let (swarm, versions) = files::read_policy(&args.policy)?;
+    let current = files::in_force(&args.policy, &swarm, &versions)?;
+    let key = files::read_key(&args.key)?;
+    let from = args.from.as_deref().map(files::read_token).transpose()?;
+    let before = from.as_deref().map(delegation::unverified).transpose().map_err(refused)?;
+    let before = before.and_then(|links| links.into_iter().next_back()).map(|(_, claims)| claims);
+    let now = files::now();
+    let kid = if before.is_some() { key.public().thumbprint() } else { issuer(&current, &key)? };
+    let id: [u8; 16] = files::entropy()?;
+    let claims = Claims {
+        iss: before.as_ref().map_or(kid.clone(), |before| before.sub.to_string()),
+        sub: args.subject,
+        aud: swarm,
+        iat: now,
+        nbf: now,
+        exp: match (args.life, &before) {
+            (None, Some(before)) => before.exp.min(now.saturating_add(LIFE_SECONDS)),
+            (life, _) => now.saturating_add(life.unwrap_or(LIFE_SECONDS)),
+        },
+        jti: format!("{:032x}", u128::from_be_bytes(id)),
+        cnf: Confirmation { jwk: args.holder.into() },
+        swm: Allowance { tier: args.tier, rooms: args.rooms, inc: args.incarnation, del: args.pass_on },
+    };
+    let token = claims.sign(&kid, &key).map_err(refused)?;
+    let token = from.map_or_else(|| token.clone(), |from| delegation::pass_on(&from, &token));
+    let admitted = admit(&token, &swarm, &current.policy, now).map_err(refused)?;
+    if admitted.tier != args.tier {
+        return Err(Failure::failed(format!("the issuer gives {} at most, not {}", admitted.tier, args.tier)));
+    }
+    output.answer(&token, &json!({ "token": token, "claims": claims }))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn issuer(current: &InForce, key: &PrivateKey) -> Result<String, Failure> {
+    let found = current.policy.issuers.iter().find(|(_, issuer)| issuer.key == key.public());
+    found.map(|(kid, _)| kid.clone()).ok_or_else(|| {
+        let (key, version) = (key.public(), current.policy.version);
+        Failure::failed(format!("the key {key} is no issuer of version {version} of the policy"))
+    })
+}
+
+fn refused(error: CredentialError) -> Failure {
+    Failure::failed(error.to_string())
+}
+
+fn inspect(args: &InspectArgs, output: &Output) -> Result<ExitCode, Failure> {
+    let presented = files::read_token(&args.file)?;
+    let links = delegation::unverified(&presented).map_err(refused)?;
+    let verdict = match &args.policy {
+        Some(path) => {
+            let (swarm, versions) = files::read_policy(path)?;
+            let current = files::in_force(path, &swarm, &versions)?;
+            Some(admit(&presented, &swarm, &current.policy, args.at.unwrap_or_else(files::now)))
+        }
+        None => None,
+    };
+    let mut lines: Vec<String> = links.iter().map(|(kid, claims)| line(kid, claims)).collect();
+    lines.push(match &verdict {
+        None => format!("{FAINT}not verified: no policy was given{FAINT:#}"),
+        Some(Ok(admitted)) => format!("{GOOD}admitted{GOOD:#} as {}, tier {}", admitted.agent, admitted.tier),
+        Some(Err(error)) => format!("{BAD}refused{BAD:#}: {error}"),
+    });
+    let told = json!({
+        "links": links.iter().map(|(kid, claims)| json!({ "kid": kid, "claims": claims })).collect::<Vec<_>>(),
+        "admitted": verdict.as_ref().and_then(|verdict| verdict.as_ref().ok()).map(admission),
+        "refused": verdict.as_ref().and_then(|verdict| verdict.as_ref().err()).map(ToString::to_string),
+    });
+    output.answer(lines.join("\n"), &told)?;
+    Ok(if matches!(verdict, Some(Err(_))) { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+fn line(kid: &str, claims: &Claims) -> String {
+    let rooms = claims.swm.rooms.iter().map(|grant| {
+        let rights: Vec<&str> = grant.rights.iter().map(|right| right.name()).collect();
+        format!("\n  {} {}", grant.rooms, rights.join(","))
+    });
+    format!(
+        "{STRONG}{}{STRONG:#} {}, from {} to {}, may be passed on {} times\n  {FAINT}signed with {kid} for the swarm {}{FAINT:#}{}",
+        claims.sub,
+        claims.swm.tier,
+        claims.nbf,
+        claims.exp,
+        claims.swm.del,
+        claims.aud,
+        rooms.collect::<String>()
+    )
+}
+
+fn admission(admitted: &Admission) -> serde_json::Value {
+    json!({
+        "agent": admitted.agent,
+        "incarnation": admitted.incarnation,
+        "key": admitted.key,
+        "tier": admitted.tier,
+        "expires": admitted.expires,
+    })
+}

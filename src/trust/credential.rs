@@ -1,0 +1,315 @@
+//! What a credential says, and whether it counts at a given time. Layer 3.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::{
+    delegation,
+    jws::{self, Jws, TokenError},
+    key::{PrivateKey, PublicJwk, PublicKey},
+    pattern::{self, Grant, Right, RoomPattern},
+    policy::{PolicyHash, SwarmPolicy},
+    tier::Tier,
+};
+use crate::{
+    error::Fault,
+    id::{AgentId, DocumentId},
+    limits,
+};
+
+/// Why a credential was refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CredentialError {
+    /// It is no token that could be a credential, or its signature is not the issuer's.
+    #[error(transparent)]
+    Token(#[from] TokenError),
+    /// A claim is missing, of another type, or malformed.
+    #[error("the claims cannot be read: {0}")]
+    Claims(String),
+    /// A time after the year 9999.
+    #[error("`{claim}` is {value}, the limit is {max}", max = limits::TIME_MAX_SECONDS)]
+    Time {
+        /// Which claim.
+        claim: &'static str,
+        /// Seconds since 1970.
+        value: u64,
+    },
+    /// A text that is empty or too long.
+    #[error("`{claim}` of {len} bytes, must have 1 to {max}", max = limits::KEY_NAME_BYTES)]
+    Length {
+        /// Which claim.
+        claim: &'static str,
+        /// Bytes given.
+        len: usize,
+    },
+    /// It is for another swarm.
+    #[error("`aud` is the swarm {found}, this is {wanted}")]
+    Audience {
+        /// The swarm it is for.
+        found: PolicyHash,
+        /// The swarm it was shown to.
+        wanted: PolicyHash,
+    },
+    /// No issuer of the policy in force has this key: it never had, or the key is retired.
+    #[error("version {version} of the policy has no issuer `{kid}`: never had, or it is retired")]
+    Issuer {
+        /// The key named.
+        kid: String,
+        /// The version in force.
+        version: u64,
+    },
+    /// It ends before it begins.
+    #[error("`exp` {expires} is not after {begins}, when it begins")]
+    Empty {
+        /// `exp`.
+        expires: u64,
+        /// The later of `iat` and `nbf`.
+        begins: u64,
+    },
+    /// It lives longer than the policy allows.
+    #[error("a life of {life} s is over the limit of {max} s for {tier}")]
+    Life {
+        /// Seconds from `iat` to `exp`.
+        life: u64,
+        /// Seconds allowed.
+        max: u64,
+        /// The tier whose limit it is.
+        tier: Tier,
+    },
+    /// It is not valid yet.
+    #[error("not valid before {begins}; it is {now}, and clocks may differ by {leeway} s", leeway = limits::CLOCK_LEEWAY_SECONDS)]
+    Early {
+        /// The later of `iat` and `nbf`.
+        begins: u64,
+        /// The time given.
+        now: u64,
+    },
+    /// It is not valid any more.
+    #[error("expired at {expires}; it is {now}, and clocks may differ by {leeway} s", leeway = limits::CLOCK_LEEWAY_SECONDS)]
+    Expired {
+        /// `exp`.
+        expires: u64,
+        /// The time given.
+        now: u64,
+    },
+    /// The policy revokes what was issued to this agent before a time.
+    #[error("issued to `{agent}` at {issued}; the policy revokes what was issued before {before}")]
+    Revoked {
+        /// The agent.
+        agent: AgentId,
+        /// `iat`.
+        issued: u64,
+        /// The time in the policy.
+        before: u64,
+    },
+    /// The policy has a list of agents, and this one is not on it.
+    #[error("`{0}` is not on the policy's list")]
+    NotListed(AgentId),
+    /// One link of a chain does not follow from the one before.
+    #[error(transparent)]
+    Delegation(#[from] delegation::DelegationError),
+}
+
+impl CredentialError {
+    /// Whose fault it is: the peer's, except where only time has to pass.
+    pub const fn fault(&self) -> Fault {
+        match self {
+            Self::Early { .. } => Fault::Environment,
+            _ => Fault::Peer,
+        }
+    }
+
+    /// True when the same credential may be accepted later.
+    pub const fn is_retryable(&self) -> bool {
+        matches!(self, Self::Early { .. })
+    }
+}
+
+/// What a credential says. Times are whole seconds since 1970. Claims beyond these are ignored, except within `swm`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Claims {
+    /// Who issued it; of a credential passed on, the agent that did.
+    pub iss: String,
+    /// The agent it is for.
+    pub sub: AgentId,
+    /// The swarm it is for.
+    pub aud: PolicyHash,
+    /// When it was issued.
+    pub iat: u64,
+    /// Not valid before.
+    pub nbf: u64,
+    /// Not valid from here on.
+    pub exp: u64,
+    /// Its own name, for logs.
+    pub jti: String,
+    /// The key whose holder may use it (RFC 7800).
+    pub cnf: Confirmation,
+    /// What it allows.
+    pub swm: Allowance,
+}
+
+/// The key a credential is bound to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Confirmation {
+    /// As a JWK.
+    pub jwk: PublicJwk,
+}
+
+/// What a credential allows. A field that is not known may be a restriction, so it is refused.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Allowance {
+    /// The highest tier.
+    pub tier: Tier,
+    /// Rights, room by room. What is not granted is denied.
+    #[serde(default)]
+    pub rooms: Vec<Grant>,
+    /// The incarnation of the agent.
+    pub inc: u64,
+    /// How often it may be passed on: 0 (the default) to 2.
+    #[serde(default)]
+    pub del: u8,
+}
+
+impl Claims {
+    /// Reads and checks what depends on nothing but the claims.
+    ///
+    /// # Errors
+    /// [`CredentialError`]; retrying does not help.
+    pub fn read(payload: &Value) -> Result<Self, CredentialError> {
+        let claims = Self::deserialize(payload).map_err(|error| CredentialError::Claims(error.to_string()))?;
+        for (claim, value) in [("iat", claims.iat), ("nbf", claims.nbf), ("exp", claims.exp)] {
+            if value > limits::TIME_MAX_SECONDS {
+                return Err(CredentialError::Time { claim, value });
+            }
+        }
+        for (claim, text) in [("iss", &claims.iss), ("jti", &claims.jti)] {
+            if text.is_empty() || text.len() > limits::KEY_NAME_BYTES {
+                return Err(CredentialError::Length { claim, len: text.len() });
+            }
+        }
+        if claims.exp <= claims.begins() {
+            return Err(CredentialError::Empty { expires: claims.exp, begins: claims.begins() });
+        }
+        delegation::check_depth(claims.swm.del)?;
+        Ok(claims)
+    }
+
+    /// Signs the claims. The token is made whether or not a policy would have it: [`admit`] says.
+    ///
+    /// # Errors
+    /// [`CredentialError`] when nobody could read the token.
+    pub fn sign(&self, kid: &str, key: &PrivateKey) -> Result<String, CredentialError> {
+        let payload = serde_json::to_value(self).map_err(|error| CredentialError::Claims(error.to_string()))?;
+        Self::read(&payload)?;
+        Ok(jws::sign(&payload, kid, key)?)
+    }
+
+    /// The later of `iat` and `nbf`.
+    fn begins(&self) -> u64 {
+        self.iat.max(self.nbf)
+    }
+
+    fn check_time(&self, now: u64) -> Result<(), CredentialError> {
+        if self.begins() > now.saturating_add(limits::CLOCK_LEEWAY_SECONDS) {
+            return Err(CredentialError::Early { begins: self.begins(), now });
+        }
+        if now >= self.exp.saturating_add(limits::CLOCK_LEEWAY_SECONDS) {
+            return Err(CredentialError::Expired { expires: self.exp, now });
+        }
+        Ok(())
+    }
+
+    fn check_policy(&self, policy: &SwarmPolicy) -> Result<(), CredentialError> {
+        let agent = &self.sub;
+        if let Some(before) = policy.revoked.get(agent).filter(|before| self.iat < **before) {
+            return Err(CredentialError::Revoked { agent: agent.clone(), issued: self.iat, before: *before });
+        }
+        match &policy.allow {
+            Some(listed) if !listed.contains(agent) => Err(CredentialError::NotListed(agent.clone())),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// What an accepted credential allows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Admission {
+    /// The agent.
+    pub agent: AgentId,
+    /// Its incarnation.
+    pub incarnation: u64,
+    /// Whoever uses the credential must hold this key.
+    pub key: PublicKey,
+    /// The lower of what the credential says and what its issuer may give.
+    pub tier: Tier,
+    /// When it ends, in seconds since 1970.
+    pub expires: u64,
+    grants: Vec<Grant>,
+    issuer_rooms: Vec<RoomPattern>,
+}
+
+impl Admission {
+    /// True when the credential grants the right in the room, and its issuer may give rights there.
+    pub fn allows(&self, room: &DocumentId, right: Right) -> bool {
+        self.issuer_rooms.iter().any(|rooms| rooms.matches(room)) && pattern::allows(&self.grants, room, right)
+    }
+}
+
+/// Judges a credential at the time `now` (seconds since 1970): one token, or the chain it was passed on by, joined by
+/// `~` with the issuer's first. `policy` is the version in force of the swarm `swarm`.
+///
+/// Says nothing about who shows it: the caller has to see a signature of [`Admission::key`].
+///
+/// # Errors
+/// [`CredentialError`] with the first rule it breaks.
+pub fn admit(
+    presented: &str,
+    swarm: &PolicyHash,
+    policy: &SwarmPolicy,
+    now: u64,
+) -> Result<Admission, CredentialError> {
+    let (first, rest) = delegation::links(presented)?;
+    let token = Jws::parse(first)?;
+    let issuer = policy.issuers.get(token.kid());
+    let issuer =
+        issuer.ok_or_else(|| CredentialError::Issuer { kid: token.kid().to_owned(), version: policy.version })?;
+    let mut claims = Claims::read(token.verify(&issuer.key)?)?;
+    check_link(&claims, swarm, policy, issuer.max_tier, now)?;
+    for link in rest {
+        // It was not issued before the one it came from, so what voids that one has voided the chain already.
+        claims = delegation::follow(&claims, link)?;
+        check_link(&claims, swarm, policy, issuer.max_tier, now)?;
+    }
+    Ok(Admission {
+        agent: claims.sub,
+        incarnation: claims.swm.inc,
+        key: claims.cnf.jwk.x,
+        tier: claims.swm.tier.min(issuer.max_tier),
+        expires: claims.exp,
+        grants: claims.swm.rooms,
+        issuer_rooms: issuer.rooms.iter().cloned().collect(),
+    })
+}
+
+/// What holds for every link, passed on or not.
+fn check_link(
+    claims: &Claims,
+    swarm: &PolicyHash,
+    policy: &SwarmPolicy,
+    max_tier: Tier,
+    now: u64,
+) -> Result<(), CredentialError> {
+    if claims.aud != *swarm {
+        return Err(CredentialError::Audience { found: claims.aud, wanted: *swarm });
+    }
+    let tier = claims.swm.tier.min(max_tier);
+    let (life, max) = (claims.exp.saturating_sub(claims.iat), policy.limits.life(tier));
+    if life > max {
+        return Err(CredentialError::Life { life, max, tier });
+    }
+    claims.check_time(now)?;
+    claims.check_policy(policy)
+}

@@ -1,0 +1,19 @@
+//! Who may do what: credentials of agents, and the swarm's policy they are judged by. Layer 3.
+//!
+//! A [`SwarmPolicy`](policy::SwarmPolicy) names the keys that may issue credentials; its own authority is the hash of
+//! its first version, which is the name of the swarm. A credential is a signed token bound to its holder's key.
+//! [`admit`](credential::admit) judges it at a given time.
+//!
+//! Pure: time and seeds come in as arguments. The verdict depends on the policy, the token and the time alone.
+
+pub mod credential;
+pub mod delegation;
+pub mod jws;
+pub mod key;
+pub mod pattern;
+pub mod policy;
+pub mod succession;
+pub mod tier;
+
+mod encoding;
+mod json;
