@@ -136,9 +136,12 @@ impl Swarm {
             let meeting = member.participant.meeting_or_ended(*object).unwrap();
             assert!(matches!(meeting.standing(&member.document, 0, self.now), Standing::Released(_)));
         }
-        self.now = self.now + Duration::from_secs(2);
-        let deltas = self.members.iter_mut().flat_map(|member| member.follow(self.now)).collect();
-        self.settle(deltas);
+        // Members keep the outcome, then their holder calls the barriers finished.
+        for _ in 0..2 {
+            self.now = self.now + Duration::from_secs(2);
+            let deltas = self.members.iter_mut().flat_map(|member| member.follow(self.now)).collect();
+            self.settle(deltas);
+        }
         objects
     }
 
