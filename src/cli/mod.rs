@@ -6,7 +6,6 @@ mod demo;
 mod doc;
 mod failure;
 mod http;
-mod key;
 mod lines;
 mod lookup;
 mod output;
@@ -15,6 +14,7 @@ mod sim;
 mod source;
 mod state;
 mod store;
+mod store_key;
 mod trust;
 mod why;
 

@@ -7,10 +7,9 @@ use clap::Args;
 use serde_json::json;
 
 use super::{
-    Failure,
-    key::StoreKeyArgs,
-    lines,
+    Failure, lines,
     output::{FAINT, Output, STRONG},
+    store_key::StoreKeyArgs,
 };
 
 const EXAMPLES: &str = "\

@@ -8,7 +8,7 @@ use std::{
 
 use aepoch::store::{
     KeySource, StoreError, StoreKey,
-    maintenance::{Report, compact_with, repair_with, verify_with},
+    maintenance::{Report, compact, repair, verify},
     sealed,
 };
 use clap::{Args, Subcommand};
@@ -17,8 +17,8 @@ use serde_json::json;
 
 use super::{
     Failure,
-    key::{NewKeyArgs, StoreKeyArgs},
     output::{BAD, FAINT, GOOD, ODD, Output, STRONG, size},
+    store_key::{NewKeyArgs, StoreKeyArgs},
 };
 
 /// Store files that no relay or agent has open.
@@ -83,14 +83,13 @@ pub(super) fn run(command: &StoreCommand, output: &Output) -> Result<ExitCode, F
     match command {
         StoreCommand::Verify(args) => {
             let key = args.key()?;
-            let report = with_progress(&args.file, output, |progress| verify_with(&args.file, key.as_ref(), progress))?;
+            let report = with_progress(&args.file, output, |progress| verify(&args.file, key.as_ref(), progress))?;
             tell(&args.file, &report, output)?;
             Ok(if report.is_sound() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }
         StoreCommand::Repair(args) => {
             let key = args.key()?;
-            let repaired =
-                with_progress(&args.file, output, |progress| repair_with(&args.file, key.as_ref(), progress))?;
+            let repaired = with_progress(&args.file, output, |progress| repair(&args.file, key.as_ref(), progress))?;
             let told = match &repaired.damaged_file {
                 None => format!("{GOOD}sound{GOOD:#}: nothing to repair"),
                 Some(kept) => format!("{ODD}repaired{ODD:#}; the damaged file is {}", kept.display()),
@@ -103,7 +102,7 @@ pub(super) fn run(command: &StoreCommand, output: &Output) -> Result<ExitCode, F
         }
         StoreCommand::Compact(args) => {
             let key = args.key()?;
-            let done = with_progress(&args.file, output, |progress| compact_with(&args.file, key.as_ref(), progress))?;
+            let done = with_progress(&args.file, output, |progress| compact(&args.file, key.as_ref(), progress))?;
             let (before, after) = (size(done.bytes_before), size(done.bytes_after));
             output.answer(format_args!("{before} → {STRONG}{after}{STRONG:#}"), &done)?;
             Ok(ExitCode::SUCCESS)

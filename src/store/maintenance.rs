@@ -102,20 +102,13 @@ pub struct Compaction {
 }
 
 /// Reads every row of the store and reports what is sound and what is not. Changes nothing. `progress` is told how many
-/// documents are done, and of how many.
+/// documents are done, and of how many. With the `key` of a sealed store everything is opened too, and documents are
+/// told by their names.
 ///
 /// # Errors
 /// `Open` when the file cannot be read as a store at all or another process has it open; `Format` when a later version
-/// wrote it.
-pub fn verify(path: impl AsRef<Path>, progress: impl FnMut(u64, u64)) -> Result<Report, StoreError> {
-    verify_with(path, None, progress)
-}
-
-/// As [`verify`], for a sealed store: opens everything too, and tells the documents' names. Without a key, as [`verify`].
-///
-/// # Errors
-/// Those of [`verify`]; `Key` when it is not the key of the store.
-pub fn verify_with(
+/// wrote it; `Key` when it is not the key of the store.
+pub fn verify(
     path: impl AsRef<Path>,
     key: Option<&StoreKey>,
     mut progress: impl FnMut(u64, u64),
@@ -134,20 +127,13 @@ pub fn verify_with(
 /// name `<file>.damaged-<n>`. A sound store is left alone.
 ///
 /// Each damaged document keeps its snapshot, if that is sound, and its log up to the first bad row. Where redb still
-/// holds the commit before the damaged one, documents are taken from that if it has more of them.
+/// holds the commit before the damaged one, documents are taken from that if it has more of them. With the `key` of a
+/// sealed store documents are told by their names; what was altered under sound checksums no repair brings back, and
+/// [`verify`] names it.
 ///
 /// # Errors
 /// As for [`verify`], and `Write` when the new file cannot be written. The damaged file is then still in its place.
-pub fn repair(path: impl AsRef<Path>, progress: impl FnMut(u64, u64)) -> Result<Repair, StoreError> {
-    repair_with(path, None, progress)
-}
-
-/// As [`repair`], for a sealed store: tells the documents' names. What was altered under sound checksums no repair
-/// brings back; [`verify_with`] names it.
-///
-/// # Errors
-/// Those of [`repair`]; `Key` when it is not the key of the store, which is then left alone.
-pub fn repair_with(
+pub fn repair(
     path: impl AsRef<Path>,
     key: Option<&StoreKey>,
     mut progress: impl FnMut(u64, u64),
@@ -191,26 +177,18 @@ fn rebuild(
 }
 
 /// Gives the space of removed rows back to the file system. Verifies first, because compacting moves pages about and a
-/// damaged file must not be touched.
+/// damaged file must not be touched; with the `key` of a sealed store as thoroughly as that allows.
 ///
 /// # Errors
 /// As for [`verify`]; `Damaged` or `Open` when anything is not sound; `Write` when compacting fails, which leaves the
 /// store as it was.
-pub fn compact(path: impl AsRef<Path>, progress: impl FnMut(u64, u64)) -> Result<Compaction, StoreError> {
-    compact_with(path, None, progress)
-}
-
-/// As [`compact`], for a sealed store: opens everything while it verifies.
-///
-/// # Errors
-/// Those of [`compact`]; `Key` when it is not the key of the store, which is then left alone.
-pub fn compact_with(
+pub fn compact(
     path: impl AsRef<Path>,
     key: Option<&StoreKey>,
     progress: impl FnMut(u64, u64),
 ) -> Result<Compaction, StoreError> {
     let path = path.as_ref();
-    let report = verify_with(path, key, progress)?;
+    let report = verify(path, key, progress)?;
     if let Some((document, damage)) = report.damaged().next() {
         return Err(StoreError::Damaged {
             document: document.document.clone(),

@@ -90,7 +90,7 @@ fn nothing_reported_durable_is_lost_when_the_process_is_killed() {
         child.wait().unwrap();
 
         assert!(durable.iter().all(|last| *last > 0), "round {round}: {durable:?}");
-        assert!(maintenance::verify(&path, |_, _| {}).unwrap().is_sound(), "round {round}");
+        assert!(maintenance::verify(&path, None, |_, _| {}).unwrap().is_sound(), "round {round}");
         let mut store = RedbStore::open(&path).unwrap();
         for (which, name) in DOCUMENTS.into_iter().enumerate() {
             check(&mut store, name, durable[which]);

@@ -98,7 +98,7 @@ fn check_answers(path: &Path, states: &[Contents], case: &str) -> bool {
 /// Repairs a damaged file and holds what is left against what was written: each document is the beginning of it.
 fn check_repair(path: &Path, states: &[Contents], case: &str) -> usize {
     let before = fs::read(path).unwrap();
-    let repair = match maintenance::repair(path, |_, _| {}) {
+    let repair = match maintenance::repair(path, None, |_, _| {}) {
         Ok(repair) => repair,
         Err(error) => {
             assert!(matches!(error, StoreError::Open { .. }), "{case}: {error:?}");
@@ -109,7 +109,7 @@ fn check_repair(path: &Path, states: &[Contents], case: &str) -> usize {
     if let Some(kept) = &repair.damaged_file {
         assert!(fs::read(kept).unwrap() == before, "{case}: the damaged file was not kept as it was");
     }
-    assert!(maintenance::verify(path, |_, _| {}).unwrap().is_sound(), "{case}");
+    assert!(maintenance::verify(path, None, |_, _| {}).unwrap().is_sound(), "{case}");
     let mut store = RedbStore::open(path).unwrap();
     let mut whole = 0;
     for name in states[0].keys() {
@@ -156,7 +156,7 @@ impl Ward {
     /// Puts damaged bytes in the place of the store and checks verify, open, load and repair on them.
     fn check(&self, damaged: &[u8], case: &str) -> (bool, usize) {
         fs::write(&self.path, damaged).unwrap();
-        let report = maintenance::verify(&self.path, |_, _| {});
+        let report = maintenance::verify(&self.path, None, |_, _| {});
         assert!(fs::read(&self.path).unwrap() == damaged, "{case}: verifying changed the file");
         let shown = check_answers(&self.path, &self.states, case);
         if shown {
@@ -271,9 +271,9 @@ fn a_damaged_batch_is_named_and_what_was_before_it_survives() {
     assert_eq!(texts(&read(&mut store, "band")), ["untouched"]);
     drop(store);
     // Compacting moves pages about, so it keeps off.
-    assert_eq!(maintenance::compact(&path, |_, _| {}).unwrap_err(), damage);
+    assert_eq!(maintenance::compact(&path, None, |_, _| {}).unwrap_err(), damage);
 
-    let repair = maintenance::repair(&path, |_, _| {}).unwrap();
+    let repair = maintenance::repair(&path, None, |_, _| {}).unwrap();
     assert!(repair.lost);
     let (damaged, what) = repair.report.damaged().next().unwrap();
     assert_eq!((damaged.document.as_str(), damaged.entries), ("stage", 2));
@@ -289,7 +289,7 @@ fn a_damaged_batch_is_named_and_what_was_before_it_survives() {
     // A second repair keeps the first one's damaged file.
     drop(store);
     fs::write(&path, &file).unwrap();
-    let again = maintenance::repair(&path, |_, _| {}).unwrap().damaged_file.unwrap();
+    let again = maintenance::repair(&path, None, |_, _| {}).unwrap().damaged_file.unwrap();
     assert_ne!(Some(again), repair.damaged_file);
 }
 
@@ -310,7 +310,7 @@ fn a_damaged_snapshot_is_dropped_and_the_log_after_it_survives() {
         refused.to_string(),
         "document `stage` is damaged: piece 0 of its snapshot is damaged; the snapshot is lost, 1 of 1 batches survive"
     );
-    maintenance::repair(&path, |_, _| {}).unwrap();
+    maintenance::repair(&path, None, |_, _| {}).unwrap();
     let found = read(&mut RedbStore::open(&path).unwrap(), "stage");
     assert_eq!((found.snapshot.clone(), texts(&found), found.last), (None, vec!["c".to_owned()], 3));
 }
@@ -344,7 +344,7 @@ fn rows_that_vanish_are_missed() {
         remove_row(&path, table, key);
         let refused = try_read(&mut RedbStore::open(&path).unwrap(), "stage").unwrap_err();
         assert!(matches!(&refused, StoreError::Damaged { what, .. } if what == expected), "{refused}");
-        assert!(maintenance::repair(&path, |_, _| {}).unwrap().lost);
+        assert!(maintenance::repair(&path, None, |_, _| {}).unwrap().lost);
         let found = read(&mut RedbStore::open(&path).unwrap(), "stage");
         assert_eq!(texts(&found), survive, "{expected}");
         assert_eq!(found.snapshot.is_some(), table == "log");
@@ -367,6 +367,6 @@ fn a_document_without_its_index_row_is_not_begun_anew_and_can_be_rebuilt() {
         assert!(text.contains("its row in the table of documents is missing"), "{text}");
     }
     drop(store);
-    maintenance::repair(&path, |_, _| {}).unwrap();
+    maintenance::repair(&path, None, |_, _| {}).unwrap();
     assert_eq!(read(&mut RedbStore::open(&path).unwrap(), "stage"), before);
 }

@@ -44,9 +44,9 @@ fn a_second_opening_is_refused_and_says_why() {
     one(&mut store, append("stage", &["a"])).unwrap();
     assert_eq!(open_reason(&path), "another process has it open");
     for outcome in [
-        maintenance::verify(&path, |_, _| {}).map(drop),
-        maintenance::repair(&path, |_, _| {}).map(drop),
-        maintenance::compact(&path, |_, _| {}).map(drop),
+        maintenance::verify(&path, None, |_, _| {}).map(drop),
+        maintenance::repair(&path, None, |_, _| {}).map(drop),
+        maintenance::compact(&path, None, |_, _| {}).map(drop),
     ] {
         assert!(
             matches!(&outcome, Err(StoreError::Open { reason, .. }) if reason == "another process has it open"),
@@ -73,9 +73,9 @@ fn what_is_not_a_store_is_refused_and_left_alone() {
         fs::write(&path, &bytes).unwrap();
         let reason = open_reason(&path);
         assert!(reason.contains(expected), "{name}: {reason}");
-        assert!(maintenance::verify(&path, |_, _| {}).is_err(), "{name}");
-        assert!(maintenance::repair(&path, |_, _| {}).is_err(), "{name}");
-        assert!(maintenance::compact(&path, |_, _| {}).is_err(), "{name}");
+        assert!(maintenance::verify(&path, None, |_, _| {}).is_err(), "{name}");
+        assert!(maintenance::repair(&path, None, |_, _| {}).is_err(), "{name}");
+        assert!(maintenance::compact(&path, None, |_, _| {}).is_err(), "{name}");
         // redb marks any file of its own as open and closed again; everything else stays as it is, byte for byte.
         if name == "another program's" {
             redb::Database::open(&path).unwrap();
@@ -108,8 +108,8 @@ fn a_store_of_a_later_format_is_refused() {
 
     let refused = StoreError::Format { found: 7, supported: 1 };
     assert_eq!(RedbStore::open(&path).unwrap_err(), refused);
-    assert_eq!(maintenance::verify(&path, |_, _| {}).unwrap_err(), refused);
-    assert_eq!(maintenance::repair(&path, |_, _| {}).unwrap_err(), refused);
+    assert_eq!(maintenance::verify(&path, None, |_, _| {}).unwrap_err(), refused);
+    assert_eq!(maintenance::repair(&path, None, |_, _| {}).unwrap_err(), refused);
 }
 
 #[test]
@@ -138,14 +138,14 @@ fn a_sound_store_is_verified_and_not_repaired() {
     let before = fs::read(&path).unwrap();
 
     let mut steps = Vec::new();
-    let report = maintenance::verify(&path, |done, total| steps.push((done, total))).unwrap();
+    let report = maintenance::verify(&path, None, |done, total| steps.push((done, total))).unwrap();
     assert!(report.is_sound(), "{report:?}");
     assert_eq!(steps, [(1, 2), (2, 2)]);
     let seen: Vec<_> =
         report.documents.iter().map(|seen| (seen.document.as_str(), seen.batches, seen.entries)).collect();
     assert_eq!(seen, [("band/list", 0, 0), ("stage", 2, 3)]);
 
-    let repair = maintenance::repair(&path, |_, _| {}).unwrap();
+    let repair = maintenance::repair(&path, None, |_, _| {}).unwrap();
     assert_eq!((repair.damaged_file, repair.lost), (None, false));
     assert!(fs::read(&path).unwrap() == before, "looking must not change the file");
 }
@@ -163,7 +163,7 @@ fn compacting_shrinks_the_file_and_keeps_its_contents() {
     let before = read(&mut store, "stage");
     drop(store);
 
-    let done = maintenance::compact(&path, |_, _| {}).unwrap();
+    let done = maintenance::compact(&path, None, |_, _| {}).unwrap();
     assert!(done.bytes_after * 2 < done.bytes_before, "{done:?}");
     assert_eq!(done.bytes_after, fs::metadata(&path).unwrap().len());
     let mut store = RedbStore::open(&path).unwrap();

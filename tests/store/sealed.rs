@@ -526,7 +526,7 @@ fn verify_with_the_key_finds_what_checksums_do_not() {
     let mut inner = store.into_inner();
     let disk = summaries(&mut inner).into_iter().map(|summary| summary.document).collect::<Vec<_>>();
     drop(inner);
-    let with_key = || maintenance::verify_with(&path, Some(&key(1)), |_, _| {}).unwrap();
+    let with_key = || maintenance::verify(&path, Some(&key(1)), |_, _| {}).unwrap();
     let names = |report: &maintenance::Report| report.documents.iter().map(|d| d.document.clone()).collect::<Vec<_>>();
     let report = with_key();
     assert!(report.is_sound() && report.sealed, "{report:?}");
@@ -534,23 +534,23 @@ fn verify_with_the_key_finds_what_checksums_do_not() {
 
     // Whoever has the file and no key appends to one of them, with the right checksums.
     one(&mut RedbStore::open(&path).unwrap(), append(disk[0].as_str(), &["x"])).unwrap();
-    let blind = maintenance::verify(&path, |_, _| {}).unwrap();
+    let blind = maintenance::verify(&path, None, |_, _| {}).unwrap();
     assert!(blind.is_sound() && names(&blind) == disk, "{blind:?}");
     let report = with_key();
     let damaged: Vec<_> = report.damaged().collect();
     assert_eq!(damaged.len(), 1);
     assert!(damaged[0].1.what.contains("entry 2"), "{damaged:?}");
-    let refused = maintenance::compact_with(&path, Some(&key(1)), |_, _| {}).unwrap_err();
+    let refused = maintenance::compact(&path, Some(&key(1)), |_, _| {}).unwrap_err();
     assert!(
         matches!(&refused, StoreError::Damaged { document, .. } if *document == damaged[0].0.document),
         "{refused}"
     );
-    let repaired = maintenance::repair_with(&path, Some(&key(1)), |_, _| {}).unwrap();
+    let repaired = maintenance::repair(&path, Some(&key(1)), |_, _| {}).unwrap();
     assert!(repaired.damaged_file.is_none() && names(&repaired.report) == names(&report));
     for outcome in [
-        maintenance::verify_with(&path, Some(&key(2)), |_, _| {}).map(drop),
-        maintenance::repair_with(&path, Some(&key(2)), |_, _| {}).map(drop),
-        maintenance::compact_with(&path, Some(&key(2)), |_, _| {}).map(drop),
+        maintenance::verify(&path, Some(&key(2)), |_, _| {}).map(drop),
+        maintenance::repair(&path, Some(&key(2)), |_, _| {}).map(drop),
+        maintenance::compact(&path, Some(&key(2)), |_, _| {}).map(drop),
     ] {
         assert!(matches!(outcome, Err(StoreError::Key { .. })), "{outcome:?}");
     }

@@ -93,7 +93,7 @@ fn tasks_that_arrive_during_a_commit_share_the_next_one() {
     bench.thread.close();
 
     // One row for each document and commit, not one for each task.
-    let report = aepoch::store::maintenance::verify(&path, |_, _| {}).unwrap();
+    let report = aepoch::store::maintenance::verify(&path, None, |_, _| {}).unwrap();
     let rows: Vec<_> = report.documents.iter().map(|seen| (seen.batches, seen.entries)).collect();
     assert_eq!(rows, [(1, 500), (2, 501)]);
 }
