@@ -26,6 +26,15 @@ impl Seen {
         }
     }
 
+    /// The same, but of one writer no more than up to a number.
+    #[must_use]
+    pub fn capped(mut self, writer: ReplicaId, most: u64) -> Self {
+        if let Some(upto) = self.0.remove(&writer) {
+            self.raise(writer, upto.min(most));
+        }
+        self
+    }
+
     /// Raises every entry to that of `other`.
     pub fn join(&mut self, other: &Self) {
         for (writer, upto) in other.iter() {

@@ -191,10 +191,8 @@ impl Host {
             if std::mem::take(&mut inner.store_waiting) {
                 self.wake_store();
             }
+            self.set_timer(inner.node.next_wake());
             if let Some(result) = result {
-                let wake = inner.node.next_wake();
-                drop(inner);
-                self.set_timer(wake);
                 return result;
             }
             inner = self.returned.wait(inner).unwrap_or_else(PoisonError::into_inner);

@@ -12,7 +12,7 @@ use super::{
     work::{CatchUp, Job, Outcome, Work},
 };
 use crate::{
-    document::{Delta, Document, DocumentError, Frontier, Incoming, Seen, Subscription, Version},
+    document::{Delta, DocumentError, Frontier, Incoming, Seen, Subscription, Version},
     id::{DocumentId, LinkId, ReplicaId},
     sync::{Encoded, Lane, Message},
     time::Monotonic,
@@ -241,17 +241,11 @@ impl Room {
         }
         hub.counters.conflations += behind.len() as u64;
         hub.arm(&self.id, hub.now.mono + hub.config.tuning.tick);
-        // They are given what waits with the rest, once they have drained: it is not counted as seen.
-        let (me, sent) = (hub.me(), self.slots_batch.sent_of_ours());
-        let seen = |document: &Document| -> Seen {
-            let known = document.version().slots.iter();
-            known
-                .map(|(writer, upto)| {
-                    (writer, if writer == me { sent.map_or(upto, |sent| upto.min(sent)) } else { upto })
-                })
-                .collect()
-        };
-        let Some(seen) = self.document().map(seen) else { return };
+        let Some(mut seen) = self.document().map(|document| document.version().slots.clone()) else { return };
+        if let Some(sent) = self.slots_batch.sent_of_ours() {
+            // What is lazy has not left: they are given it with the rest, once they have drained.
+            seen = seen.capped(hub.me(), sent);
+        }
         for link in behind {
             if let Some(member) = self.members.get_mut(&link) {
                 member.slots_behind = Some(seen.clone());

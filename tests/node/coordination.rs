@@ -11,6 +11,7 @@ use aepoch::{
     document::{SlotKey, SlotPart},
     id::{AgentId, ObjectId, ReplicaId},
     node::{Arriving, NodeError},
+    time::Dice,
 };
 use bytes::Bytes;
 
@@ -199,6 +200,37 @@ fn echoes_that_nobody_needs_travel_with_the_next_record() {
     world.arrive(6, object);
     assert!((1..=6).all(|host| world.outcome(host, object, 0).is_complete()), "released without the others' echoes");
     world.pass(Duration::from_secs(1));
+    world.assert_equal();
+}
+
+/// Its part was noted as sent while it still waited for company, so that nobody sent it any more.
+#[test]
+fn who_drains_slowly_is_given_what_was_in_no_hurry_as_well() {
+    let mut world = World::new(2, &tuning());
+    let flash = plan("flash", &[&[1, 2]], 0, Purpose::Barrier { once: false });
+    let object = world.define(1, |origin| {
+        let mut plan = flash(origin);
+        plan.definition.electors = vec![seat(0, Tier::ALPHA)];
+        plan
+    });
+    let others: Vec<ObjectId> = (0..5)
+        .map(|number| {
+            world.define(1, plan(&format!("other-{number}"), &[&[1, 2]], 0, Purpose::Barrier { once: false }))
+        })
+        .collect();
+    world.arrive(1, object);
+    world.arrive(2, object);
+    world.hold(1, true);
+    // What the relay keeps of the outcome is in no hurry; this is much, and host 2 does not drain.
+    let mut dice = Dice::new(11);
+    for other in others {
+        let noise: Vec<u8> = (0..64_000).map(|_| u8::try_from(dice.below(256)).unwrap()).collect();
+        world.arrive_with(1, other, Arriving { payload: Some(noise.into()), ..Arriving::default() });
+    }
+    world.pass(Duration::from_secs(1));
+    world.hold(1, false);
+    world.pump();
+    world.pass(Duration::from_secs(3));
     world.assert_equal();
 }
 

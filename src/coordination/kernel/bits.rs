@@ -221,6 +221,13 @@ mod tests {
     }
 
     #[test]
+    fn a_full_set_is_all_below_its_count() {
+        for count in [0, 1, 2, 63, 64, 65, 127, 128, 129, 4_096] {
+            assert_eq!(BitSet::full(count), (0..count).collect(), "{count}");
+        }
+    }
+
+    #[test]
     fn a_set_beyond_the_limit_is_refused() {
         let beyond = Encoded { complement_below: 4_097, bytes: Vec::new() };
         let bytes = postcard::to_stdvec(&beyond).unwrap();

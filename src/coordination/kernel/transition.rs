@@ -198,7 +198,8 @@ pub fn accept(view: &View, me: usize, slot: &Slot, tier: usize, ballot: Ballot) 
     Some(next)
 }
 
-/// T6: the seat keeps the outcomes it sees. A release is acted on only after the slot that holds it is durable.
+/// T6: the seat keeps the outcomes it sees. With ballots a release is acted on only once the slot that holds it is
+/// durable; strict rules need not wait (`docs/decisions/0008-strict-releases-wait-for-no-disk.md`).
 pub fn latch(view: &View, slot: &Slot) -> Option<Slot> {
     let open = (0..view.roster().tiers().len()).filter(|tier| !slot.latched.tiers.contains(*tier));
     let mut next = None;
