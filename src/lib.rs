@@ -27,7 +27,7 @@
 //! | 3 | [`sync`], [`coordination`], [`trust`] | the protocol of one connection, sans-IO; what members agree on; who may do what |
 //! | 2 | [`document`] | content and records as one replica |
 //! | 1 | [`engine`], [`store`], [`transport`] | building blocks that do not know each other |
-//! | 0 | [`id`], [`time`], [`limits`], [`error`] | vocabulary |
+//! | 0 | [`id`], [`tier`], [`time`], [`limits`], [`error`] | vocabulary |
 //!
 //! Without any feature the crate is layers 0 to 4: no I/O, no clock, no randomness of its own, and it builds for
 //! `wasm32-unknown-unknown`.
@@ -49,6 +49,7 @@ pub mod relay;
 pub mod sim;
 pub mod store;
 pub mod sync;
+pub mod tier;
 pub mod time;
 #[cfg(feature = "tokio")]
 pub mod transport;

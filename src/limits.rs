@@ -95,8 +95,8 @@ pub const CLOSED_RUNS: usize = 16_384;
 
 /// Seats (members and electors) of one coordination object: a slot's bit set is then at most 512 bytes.
 pub const COORDINATION_SEATS: usize = 4_096;
-/// Tiers of one coordination object. Every tier is an instance of its own in each slot.
-pub const COORDINATION_TIERS: usize = 16;
+/// Tiers there are, alpha among them. Every tier of a coordination object is an instance of its own in each slot.
+pub const TIERS: usize = 16;
 /// Newcomers one arrival may sponsor: what a swarm that doubles needs when each member brings a few.
 pub const COORDINATION_SPONSORED: usize = 64;
 /// Phases of an epoch, and options of a poll: what people still tell apart.
@@ -129,8 +129,6 @@ pub const CLOCK_LEEWAY_SECONDS: u64 = 30;
 pub const TIME_MAX_SECONDS: u64 = 253_402_300_799;
 /// Bytes of a key's name or a credential's id: a URL of an issuer fits, a log line stays readable.
 pub const KEY_NAME_BYTES: usize = 128;
-/// Tiers a credential can name, alpha among them; as many as a coordination object can have.
-pub const TRUST_TIERS: u8 = 16;
 /// Keys that may sign policies. People hold them.
 pub const POLICY_ROOTS: usize = 32;
 /// Keys that may issue credentials, retired ones not counted.

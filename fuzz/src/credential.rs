@@ -74,9 +74,9 @@ fn judge(presented: &str) -> String {
     match admit(presented, swarm, policy, NOW) {
         Ok(admitted) => {
             assert!(shown.is_ok(), "what is admitted can be shown");
-            assert!(admitted.tier.number() >= 1, "an issuer of betas made an alpha");
+            assert!(admitted.tier.0 >= 1, "an issuer of betas made an alpha");
             assert!(admitted.expires > NOW - 60, "an expired credential was admitted");
-            format!("admitted as tier {}", admitted.tier.number())
+            format!("admitted as tier {}", admitted.tier.0)
         }
         Err(error) => kind(&error),
     }

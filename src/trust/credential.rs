@@ -9,12 +9,13 @@ use super::{
     key::{PrivateKey, PublicJwk, PublicKey},
     pattern::{self, Grant, Right, RoomPattern},
     policy::{PolicyHash, SwarmPolicy},
-    tier::Tier,
+    tier::spelled,
 };
 use crate::{
     error::Fault,
     id::{AgentId, DocumentId},
     limits,
+    tier::Tier,
 };
 
 /// Why a credential was refused.
@@ -162,6 +163,7 @@ pub struct Confirmation {
 #[serde(deny_unknown_fields)]
 pub struct Allowance {
     /// The highest tier.
+    #[serde(with = "spelled")]
     pub tier: Tier,
     /// Rights, room by room. What is not granted is denied.
     #[serde(default)]
@@ -287,7 +289,7 @@ pub fn admit(
         agent: claims.sub,
         incarnation: claims.swm.inc,
         key: claims.cnf.jwk.x,
-        tier: claims.swm.tier.min(issuer.max_tier),
+        tier: claims.swm.tier.max(issuer.max_tier),
         expires: claims.exp,
         grants: claims.swm.rooms,
         issuer_rooms: issuer.rooms.iter().cloned().collect(),
@@ -305,7 +307,7 @@ fn check_link(
     if claims.aud != *swarm {
         return Err(CredentialError::Audience { found: claims.aud, wanted: *swarm });
     }
-    let tier = claims.swm.tier.min(max_tier);
+    let tier = claims.swm.tier.max(max_tier);
     let (life, max) = (claims.exp.saturating_sub(claims.iat), policy.limits.life(tier));
     if life > max {
         return Err(CredentialError::Life { life, max, tier });

@@ -7,9 +7,8 @@ use super::{
     credential::{Claims, CredentialError},
     jws::Jws,
     pattern,
-    tier::Tier,
 };
-use crate::{error::Fault, id::AgentId, limits};
+use crate::{error::Fault, id::AgentId, limits, tier::Tier};
 
 /// What joins the links of a chain. It is in no token.
 const LINK: char = '~';
@@ -145,7 +144,7 @@ fn check_subset(before: &Claims, link: &Claims) -> Result<(), DelegationError> {
     if link.swm.tier == Tier::ALPHA {
         return Err(DelegationError::Alpha);
     }
-    if !before.swm.tier.is_at_least(link.swm.tier) {
+    if link.swm.tier < before.swm.tier {
         return Err(DelegationError::Tier { found: link.swm.tier, before: before.swm.tier });
     }
     if link.exp > before.exp {

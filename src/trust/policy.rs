@@ -13,8 +13,8 @@ use std::{
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use super::{encoding, key::PublicKey, pattern::RoomPattern, tier::Tier};
-use crate::{error::Fault, id::AgentId, limits};
+use super::{encoding, key::PublicKey, pattern::RoomPattern, tier::spelled};
+use crate::{error::Fault, id::AgentId, limits, tier::Tier};
 
 /// Keeps a signature over a policy from being one over anything else. The number is that of the encoding.
 const DOMAIN: &[u8] = b"swm/pol/1\0";
@@ -125,6 +125,7 @@ pub struct Issuer {
     /// The key.
     pub key: PublicKey,
     /// The highest tier it can give: a credential that says more counts as this.
+    #[serde(with = "spelled")]
     pub max_tier: Tier,
     /// The rooms it can give rights in.
     pub rooms: BTreeSet<RoomPattern>,
@@ -191,6 +192,7 @@ impl SwarmPolicy {
         count("issuers", self.issuers.len(), 0, limits::POLICY_ISSUERS)?;
         for (kid, issuer) in &self.issuers {
             count("bytes in the name of an issuer's key", kid.len(), 1, limits::KEY_NAME_BYTES)?;
+            bounds("the highest tier of an issuer", issuer.max_tier.0.into(), 0, limits::TIERS as u64 - 1)?;
             count("room patterns of an issuer", issuer.rooms.len(), 1, limits::ISSUER_PATTERNS)?;
             if self.roots.keys.contains(&issuer.key) {
                 return Err(PolicyError::RootIssues(issuer.key.to_string()));
@@ -212,7 +214,7 @@ impl SwarmPolicy {
         out.list(&self.issuers, |out, (kid, issuer)| {
             out.text(kid);
             out.0.extend(issuer.key.as_bytes());
-            out.0.push(issuer.max_tier.number());
+            out.0.push(issuer.max_tier.0);
             // As text: the order of patterns is that of their spelling, whatever the order in memory.
             let spelled: BTreeSet<String> = issuer.rooms.iter().map(ToString::to_string).collect();
             out.list(&spelled, |out, rooms| out.text(rooms));

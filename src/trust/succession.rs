@@ -57,9 +57,9 @@ impl SignedPolicy {
 
     /// How many of `roots` have signed, rightly.
     pub fn signed_by(&self, roots: &Roots) -> u64 {
-        let encoded = self.policy.encode();
-        let signed = |key: &&PublicKey| self.signatures.get(key).is_some_and(|by| key.verify(&encoded, &by.0));
-        roots.keys.iter().filter(signed).count() as u64
+        let mut copies = Copies::new(&self.policy);
+        copies.add(self);
+        copies.signed_by(roots)
     }
 }
 
@@ -137,11 +137,15 @@ impl<'a> Copies<'a> {
     }
 
     fn has_enough(&self, roots: &Roots) -> bool {
+        self.signed_by(roots) >= roots.needed
+    }
+
+    fn signed_by(&self, roots: &Roots) -> u64 {
         let right = |key: &PublicKey, signature: &Signature| key.verify(&self.encoded, &signature.0);
         let signed = |key: &&PublicKey| {
             self.signatures.get(*key).is_some_and(|by| by.iter().any(|signature| right(key, signature)))
         };
-        roots.keys.iter().filter(signed).count() as u64 >= roots.needed
+        roots.keys.iter().filter(signed).count() as u64
     }
 }
 

@@ -8,7 +8,7 @@ use crate::{
 /// Modules by layer, lowest first. A module uses lower layers only; on its own layer it uses nobody but itself, except
 /// in layer 0, whose modules are one vocabulary.
 const LAYERS: [&[&str]; 8] = [
-    &["id", "time", "limits", "error"],
+    &["id", "tier", "time", "limits", "error"],
     &["engine", "transport", "store"],
     &["document"],
     &["sync", "coordination", "trust"],

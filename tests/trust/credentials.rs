@@ -2,12 +2,12 @@
 
 use aepoch::{
     error::Fault,
+    tier::Tier,
     trust::{
         credential::{Claims, CredentialError, admit},
         jws::{Jws, TokenError},
         key::PublicKey,
         pattern::Right,
-        tier::Tier,
     },
 };
 use serde_json::{Value, json};
@@ -21,7 +21,7 @@ use crate::forge::{
 fn a_good_credential_is_admitted_with_what_it_says() {
     let admitted = judge(&issue(&claims())).unwrap();
     assert_eq!(admitted.agent.as_str(), "planner");
-    assert_eq!((admitted.key, admitted.tier, admitted.expires), (key(21).public(), Tier::new(1).unwrap(), NOW + 600));
+    assert_eq!((admitted.key, admitted.tier, admitted.expires), (key(21).public(), Tier::BETA, NOW + 600));
     assert!(admitted.allows(&"band/stage".parse().unwrap(), Right::Write));
     assert!(!admitted.allows(&"band/stage".parse().unwrap(), Right::Admin), "not granted");
     assert!(!admitted.allows(&"crew/stage".parse().unwrap(), Right::Read), "not granted");

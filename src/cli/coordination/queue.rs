@@ -8,6 +8,7 @@ use std::{
 use aepoch::{
     agent::coordination::{Queue, Task},
     coordination::queue::{Claiming, ItemView, Occupation},
+    tier::Tier,
 };
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
@@ -90,7 +91,7 @@ pub(in crate::cli) struct PushArgs {
     /// The item: JSON, or else a string.
     item: String,
     /// Its priority.
-    #[arg(long, value_parser = values::tier, default_value = "alpha")]
+    #[arg(long, default_value_t = Tier::ALPHA)]
     tier: aepoch::coordination::kernel::Tier,
     #[command(flatten)]
     part: PartArgs,

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use aepoch::coordination::kernel::{OnShortfall, Tier};
+use aepoch::{
+    coordination::kernel::OnShortfall,
+    tier::{Tier, TierError},
+};
 
 /// Longest span that is read: a day. Longer ones are slips of a unit.
 const SPAN_MAX: Duration = Duration::from_secs(86_400);
@@ -22,17 +25,9 @@ pub(super) fn span(text: &str) -> Result<Duration, String> {
     if span > SPAN_MAX { Err(format!("`{text}` is over the limit of {} s", SPAN_MAX.as_secs())) } else { Ok(span) }
 }
 
-/// `alpha`, `beta`, `gamma`, or `tier-3` and so on for those below.
-pub(super) fn tier(text: &str) -> Result<Tier, String> {
-    match text {
-        "alpha" => Ok(Tier::ALPHA),
-        "beta" => Ok(Tier::BETA),
-        "gamma" => Ok(Tier::GAMMA),
-        _ => {
-            let rank = text.strip_prefix("tier-").and_then(|rank| rank.parse().ok());
-            rank.map(Tier).ok_or_else(|| format!("`{text}` is no tier: alpha, beta, gamma, tier-3 and so on"))
-        }
-    }
+/// A tier by its name.
+fn tier(text: &str) -> Result<Tier, String> {
+    text.parse().map_err(|error: TierError| error.to_string())
 }
 
 /// `alpha:a,b`.

@@ -9,12 +9,12 @@ use std::{
 use aepoch::{
     id::AgentId,
     limits,
+    tier::Tier,
     trust::{
         key::PublicKey,
         pattern::RoomPattern,
         policy::{Issuer, Lives, PolicyHash, Roots, SwarmPolicy},
         succession::{SignedPolicy, Versions},
-        tier::Tier,
     },
 };
 use clap::{Args, Subcommand};

@@ -4,13 +4,13 @@ use std::{path::PathBuf, process::ExitCode};
 
 use aepoch::{
     id::AgentId,
+    tier::Tier,
     trust::{
         credential::{Admission, Allowance, Claims, Confirmation, CredentialError, admit},
         delegation,
         key::{PrivateKey, PublicKey},
         pattern::{Grant, Right, RoomPattern},
         succession::InForce,
-        tier::Tier,
     },
 };
 use clap::{Args, Subcommand};
@@ -208,7 +208,7 @@ fn admission(admitted: &Admission) -> serde_json::Value {
         "agent": admitted.agent,
         "incarnation": admitted.incarnation,
         "key": admitted.key,
-        "tier": admitted.tier,
+        "tier": admitted.tier.to_string(),
         "expires": admitted.expires,
     })
 }

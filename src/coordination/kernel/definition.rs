@@ -10,31 +10,8 @@ use crate::{
     document::hex,
     id::{AgentId, DocumentId, ObjectId, ReplicaId},
     limits,
+    tier::Tier,
 };
-
-/// The rank of a group of members: 0 is released first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct Tier(pub u8);
-
-impl Tier {
-    /// Released first.
-    pub const ALPHA: Self = Self(0);
-    /// Released after alpha.
-    pub const BETA: Self = Self(1);
-    /// Released after beta.
-    pub const GAMMA: Self = Self(2);
-}
-
-impl fmt::Display for Tier {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            0 => f.write_str("alpha"),
-            1 => f.write_str("beta"),
-            2 => f.write_str("gamma"),
-            rank => write!(f, "tier-{rank}"),
-        }
-    }
-}
 
 /// One incarnation of an agent, as a member or an elector. A new incarnation is another seat: an agent whose log was
 /// lost may have made promises it no longer knows of (Michael et al., "Recovering Shared Objects Without Stable
@@ -215,7 +192,7 @@ impl Definition {
             return Err(DefinitionError::NoMembers);
         }
         within("seats", self.members.len() + self.electors.len(), limits::COORDINATION_SEATS)?;
-        within("tiers", self.tiers.len(), limits::COORDINATION_TIERS)?;
+        within("tiers", self.tiers.len(), limits::TIERS)?;
         distinct(&self.members)?;
         distinct(&self.electors)?;
         let acceptors = if self.electors.is_empty() { self.members.len() } else { self.electors.len() };

@@ -31,9 +31,11 @@ mod view;
 pub use bits::BitSet;
 pub(super) use check::check_roster;
 pub use check::{Contradiction, Malformed, check_slot, contradiction};
-pub use definition::{Definition, DefinitionError, DefinitionId, Gate, OnShortfall, Seat, Tier, TierPolicy};
+pub use definition::{Definition, DefinitionError, DefinitionId, Gate, OnShortfall, Seat, TierPolicy};
 pub use roster::{Roster, RosterChange, Rules, TierSeats};
 pub use slot::{Accepted, Arrival, Ballot, Latched, Own, Proposal, Slot, SlotError, TierState};
 pub use step::{Wanted, step};
 pub use transition::{Refusal, accept, acknowledge, arrive, decline, echo, enter, latch, prepare, promise, propose};
 pub use view::{TierOutcome, View};
+
+pub use crate::tier::Tier;

@@ -125,7 +125,7 @@ pub enum SlotError {
     #[error("{0} bytes follow the slot")]
     Trailing(usize),
     /// More tiers than a definition can have.
-    #[error("a slot of {count} tiers is over the limit of {}", limits::COORDINATION_TIERS)]
+    #[error("a slot of {count} tiers is over the limit of {}", limits::TIERS)]
     Tiers {
         /// How many.
         count: usize,
@@ -174,7 +174,7 @@ impl Slot {
         if !rest.is_empty() {
             return Err(SlotError::Trailing(rest.len()));
         }
-        if slot.tiers.len() > limits::COORDINATION_TIERS {
+        if slot.tiers.len() > limits::TIERS {
             return Err(SlotError::Tiers { count: slot.tiers.len() });
         }
         Ok(slot)
