@@ -42,6 +42,8 @@ impl Bench {
             identity,
             role: Role::Agent,
             trust_inbound: false,
+            authority: None,
+            holder: None,
             keeps_identity: true,
             seed: 1,
             tuning: Tuning::default(),

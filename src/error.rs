@@ -36,6 +36,10 @@ pub struct CloseCode(pub u16);
 impl CloseCode {
     /// The bytes break the protocol.
     pub const PROTOCOL: Self = Self(4400);
+    /// Who the peer is has not been shown, or does not count, or no longer.
+    pub const UNAUTHENTICATED: Self = Self(4401);
+    /// The policy has changed: this agent takes no part any more. Nothing that was queued is sent.
+    pub const REVOKED: Self = Self(4403);
     /// No protocol version in common.
     pub const VERSION: Self = Self(4406);
     /// The same replica has connected once more.
@@ -48,8 +52,15 @@ impl CloseCode {
     pub const INTERNAL: Self = Self(4500);
     /// The side that closes is going away.
     pub const GOING_AWAY: Self = Self(4503);
+    /// The agent's rights have changed: come back and join what is left. Nothing that was queued is sent.
+    pub const RIGHTS: Self = Self(4505);
     /// The handshake, the peer or a message took too long.
     pub const TIMEOUT: Self = Self(4508);
+
+    /// True when nothing more may be sent before the close.
+    pub const fn cuts_off(self) -> bool {
+        matches!(self, Self::REVOKED | Self::RIGHTS)
+    }
 
     /// True when connecting again in the same way leads to the same end.
     pub const fn is_final(self) -> bool {

@@ -309,7 +309,7 @@ impl Client {
                 Received::Message(Message::Frontier { frontier, .. }) => news.push(News::Frontier(frontier.version)),
                 Received::Message(Message::App { body, .. }) => news.push(News::App(body)),
                 Received::Message(Message::Error { reason, .. }) => panic!("the relay refused: {reason}"),
-                Received::Message(_) | Received::Ready(_) | Received::Pong { .. } => {}
+                _ => {}
             }
         }
         news

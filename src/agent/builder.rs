@@ -6,12 +6,13 @@ use super::{Agent, AgentError};
 #[cfg(feature = "redb")]
 use crate::store::{KeySource, sealed};
 use crate::{
-    driver::{Clock, Keeper, identity_from},
+    driver::{Clock, Keeper, identity_from, identity_of_key},
     engine::EngineKind,
     id::AgentId,
     node::{Backoff, Config, Node, Tuning},
     store::{MemoryStore, Store, StoreThread, WriterConfig},
     sync::Role,
+    trust::{authority::Authority, credential::Admission, key::PrivateKey, possession::Holder},
 };
 
 /// Settings of an agent; [`AgentBuilder::open`] starts it.
@@ -25,6 +26,8 @@ pub struct AgentBuilder {
     #[cfg(feature = "redb")]
     pub(super) store_key: Option<KeySource>,
     pub(super) trust_inbound: bool,
+    pub(super) credential: Option<(String, PrivateKey)>,
+    pub(super) authority: Option<Authority>,
     pub(super) onlooker: bool,
     pub(super) tuning: Tuning,
 }
@@ -40,6 +43,8 @@ impl AgentBuilder {
             #[cfg(feature = "redb")]
             store_key: None,
             trust_inbound: false,
+            credential: None,
+            authority: None,
             onlooker: false,
             tuning: Tuning::default(),
         }
@@ -92,6 +97,25 @@ impl AgentBuilder {
         self
     }
 
+    /// What this agent shows to relays and agents that ask who it is: a credential (a token, or a chain of them) and the
+    /// key it is bound to. Its name has to be the one in the credential. What the credential does not allow is refused
+    /// here already. [`Agent::renew`] takes a newer one.
+    ///
+    /// The number this agent writes under follows from the key: a store that was used with another key, or without one,
+    /// gets a new number.
+    #[must_use]
+    pub fn credential(mut self, presented: &str, key: PrivateKey) -> Self {
+        self.credential = Some((presented.to_owned(), key));
+        self
+    }
+
+    /// Lets agents that dial this one in only with a credential that the policy admits.
+    #[must_use]
+    pub fn policy(mut self, authority: Authority) -> Self {
+        self.authority = Some(authority);
+        self
+    }
+
     /// Takes part in documents without being a member of the swarm: nobody lists it, waits for it or gives it a seat.
     #[must_use]
     pub fn onlooker(mut self, onlooker: bool) -> Self {
@@ -117,12 +141,20 @@ impl AgentBuilder {
     /// Starts the agent. Does not wait for connections: an agent without any works on its own replica.
     ///
     /// # Errors
-    /// `Name` for a bad name or swarm, `Store` when the file cannot be used.
+    /// `Name` for a bad name or swarm, `Store` when the file cannot be used, `Credential` and `OthersCredential` for one
+    /// that is none, or of another agent.
     pub async fn open(self) -> Result<Agent, AgentError> {
         let agent = AgentId::new(&self.name)?;
         let path = self.store.clone();
         #[cfg(feature = "redb")]
         let key = self.store_key.clone();
+        let credential = self.credential.clone();
+        if let Some((presented, _)) = &credential {
+            let claimed = Admission::claimed(presented)?.agent;
+            if claimed != agent {
+                return Err(AgentError::OthersCredential { claimed, agent });
+            }
+        }
         let opened = tokio::task::spawn_blocking(move || -> Result<_, AgentError> {
             let mut store: Box<dyn Store> = match path {
                 None => Box::new(MemoryStore::default()),
@@ -131,16 +163,23 @@ impl AgentBuilder {
                 #[cfg(not(feature = "redb"))]
                 Some(path) => return Err(AgentError::NoStore { path }),
             };
-            let identity = identity_from(&mut *store, agent)?;
-            Ok((store, identity))
+            let Some((presented, key)) = credential else {
+                let identity = identity_from(&mut *store, agent)?;
+                return Ok((store, identity, None));
+            };
+            let (identity, salt) = identity_of_key(&mut *store, agent, &key.public())?;
+            Ok((store, identity, Some(Holder::new(&presented, key, salt))))
         });
-        let (store, identity) = opened.await.map_err(|error| AgentError::Internal { reason: error.to_string() })??;
+        let (store, identity, holder) =
+            opened.await.map_err(|error| AgentError::Internal { reason: error.to_string() })??;
         let seed = identity.replica.get() ^ identity.incarnation;
         let config = Config {
             identity: identity.clone(),
             role: Role::Agent,
             keeps_identity: self.store.is_some(),
             trust_inbound: self.trust_inbound,
+            authority: self.authority.clone(),
+            holder,
             seed,
             tuning: self.tuning.clone(),
         };

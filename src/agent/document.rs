@@ -196,12 +196,19 @@ impl AgentDocument {
     /// Waits until all local writes of this document are durable: at a relay when one was named, else in the store.
     ///
     /// # Errors
-    /// `Closed`.
+    /// `Closed`; `Forbidden` when a relay does not take them.
     ///
     /// # Cancel safety
     /// Dropping the future only stops the waiting.
     pub async fn flush(&self) -> Result<(), AgentError> {
-        self.open.agent.wait_until(|node| node.unsynced(&self.open.id) == 0).await
+        let id = &self.open.id;
+        let flushed = self.open.agent.wait_for(|node, _| {
+            if node.unsynced(id) == 0 {
+                return Some(Ok(()));
+            }
+            node.forbidden(id).map(|reason| Err(AgentError::Forbidden { document: id.clone(), reason }))
+        });
+        flushed.await?
     }
 
     /// How the document stands: what is not yet durable, and why.

@@ -30,15 +30,20 @@ pub use status::{AgentStatus, RelayStatus};
 
 use crate::{
     coordination::participant::Happening,
-    document::{Access as _, AgentState, DocumentError, Member, Subscription},
+    document::{Access as _, AgentState, Document, DocumentError, Member, Subscription},
     driver::{Clock, Host, Keeper, Outside, Traffic, run_link, trace_happening},
     engine::EngineKind,
     id::{AgentId, DocumentId, Identity, NameError},
     node::{Event, Node, NodeError, TargetId},
     store::{Answers, StoreError, StoreThread},
-    sync::{Address, Lane},
+    sync::{Address, Channel, Lane},
     time::Moment,
     transport::{Transport, TransportError, connect_websocket},
+    trust::{
+        authority::Authority,
+        credential::{Admission, CredentialError},
+        pattern::Right,
+    },
 };
 
 /// The document of a swarm that holds its members and their states.
@@ -126,6 +131,25 @@ pub enum AgentError {
         /// The options there are.
         options: Vec<String>,
     },
+    /// A peer does not take this agent's writes. They stay in its replica, and are offered again on the next connection.
+    #[error("writes to `{document}` are refused: {reason}")]
+    Forbidden {
+        /// The document.
+        document: DocumentId,
+        /// The peer's sentence.
+        reason: String,
+    },
+    /// The credential cannot be read.
+    #[error(transparent)]
+    Credential(#[from] CredentialError),
+    /// The credential is of another agent.
+    #[error("the credential is for `{claimed}`, this is `{agent}`")]
+    OthersCredential {
+        /// Whose it is.
+        claimed: AgentId,
+        /// Who wants to show it.
+        agent: AgentId,
+    },
     /// The agent has been closed.
     #[error("the agent has been closed")]
     Closed,
@@ -153,7 +177,8 @@ impl Outside for Surroundings {
         host.runtime().clone().spawn(async move {
             match tokio::time::timeout(DIAL_TIMEOUT, connect_websocket(&address)).await {
                 Ok(Ok(transport)) => {
-                    let ended = run_link(std::slice::from_ref(&host), transport, Some(target), traffic).await;
+                    let channel = Channel { audience: transport.audience().to_owned(), binding: None };
+                    let ended = run_link(std::slice::from_ref(&host), transport, Some(target), channel, traffic).await;
                     tracing::info!(%address, reason = %ended.reason, "connection ended");
                 }
                 Ok(Err(error)) => {
@@ -298,7 +323,8 @@ impl Agent {
         // Whoever sets something up waits for members to become known.
         self.inner.host.with(|node, _| node.watch(id, true));
         *self.inner.watchers.lock().unwrap_or_else(PoisonError::into_inner).entry(id.clone()).or_insert(0) += 1;
-        if onlooker {
+        let is_seen = |document: &Document| document.confines().is_none_or(|own| own.allows(Right::Presence));
+        if onlooker || !self.inner.host.with(|node, _| node.read(id, is_seen))? {
             return Ok(());
         }
         let member = Member {
@@ -429,16 +455,20 @@ impl Agent {
     /// Waits as long as that takes; bound it with `tokio::time::timeout` and see [`Agent::status`] for the reason.
     ///
     /// # Errors
-    /// `Closed`.
+    /// `Closed`, `Forbidden`.
     ///
     /// # Cancel safety
     /// Dropping the future only stops the waiting.
     pub async fn flush(&self) -> Result<(), AgentError> {
-        self.wait_until(|node| node.status().unsynced == 0).await
-    }
-
-    async fn wait_until(&self, done: impl Fn(&Node) -> bool) -> Result<(), AgentError> {
-        self.wait_for(|node, _| done(node).then_some(())).await
+        let flushed = self.wait_for(|node, _| {
+            let behind: Vec<_> = node.documents().filter(|status| status.unsynced > 0).collect();
+            if behind.is_empty() {
+                return Some(Ok(()));
+            }
+            let refused = behind.into_iter().find_map(|status| Some((node.forbidden(&status.document)?, status)));
+            refused.map(|(reason, status)| Err(AgentError::Forbidden { document: status.document, reason }))
+        });
+        flushed.await?
     }
 
     /// Waits until `act` gives something, trying again whenever something has happened.
@@ -475,7 +505,8 @@ impl Agent {
                     let accepted = crate::transport::accept_websocket(stream);
                     match tokio::time::timeout(crate::limits::HELLO_WAIT, accepted).await {
                         Ok(Ok(transport)) => {
-                            run_link(&[host], transport, None, traffic).await;
+                            let channel = Channel { audience: transport.audience().to_owned(), binding: None };
+                            run_link(&[host], transport, None, channel, traffic).await;
                         }
                         Ok(Err(error)) => tracing::debug!(%error, "a connection was not accepted"),
                         Err(_) => tracing::debug!("a connection took too long over its handshake"),
@@ -490,7 +521,7 @@ impl Agent {
     pub fn attach(&self, transport: impl Transport) {
         let (host, traffic) = (self.inner.host.clone(), self.inner.traffic.clone());
         tokio::spawn(async move {
-            run_link(&[host], transport, None, traffic).await;
+            run_link(&[host], transport, None, Channel::default(), traffic).await;
         });
     }
 
@@ -514,6 +545,28 @@ impl Agent {
         if !online {
             self.inner.host.close_links("taken offline by the application");
         }
+    }
+
+    /// Shows a newer credential of the same agent and key, at every connection and from now on; dials again where the
+    /// older one had been turned away. [`Event::RenewalAsked`] says when it is time, a minute before the older one ends.
+    ///
+    /// # Errors
+    /// `Credential`, `OthersCredential`: the older one stays.
+    pub fn renew(&self, presented: &str) -> Result<(), AgentError> {
+        let (claimed, agent) = (Admission::claimed(presented)?.agent, self.name().clone());
+        if claimed != agent {
+            return Err(AgentError::OthersCredential { claimed, agent });
+        }
+        self.inner.host.with(|node, now| {
+            node.renew_credential(presented, now)?;
+            node.retry_targets(now);
+            Ok(())
+        })
+    }
+
+    /// Judges agents that dial this one by a newer policy, also those who are connected.
+    pub fn set_policy(&self, authority: Authority) {
+        self.inner.host.with(|node, now| node.set_authority(authority, now));
     }
 
     /// Says goodbye, lets what is queued leave, and makes everything durable in the store.

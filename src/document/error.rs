@@ -3,7 +3,7 @@
 use crate::{
     engine::EngineError,
     error::Fault,
-    id::{NameError, ReplicaId},
+    id::{AgentId, NameError, ReplicaId},
 };
 
 /// Why a document refused something. Unless the variant says otherwise, nothing was changed.
@@ -37,6 +37,16 @@ pub enum DocumentError {
     Malformed {
         /// What is wrong.
         reason: String,
+    },
+    /// The agent's credential does not allow it.
+    #[error("`{agent}` has no right to {doing} {what}")]
+    Forbidden {
+        /// The agent.
+        agent: AgentId,
+        /// What it has no right to do.
+        doing: &'static str,
+        /// Of what.
+        what: String,
     },
     /// A record breaks the rules for its kind.
     #[error("record `{path}` refused: {reason}")]
@@ -117,6 +127,7 @@ impl DocumentError {
             | Self::Poisoned { .. } => Fault::Peer,
             Self::Incomplete { .. } => Fault::Environment,
             Self::Name(_)
+            | Self::Forbidden { .. }
             | Self::TooLarge { .. }
             | Self::Overflow { .. }
             | Self::Serialize { .. }

@@ -5,6 +5,7 @@ mod batch;
 mod canonical;
 mod circle;
 mod comparison;
+mod confines;
 mod delta;
 mod difference;
 mod digest;
@@ -21,6 +22,7 @@ mod version;
 
 pub use access::{Access, Planned};
 pub use comparison::Comparison;
+pub use confines::Confines;
 pub use delta::{
     ContentDelta, Delta, Incoming, Record, RecordKind, RecordsDelta, SlotKey, SlotPart, SlotRecord, SlotsDelta, Span,
 };

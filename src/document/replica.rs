@@ -4,7 +4,9 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
-use super::{Delta, DocumentError, Equivocation, Frontier, Incoming, Version, records::Lattice, slots::Board};
+use super::{
+    Confines, Delta, DocumentError, Equivocation, Frontier, Incoming, Version, records::Lattice, slots::Board,
+};
 use crate::{
     engine::{self, Engine, EngineKind},
     id::{DocumentId, ReplicaId},
@@ -28,6 +30,8 @@ pub struct Document {
     pub(super) held: VecDeque<Incoming>,
     /// Set once the engine has failed half-way: nothing may be written or read on from here.
     pub(super) poisoned: Option<String>,
+    /// What local transactions may change.
+    pub(super) confines: Option<Confines>,
 }
 
 impl Document {
@@ -46,6 +50,7 @@ impl Document {
             clock: HlcClock::default(),
             held: VecDeque::new(),
             poisoned: None,
+            confines: None,
         })
     }
 

@@ -84,7 +84,8 @@ impl Document {
                 break;
             }
             let keeps_state = matches!(slot.kind, RecordKind::Register | RecordKind::Agent);
-            if keeps_state && self.is_worth_a_stub(slot, entry)? {
+            let may = self.may_write_record(slot).is_ok();
+            if keeps_state && may && self.is_worth_a_stub(slot, entry)? {
                 slots.push(slot.clone());
             }
         }
@@ -233,6 +234,7 @@ impl Transaction<'_> {
         context: Box<[(ReplicaId, u64)]>,
     ) -> Result<(), DocumentError> {
         check_key(slot)?;
+        self.document.may_write_record(slot)?;
         let document = &mut *self.document;
         let own = document.replica;
         let known = document.version.records.get(own);
@@ -270,6 +272,7 @@ impl Transaction<'_> {
         let own = self.document.replica;
         let mut commit = Commit::default();
         if !self.ops.is_empty() {
+            self.document.may_write_content()?;
             let since = self.document.version.content.get(own);
             let (engine, ops, watch) = (&mut self.document.engine, &self.ops, self.watch);
             let content = guarded(|| engine.transact(ops, watch)).map_err(|error| {

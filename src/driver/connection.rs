@@ -25,6 +25,7 @@ use crate::{
     error::CloseCode,
     sync::{Encoded, Hello, Message, Received, Session, SessionError},
     transport::{Transport, TransportError},
+    trust::{authority::Authority, credential::Admission, possession::Holder},
 };
 
 /// What a node asks of a connection.
@@ -34,6 +35,10 @@ pub(crate) enum Command {
     Send(Encoded),
     /// Send what is queued, then close and say why.
     Close(CloseCode, String),
+    /// Show a newer credential.
+    Show(Holder),
+    /// Judge the peer's credentials by a newer policy.
+    Judge(Authority),
 }
 
 /// What a connection tells its node.
@@ -45,6 +50,10 @@ pub(crate) enum Notice {
     Message(Message),
     /// That many more bytes have been handed to the transport.
     Drained(u64),
+    /// The peer has shown who it is: before it is ready, and with every newer credential.
+    Admitted(Box<Admission>),
+    /// The peer asks for a newer credential.
+    RenewalAsked,
 }
 
 /// Why a connection ended.
@@ -262,7 +271,19 @@ impl<T: Transport> Wire<T> {
                 // What comes after a close is for nobody.
                 _ if self.closing.is_some() => {}
                 Command::Send(encoded) => self.session.send(encoded),
-                Command::Close(code, reason) => self.closing = Some(Ended::ours(code, reason)),
+                Command::Close(code, reason) => {
+                    if code.cuts_off() {
+                        self.session.discard();
+                        self.packet = None;
+                    }
+                    self.closing = Some(Ended::ours(code, reason));
+                }
+                Command::Judge(authority) => self.session.judge_by(authority),
+                Command::Show(holder) => {
+                    if let Err(error) = self.session.show(holder) {
+                        self.closing = Some(error.into());
+                    }
+                }
             }
         }
     }
@@ -317,6 +338,8 @@ impl<T: Transport> Connection<T> {
                     Received::Ready(hello) => deliver(Notice::Ready(hello)),
                     Received::Message(message) => deliver(Notice::Message(message)),
                     Received::Pong { .. } => {}
+                    Received::Admitted(admission) => deliver(Notice::Admitted(admission)),
+                    Received::RenewalAsked => deliver(Notice::RenewalAsked),
                 }
             }
             if let Some(bytes) = drained {

@@ -70,6 +70,11 @@ impl Inner {
             self.waiting.push(outlet.clone());
         }
     }
+
+    fn command_all(&mut self, command: impl Fn() -> Command) {
+        let links: Vec<LinkId> = self.links.keys().copied().collect();
+        links.into_iter().for_each(|link| self.command(link, command()));
+    }
 }
 
 /// A node and what surrounds it.
@@ -230,6 +235,8 @@ impl Host {
                     }
                 }
                 Output::Close { link, code, reason } => inner.command(link, Command::Close(code, reason)),
+                Output::Show { holder } => inner.command_all(|| Command::Show(holder.clone())),
+                Output::Judge { authority } => inner.command_all(|| Command::Judge(authority.clone())),
                 Output::Dial { target } => {
                     if let (Some(me), false) = (self.me.upgrade(), self.is_stopped()) {
                         self.outside.dial(&me, target);
@@ -357,6 +364,8 @@ mod tests {
             role: Role::Agent,
             keeps_identity: false,
             trust_inbound: false,
+            authority: None,
+            holder: None,
             seed: 1,
             // So that it is soon out to be compacted.
             tuning: Tuning { compact_entries: 1, ..Tuning::default() },

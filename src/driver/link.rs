@@ -9,37 +9,51 @@ use super::{Connection, Host, Notice, Traffic, connection::Ended};
 use crate::{
     id::{DocumentId, LinkId},
     node::{Input, TargetId},
-    sync::{Address, Message, Session},
+    sync::{Address, Channel, Door, Message, Session},
     transport::Transport,
 };
 
 static NEXT_LINK: AtomicU64 = AtomicU64::new(1);
 
-/// Runs one connection on the nodes it concerns; returns why it ended. `target` is the one it was dialled for.
+/// Runs one connection on the nodes it concerns; returns why it ended. `target` is the one it was dialled for, `channel`
+/// how.
 pub(crate) async fn run_link<T: Transport>(
     hosts: &[Arc<Host>],
     transport: T,
     target: Option<TargetId>,
+    channel: Channel,
     traffic: Arc<Traffic>,
 ) -> Ended {
     let link = LinkId(NEXT_LINK.fetch_add(1, Ordering::Relaxed));
     let clock = hosts[0].clock();
-    let hello = hosts[0].with(|node, _| node.hello(target.is_some()));
-    let session = Session::new(hello, clock.mono());
+    let session = match open_session(&hosts[0], target, channel) {
+        Ok(session) => session,
+        Err(error) => return Ended::lost(&format!("no randomness: {error}")),
+    };
     let connection = Connection::new(transport, session, clock, traffic);
     for host in hosts {
         host.add_link(link, connection.outlet());
     }
     let ready = AtomicBool::new(false);
+    let mut admitted = None;
     let guard = EndGuard { hosts, link, target, ready: &ready, ended: Ended::lost("cancelled") };
     let ended = connection
         .run(|notice| match notice {
             Notice::Ready(hello) => {
                 ready.store(true, Ordering::Relaxed);
                 for host in hosts {
-                    host.handle(Input::LinkUp { link, hello: hello.clone(), target });
+                    host.handle(Input::LinkUp { link, hello: hello.clone(), target, admission: admitted.clone() });
                 }
             }
+            Notice::Admitted(admission) => {
+                if ready.load(Ordering::Relaxed) {
+                    for host in hosts {
+                        host.handle(Input::Renewed { link, admission: admission.clone() });
+                    }
+                }
+                admitted = Some(admission);
+            }
+            Notice::RenewalAsked => hosts[0].handle(Input::RenewalAsked { link }),
             Notice::Drained(bytes) => {
                 // With several nodes behind one connection each hears of all bytes: none waits for another's.
                 for host in hosts {
@@ -53,6 +67,23 @@ pub(crate) async fn run_link<T: Transport>(
         })
         .await;
     guard.end(ended)
+}
+
+/// A session that asks and shows as its node wants it to. Who was dialled is known by its address; who dials is asked.
+fn open_session(host: &Arc<Host>, target: Option<TargetId>, channel: Channel) -> Result<Session, getrandom::Error> {
+    let (hello, authority, holder) =
+        host.with(|node, _| (node.hello(target.is_some()), node.authority().cloned(), node.holder().cloned()));
+    let clock = host.clock();
+    let mut session = Session::new(hello, clock.mono()).over(channel);
+    if let (Some(authority), None) = (authority, target) {
+        let mut challenge = [0; 32];
+        getrandom::fill(&mut challenge)?;
+        session = session.asking(Door::new(authority, challenge, clock.now()));
+    }
+    Ok(match holder {
+        Some(holder) => session.holding(holder),
+        None => session,
+    })
 }
 
 /// Tells the nodes that the connection has ended, also when its task is dropped.

@@ -17,6 +17,6 @@ mod trace;
 pub(crate) use clock::{Clock, wall_ms};
 pub(crate) use connection::{Connection, Notice, Traffic};
 pub(crate) use host::{Host, Keeper, Outside, shard_of};
-pub(crate) use identity::identity_from;
+pub(crate) use identity::{identity_from, identity_of_key};
 pub(crate) use link::run_link;
 pub(crate) use trace::trace_happening;

@@ -3,7 +3,11 @@
 use std::time::Duration;
 
 use super::connector::Backoff;
-use crate::{id::Identity, sync::Role};
+use crate::{
+    id::Identity,
+    sync::Role,
+    trust::{authority::Authority, possession::Holder},
+};
 
 /// Sizes and spans of a node. The defaults are what `benches/README.md` was measured with.
 #[derive(Debug, Clone)]
@@ -74,6 +78,10 @@ pub struct Config {
     pub keeps_identity: bool,
     /// Connections that dialled us may bring content and records of other writers than themselves.
     pub trust_inbound: bool,
+    /// Who may connect: nobody without a credential that this admits. `None`: everybody.
+    pub authority: Option<Authority>,
+    /// What this node shows when asked who it is, and what it may change itself.
+    pub holder: Option<Holder>,
     /// Seed of its jitter.
     pub seed: u64,
     /// Sizes and spans.

@@ -111,6 +111,15 @@ impl Connector {
         }
     }
 
+    /// Nothing waits any longer: what had failed may work now.
+    pub(super) fn hurry(&mut self, now: Monotonic) {
+        for target in self.targets.values_mut() {
+            if let Phase::Waiting { until, open } = &mut target.phase {
+                (*until, *open, target.failures) = (now, false, 0);
+            }
+        }
+    }
+
     /// Targets to dial now.
     pub(super) fn due(&mut self, now: Monotonic) -> Vec<TargetId> {
         let mut due = Vec::new();

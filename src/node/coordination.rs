@@ -24,6 +24,7 @@ use crate::{
     limits,
     sync::Role,
     time::Moment,
+    trust::pattern::Right,
 };
 
 /// What a member brings along when it arrives.
@@ -41,6 +42,11 @@ impl Room {
     /// The document is here, or here again: what its replica has taken part in goes on.
     pub(super) fn resume_coordination(&mut self, hub: &mut Hub) {
         if let State::Ready(document) = &mut self.state {
+            if document.confines().is_some_and(|own| !own.allows(Right::Coordinate)) {
+                // It looks on, and promises nobody anything.
+                self.participant.take().iter().for_each(|before| hub.retire(before));
+                return;
+            }
             document.take_changed_slots();
             self.participant.iter().for_each(|before| hub.retire(before));
             self.participant = Some(Participant::new(document, hub.now.mono).succeeding(self.participant.take()));
@@ -134,7 +140,7 @@ impl Node {
         act: impl FnOnce(&mut Participant, &Document) -> Result<(R, Vec<Write>), NodeError>,
     ) -> Result<R, NodeError> {
         self.hub.now = now;
-        self.read(document, |_| ())?;
+        self.read(document, |content| content.confines().map_or(Ok(()), |own| own.require(Right::Coordinate)))??;
         let busy = || NodeError::Busy { document: document.clone() };
         let room = self.rooms.get_mut(document).ok_or_else(busy)?;
         room.coordinate(&mut self.hub);

@@ -9,6 +9,7 @@ use crate::{
     id::{AgentId, LinkId},
     limits,
     sync::{Address, Encoded, Lane, Message, PresenceEntry, Role},
+    trust::pattern::Right,
 };
 
 impl Room {
@@ -63,9 +64,10 @@ impl Room {
     /// Entries have come from a peer, which may speak for itself only unless it is trusted to forward.
     pub(super) fn presence_from(&mut self, link: LinkId, entries: Vec<PresenceEntry>, hub: &mut Hub) {
         let Some(peer) = hub.links.get(&link) else { return };
-        if !self.members.contains_key(&link) {
-            // It was on its way when one side left, or was overtaken by the more urgent leave.
-            return;
+        // It was on its way when one side left, or was overtaken by the more urgent leave.
+        let Some(member) = self.members.get(&link) else { return };
+        if let Some(Err(error)) = member.confines.as_ref().map(|confines| confines.require(Right::Presence)) {
+            return hub.forbid(link, Some(&self.id), error.to_string());
         }
         let author = peer.author();
         if let Some(foreign) = entries.iter().find(|entry| author.is_some_and(|author| author != entry.replica)) {
@@ -112,7 +114,7 @@ impl Node {
     /// Sends an application message. At most once, to those connected now.
     ///
     /// # Errors
-    /// The size and the limit when `body` is too large.
+    /// `TooLarge`; `Document(Forbidden)` when it is for a document in which we may not be seen.
     pub fn send_message(&mut self, to: Address, lane: Lane, body: Bytes) -> Result<(), super::NodeError> {
         if body.len() > limits::APP_MESSAGE_BYTES {
             return Err(super::NodeError::TooLarge {
@@ -120,6 +122,9 @@ impl Node {
                 size: body.len(),
                 max: limits::APP_MESSAGE_BYTES,
             });
+        }
+        if let Address::Document(document) = &to {
+            self.hub.may(document, Right::Presence)?;
         }
         let from = self.hub.config.identity.agent.clone();
         self.route(None, from, to, lane, body);
@@ -132,6 +137,11 @@ impl Node {
         if peer.author().is_some() && peer.hello.identity.agent != from {
             let reason = format!("a message in the name of `{from}`, which is not this connection's");
             return self.hub.strike(link, None, reason);
+        }
+        if let Address::Document(document) = &to
+            && let Some(Err(error)) = peer.confines(document).map(|confines| confines.require(Right::Presence))
+        {
+            return self.hub.forbid(link, Some(document), error.to_string());
         }
         self.route(Some(link), from, to, lane, body);
     }

@@ -104,6 +104,11 @@ pub enum Event {
         /// What the store said.
         reason: String,
     },
+    /// A peer asks for a newer credential: ours ends soon. [`Node::renew_credential`](super::Node::renew_credential) answers.
+    RenewalAsked {
+        /// The connection.
+        link: LinkId,
+    },
     /// Something became of a barrier or another object.
     Coordination {
         /// The document.

@@ -1,6 +1,6 @@
 //! What leaves a room: batches to those who keep up, one delta from their frontier to those who do not.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 
@@ -12,9 +12,9 @@ use super::{
     work::{CatchUp, Job, Outcome, Work},
 };
 use crate::{
-    document::{Delta, DocumentError, Frontier, Incoming, Seen, Subscription, Version},
+    document::{Confines, Delta, DocumentError, Frontier, Incoming, Seen, Subscription, Version},
     id::{DocumentId, LinkId, ReplicaId},
-    sync::{Encoded, Lane, Message},
+    sync::{Encoded, ErrorCode, Lane, Message},
     time::Monotonic,
 };
 
@@ -36,14 +36,16 @@ pub(super) enum Flow {
 pub(super) struct Member {
     pub(super) subscription: Subscription,
     pub(super) flow: Flow,
+    /// What it may change; `None`: everything.
+    pub(super) confines: Option<Arc<Confines>>,
     /// It has been told what is here.
     pub(super) greeted: bool,
     /// Writers it has brought writes of, whose durability it wants to hear about.
     pub(super) owed: BTreeSet<ReplicaId>,
     /// What it has been told to be durable.
     pub(super) told: Version,
-    /// It has refused our writes, and why.
-    pub(super) refused: Option<String>,
+    /// It has refused our writes, or us, and why.
+    pub(super) refused: Option<(ErrorCode, String)>,
     /// A delta for it is being computed.
     pub(super) serving: bool,
     /// Bytes of coordination records sent since it was last seen drained.

@@ -17,12 +17,14 @@ use crate::{
         participant::{CoordinationCounters, Participant},
         tally::Tally,
     },
+    document::{Confines, DocumentError},
     error::CloseCode,
     id::{AgentId, DocumentId, LinkId, ReplicaId},
     limits,
     store::StoreTask,
     sync::{Capabilities, Encoded, ErrorCode, Hello, Lane, Message, Role},
     time::{Dice, HlcClock, Moment, Monotonic},
+    trust::{credential::Admission, pattern::Right},
 };
 
 /// A ready connection.
@@ -31,6 +33,8 @@ pub(super) struct Link {
     pub(super) hello: Hello,
     pub(super) target: Option<TargetId>,
     pub(super) trusted: bool,
+    /// What its credential allows, when one was asked for.
+    pub(super) admission: Option<Admission>,
     /// Bytes handed over and not yet reported as drained.
     pub(super) outstanding: u64,
     pub(super) strikes: u32,
@@ -50,6 +54,11 @@ impl Link {
         (!self.hello.capabilities.has(Capabilities::FORWARDING)).then_some(me)
     }
 
+    /// What it may do in a document; `None`: everything.
+    pub(super) fn confines(&self, document: &DocumentId) -> Option<Confines> {
+        self.admission.as_ref().map(|admission| Confines::of(admission, document))
+    }
+
     /// The peer's acknowledgements mean that a relay has the writes on its disk.
     pub(super) fn is_durable(&self) -> bool {
         self.hello.role == Role::Relay && self.hello.capabilities.has(Capabilities::DURABLE)
@@ -59,6 +68,8 @@ impl Link {
 #[derive(Debug)]
 pub(super) struct Hub {
     pub(super) config: Config,
+    /// What our own credential says, when we have one.
+    pub(super) own: Option<Admission>,
     pub(super) now: Moment,
     pub(super) hlc: HlcClock,
     pub(super) dice: Dice,
@@ -81,6 +92,7 @@ impl Hub {
     pub(super) fn new(config: Config, now: Moment) -> Self {
         Self {
             dice: Dice::new(config.seed),
+            own: config.holder.as_ref().and_then(|holder| Admission::claimed(holder.presented()).ok()),
             config,
             now,
             hlc: HlcClock::default(),
@@ -95,6 +107,17 @@ impl Hub {
             tasks: BTreeMap::new(),
             next_task: 1,
         }
+    }
+
+    /// What this node may change in a document itself; `None`: everything.
+    pub(super) fn own_confines(&self, document: &DocumentId) -> Option<Confines> {
+        self.own.as_ref().map(|own| Confines::of(own, document))
+    }
+
+    /// # Errors
+    /// `Forbidden` unless our own credential, when we have one, grants the right.
+    pub(super) fn may(&self, document: &DocumentId, right: Right) -> Result<(), DocumentError> {
+        self.own_confines(document).map_or(Ok(()), |own| own.require(right))
     }
 
     pub(super) fn me(&self) -> ReplicaId {
@@ -162,6 +185,13 @@ impl Hub {
     pub(super) fn refuse(&mut self, link: LinkId, document: Option<&DocumentId>, code: ErrorCode, reason: String) {
         let reason = reason.chars().take(limits::REASON_BYTES / 4).collect();
         self.tell(link, &Message::Error { document: document.cloned(), code, reason }, Lane::Critical);
+    }
+
+    /// Refuses what a credential does not allow: the peer is told, and nothing of it is kept.
+    pub(super) fn forbid(&mut self, link: LinkId, document: Option<&DocumentId>, reason: String) {
+        self.counters.refused += 1;
+        self.refuse(link, document, ErrorCode::Forbidden, reason.clone());
+        self.event(Event::Offence { link, document: document.cloned(), reason });
     }
 
     /// Refuses what breaks a rule: the peer is told why, and after a few times its connection is closed.

@@ -16,8 +16,10 @@
 //! - `log`: what is kept: appends, acknowledgements, compaction;
 //! - `work`: what is too heavy to do inline;
 //! - `coordination`, `queue`: barriers and their kin, and queues;
-//! - `connector`, `presence`, `ephemeral`: dialling, presence, messages.
+//! - `connector`, `presence`, `ephemeral`: dialling, presence, messages;
+//! - `admission`: what credentials allow, and when that changes.
 
+mod admission;
 mod config;
 mod connector;
 mod coordination;
@@ -55,6 +57,7 @@ use crate::{
     store::{StoreDone, StoreError, StoreTask},
     sync::{Capabilities, Encoded, ErrorCode, Hello, Lane, Message, Role},
     time::{Moment, Monotonic},
+    trust::{authority::Authority, credential::Admission, pattern::Right, possession::Holder},
 };
 
 /// What happened outside.
@@ -68,6 +71,20 @@ pub enum Input {
         hello: Hello,
         /// The target this node dialled; `None` when the peer dialled us.
         target: Option<TargetId>,
+        /// What its credential allows; `None` where none was asked for.
+        admission: Option<Box<Admission>>,
+    },
+    /// The peer has shown a newer credential.
+    Renewed {
+        /// The connection.
+        link: LinkId,
+        /// What it allows.
+        admission: Box<Admission>,
+    },
+    /// The peer asks for a newer credential than the one it was shown.
+    RenewalAsked {
+        /// The connection.
+        link: LinkId,
     },
     /// A ready connection has ended.
     LinkDown {
@@ -128,6 +145,16 @@ pub enum Output {
         code: CloseCode,
         /// Why, for people.
         reason: String,
+    },
+    /// Show this at every connection that asks for credentials.
+    Show {
+        /// The newer credential.
+        holder: Holder,
+    },
+    /// Judge credentials by this from now on.
+    Judge {
+        /// The newer policy.
+        authority: Authority,
     },
     /// Connect to a target.
     Dial {
@@ -254,6 +281,13 @@ impl Node {
         self.hub.has_targets = !self.connector.is_empty();
     }
 
+    /// Dials at once where the next dial would wait.
+    pub fn retry_targets(&mut self, now: Moment) {
+        self.hub.now = now;
+        self.connector.hurry(now.mono);
+        self.dial_due();
+    }
+
     /// Does not dial a target until it is added again; its connection, if any, is the driver's to close.
     pub fn pause_target(&mut self, target: TargetId) {
         self.connector.pause(target);
@@ -263,7 +297,9 @@ impl Node {
     pub fn handle(&mut self, input: Input, now: Moment) {
         self.hub.now = now;
         match input {
-            Input::LinkUp { link, hello, target } => self.link_up(link, hello, target),
+            Input::LinkUp { link, hello, target, admission } => self.link_up(link, hello, target, admission),
+            Input::Renewed { link, admission } => self.renewed(link, *admission),
+            Input::RenewalAsked { link } => self.renewal_asked(link),
             Input::LinkDown { link, reason, is_final } => self.link_down(link, reason, is_final),
             Input::DialFailed { target } => self.connector.failed(target, now.mono, &mut self.hub.dice),
             Input::Message { link, message } => self.message(link, message),
@@ -310,7 +346,7 @@ impl Node {
         }
     }
 
-    fn link_up(&mut self, link: LinkId, hello: Hello, target: Option<TargetId>) {
+    fn link_up(&mut self, link: LinkId, hello: Hello, target: Option<TargetId>, admission: Option<Box<Admission>>) {
         if target.is_some_and(|target| !self.connector.connected(target, self.hub.now.mono)) {
             let reason = "the application has gone offline".to_owned();
             return self.hub.out.push_back(Output::Close { link, code: CloseCode::GOING_AWAY, reason });
@@ -331,10 +367,19 @@ impl Node {
         }
         let agent = hello.identity.agent.clone();
         let trusted = target.is_some() || self.hub.config.trust_inbound;
+        // The policy may have changed since the handshake.
+        let admission = match self.still_admitted(admission) {
+            Ok(admission) => admission,
+            Err(error) => {
+                let reason = error.to_string();
+                return self.hub.out.push_back(Output::Close { link, code: CloseCode::REVOKED, reason });
+            }
+        };
         let up = Link {
             hello,
             target,
             trusted,
+            admission,
             outstanding: 0,
             strikes: 0,
             documents: Default::default(),
@@ -386,7 +431,7 @@ impl Node {
             Message::Error { document, code, reason } => {
                 let room = document.as_ref().and_then(|document| self.rooms.get_mut(document));
                 if let Some(member) = room.and_then(|room| room.members.get_mut(&link)) {
-                    member.refused = Some(reason.clone());
+                    member.refused = Some((code, reason.clone()));
                 }
                 self.hub.event(Event::Refused { document, code, reason });
             }
@@ -430,7 +475,11 @@ impl Node {
         frontier: crate::document::Frontier,
         subscription: Subscription,
     ) {
-        let joined = self.hub.links.get(&link).map_or(0, |peer| peer.documents.len());
+        let Some(peer) = self.hub.links.get(&link) else { return };
+        if let Some(Err(error)) = peer.confines(&document).map(|confines| confines.require(Right::Read)) {
+            return self.hub.forbid(link, Some(&document), error.to_string());
+        }
+        let joined = peer.documents.len();
         if joined >= limits::LINK_DOCUMENTS {
             let reason = format!("{joined} documents joined, limit {}", limits::LINK_DOCUMENTS);
             return self.hub.refuse(link, Some(&document), ErrorCode::Limit, reason);
@@ -594,7 +643,7 @@ impl Node {
     /// Sets this node's ephemeral state in a document for at least `ttl`, renewed until withdrawn with `None`.
     ///
     /// # Errors
-    /// `TooLarge`, `NotOpen`.
+    /// `TooLarge`, `Document(Forbidden)`, `NotOpen`.
     pub fn set_presence(
         &mut self,
         document: &DocumentId,
@@ -607,6 +656,7 @@ impl Node {
         if size > limits::PRESENCE_BYTES {
             return Err(NodeError::TooLarge { what: "presence", size, max: limits::PRESENCE_BYTES });
         }
+        self.hub.may(document, Right::Presence)?;
         let room = self.rooms.get_mut(document).ok_or_else(|| NodeError::NotOpen { document: document.clone() })?;
         let ttl = ttl.clamp(Duration::from_secs(1), limits::PRESENCE_TTL_MAX);
         room.set_presence(state.map(|state| (state, ttl)), &mut self.hub);
@@ -627,6 +677,13 @@ impl Node {
     /// Connections that take part in a document.
     pub fn links_in(&self, document: &DocumentId) -> Vec<LinkId> {
         self.rooms.get(document).map(|room| room.members.keys().copied().collect()).unwrap_or_default()
+    }
+
+    /// Why a peer does not take what this node has written: its credential does not allow it. It stays here, and is
+    /// offered again on the next connection.
+    pub fn forbidden(&self, document: &DocumentId) -> Option<String> {
+        let refusals = self.rooms.get(document)?.members.values().filter_map(|member| member.refused.as_ref());
+        refusals.filter(|(code, _)| *code == ErrorCode::Forbidden).map(|(_, reason)| reason.clone()).next()
     }
 
     /// Local commits of a document not yet durable where they should be: at a relay when targets are set, else in the

@@ -4,6 +4,7 @@
 use std::{
     collections::{BTreeMap, VecDeque},
     ops::Bound,
+    sync::Arc,
     time::Duration,
 };
 
@@ -215,8 +216,10 @@ impl Room {
         }
         match work.outcome {
             Some(Outcome::Loaded(Ok(()))) => {
-                if let Some(document) = self.document() {
+                let confines = hub.own_confines(&self.id);
+                if let State::Ready(document) = &mut self.state {
                     self.log.durable = document.version().clone();
+                    document.confine(confines);
                 }
                 hub.event(Event::Opened { document: self.id.clone() });
                 self.resume_coordination(hub);
@@ -255,17 +258,16 @@ impl Room {
         hub.counters.deltas_in += 1;
         let Some(peer) = hub.links.get(&link) else { return };
         let author = peer.author();
-        if !self.members.contains_key(&link) {
-            // It was on its way when one side left: nobody's fault, and who joins anew exchanges frontiers first.
-            return;
-        }
+        // It was on its way when one side left: nobody's fault, and who joins anew exchanges frontiers first.
+        let Some(member) = self.members.get(&link) else { return };
+        let confines = member.confines.clone();
         if self.inbox_bytes + encoded.len() > limits::ROOM_INBOX_BYTES && !self.inbox.is_empty() {
             // Nothing is lost: the frontier exchange after the backlog brings it again.
             self.ask_again(link, hub);
             return;
         }
         self.inbox_bytes += encoded.len();
-        self.inbox.push_back(Arrival { link, encoded, author });
+        self.inbox.push_back(Arrival { link, encoded, author, confines });
         self.settle(hub);
     }
 
@@ -307,13 +309,16 @@ impl Room {
     }
 
     fn applied(&mut self, applied: Applied, hub: &mut Hub) {
-        let Applied { result, brought, unreadable, message, suspects } = applied;
+        let Applied { result, brought, unreadable, forbidden, message, suspects } = applied;
         let applied = match result {
             Ok(applied) => applied,
             Err(error) => return self.quarantine(&error, suspects, hub),
         };
         for (link, reason) in unreadable {
             hub.strike(link, Some(&self.id), reason);
+        }
+        for (link, reason) in forbidden {
+            hub.forbid(link, Some(&self.id), reason);
         }
         for (link, writers) in brought {
             if let Some(member) = self.members.get_mut(&link) {
@@ -395,13 +400,14 @@ impl Room {
         }
         let peer = hub.links.get_mut(&link).map(|peer| {
             peer.documents.insert(self.id.clone());
-            peer.hello.identity.replica
+            (peer.hello.identity.replica, peer.confines(&self.id).map(Arc::new))
         });
-        let Some(peer) = peer else { return };
+        let Some((peer, confines)) = peer else { return };
         self.idle_since = None;
         let known = self.members.contains_key(&link);
         let member = self.members.entry(link).or_default();
         member.subscription = subscription;
+        member.confines = confines;
         member.owed.insert(peer);
         member.slots_behind = Some(frontier.version.slots.clone());
         member.behind(frontier);
@@ -423,7 +429,10 @@ impl Room {
         let State::Ready(document) = &self.state else { return };
         let Some(peer) = hub.links.get_mut(&link) else { return };
         peer.documents.insert(self.id.clone());
-        self.members.entry(link).or_default().greeted = true;
+        let confines = peer.confines(&self.id).map(Arc::new);
+        let member = self.members.entry(link).or_default();
+        member.greeted = true;
+        member.confines = confines;
         let join = Message::Join {
             document: self.id.clone(),
             engine: self.engine,
@@ -438,6 +447,10 @@ impl Room {
 
     /// A peer asks for a digest. It reads the whole document, so a large one is read outside.
     pub(super) fn answer_digest(&mut self, link: LinkId, path: String, hub: &mut Hub) {
+        if !self.members.contains_key(&link) {
+            let reason = format!("join `{}` before asking for its digest", self.id);
+            return hub.refuse(link, Some(&self.id), ErrorCode::NoSuchDocument, reason);
+        }
         let State::Ready(document) = &self.state else {
             return hub.refuse(link, Some(&self.id), ErrorCode::Unavailable, "busy, try again".to_owned());
         };
@@ -565,7 +578,7 @@ impl Room {
             };
         }
         let durable = |link: &&LinkId| hub.links.get(link).is_some_and(super::hub::Link::is_durable);
-        if let Some(reason) = self.members.values().find_map(|member| member.refused.as_ref()) {
+        if let Some((_, reason)) = self.members.values().find_map(|member| member.refused.as_ref()) {
             return format!("the relay refused them: {reason}");
         }
         match self.members.keys().find(durable) {

@@ -3,13 +3,13 @@
 //! While a document is away its room keeps what arrives; every other document goes on. The driver runs [`Work::run`]
 //! wherever it likes (a blocking thread; at once in a browser; late in the simulator).
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use bytes::Bytes;
 
 use super::flow::{encode_batch, encode_whole};
 use crate::{
-    document::{AppliedDeltas, DigestEntry, Document, DocumentError, Frontier, Incoming, Subscription},
+    document::{AppliedDeltas, Confines, DigestEntry, Document, DocumentError, Frontier, Incoming, Subscription},
     engine::EngineKind,
     id::{DocumentId, LinkId, ReplicaId},
     store::StoredDocument,
@@ -52,6 +52,8 @@ pub(super) struct Arrival {
     pub(super) encoded: Bytes,
     /// Whose writes it may bring; `None`: anybody's.
     pub(super) author: Option<ReplicaId>,
+    /// What it may change; `None`: everything.
+    pub(super) confines: Option<Arc<Confines>>,
 }
 
 /// What became of arrivals.
@@ -62,6 +64,8 @@ pub(super) struct Applied {
     pub(super) brought: Vec<(LinkId, BTreeSet<ReplicaId>)>,
     /// Those that are no deltas.
     pub(super) unreadable: Vec<(LinkId, String)>,
+    /// Those that go beyond what their bringer may change.
+    pub(super) forbidden: Vec<(LinkId, String)>,
     /// What has landed as a message, when it is one delta and large: encoding it takes as long as applying it.
     pub(super) message: Option<Encoded>,
     /// The arrivals again, when the engine failed on one of them.
@@ -132,10 +136,15 @@ fn run_on(document: &mut Document, job: Job) -> Outcome {
 }
 
 fn apply(document: &mut Document, arrivals: Vec<Arrival>, wall_ms: u64, watch: bool) -> Applied {
-    let (mut incoming, mut brought, mut unreadable) = (Vec::new(), Vec::new(), Vec::new());
-    for Arrival { link, encoded, author } in &arrivals {
+    let (mut incoming, mut brought) = (Vec::new(), Vec::new());
+    let (mut unreadable, mut forbidden) = (Vec::new(), Vec::new());
+    for Arrival { link, encoded, author, confines } in &arrivals {
         match Incoming::decode(encoded.clone(), link.0, *author) {
             Ok(one) => {
+                if let Some(Err(error)) = confines.as_ref().map(|confines| confines.check(&one.delta)) {
+                    forbidden.push((*link, error.to_string()));
+                    continue;
+                }
                 brought.push((*link, one.delta.writers().collect()));
                 incoming.push(one);
             }
@@ -144,5 +153,5 @@ fn apply(document: &mut Document, arrivals: Vec<Arrival>, wall_ms: u64, watch: b
     }
     let result = document.apply(incoming, wall_ms, watch);
     let suspects = if result.is_err() { arrivals } else { Vec::new() };
-    Applied { result, brought, unreadable, message: None, suspects }
+    Applied { result, brought, unreadable, forbidden, message: None, suspects }
 }

@@ -5,7 +5,7 @@ use std::sync::{Arc, atomic::Ordering};
 use axum::{
     Json, Router,
     extract::{Path, State, ws::WebSocketUpgrade},
-    http::{HeaderMap, StatusCode, header},
+    http::{HeaderMap, StatusCode, Uri, header},
     response::{IntoResponse, Response},
     routing::get,
     serve::ListenerExt as _,
@@ -17,7 +17,8 @@ use super::{Shared, metrics, rest, socket::ServerSocket};
 use crate::{
     driver::run_link,
     id::DocumentId,
-    transport::{SUBPROTOCOL, set_prompt, websocket_config},
+    sync::Channel,
+    transport::{SUBPROTOCOL, audience_of, set_prompt, websocket_config},
 };
 
 pub(super) async fn serve(listener: tokio::net::TcpListener, shared: Arc<Shared>, stopping: Arc<Notify>) {
@@ -51,7 +52,12 @@ async fn nothing_here() -> Refusal {
     Refusal(StatusCode::NOT_FOUND, format!("nothing here; there is {known}"))
 }
 
-async fn sync(State(shared): State<Arc<Shared>>, headers: HeaderMap, upgrade: WebSocketUpgrade) -> Response {
+async fn sync(State(shared): State<Arc<Shared>>, uri: Uri, headers: HeaderMap, upgrade: WebSocketUpgrade) -> Response {
+    if uri.query().is_some() {
+        // Not repeated, here or in a log: it may be a credential.
+        let reason = "/v1/sync takes no query: a credential is shown in the first message, never in an address";
+        return Refusal(StatusCode::BAD_REQUEST, reason.to_owned()).into_response();
+    }
     if shared.stopping.load(Ordering::Relaxed) {
         return Refusal(StatusCode::SERVICE_UNAVAILABLE, "the relay is shutting down".to_owned()).into_response();
     }
@@ -66,6 +72,7 @@ async fn sync(State(shared): State<Arc<Shared>>, headers: HeaderMap, upgrade: We
         let reason = format!("{open} connections are open, limit {}", shared.connections_max);
         return Refusal(StatusCode::SERVICE_UNAVAILABLE, reason).into_response();
     }
+    let channel = Channel { audience: audience_of(&headers), binding: None };
     let config = websocket_config();
     upgrade
         .protocols([SUBPROTOCOL])
@@ -77,7 +84,7 @@ async fn sync(State(shared): State<Arc<Shared>>, headers: HeaderMap, upgrade: We
         .on_upgrade(move |socket| async move {
             let shared = &counted.0;
             let traffic = shared.traffic.clone();
-            let ended = run_link(&shared.hosts, ServerSocket::new(socket), None, traffic).await;
+            let ended = run_link(&shared.hosts, ServerSocket::new(socket), None, channel, traffic).await;
             tracing::debug!(reason = %ended.reason, "connection ended");
         })
 }

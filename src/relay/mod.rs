@@ -27,6 +27,7 @@ use crate::{
     node::{Config, Event, Node, TargetId, Tuning},
     store::{Answers, KeySource, MemoryStore, Store, StoreError, StoreThread, WriterConfig, sealed},
     sync::Role,
+    trust::authority::Authority,
 };
 
 /// Where a relay listens unless told otherwise.
@@ -67,6 +68,7 @@ pub struct RelayBuilder {
     store_key: Option<KeySource>,
     shards: usize,
     trust_forwarding: bool,
+    authority: Option<Authority>,
     connections_max: usize,
     tuning: Tuning,
     commit_linger: Duration,
@@ -115,6 +117,13 @@ impl RelayBuilder {
     #[must_use]
     pub fn trust_forwarding(mut self, trust: bool) -> Self {
         self.trust_forwarding = trust;
+        self
+    }
+
+    /// Lets nobody in without a credential that the policy admits. Without it everybody comes in.
+    #[must_use]
+    pub fn policy(mut self, authority: Authority) -> Self {
+        self.authority = Some(authority);
         self
     }
 
@@ -207,6 +216,8 @@ impl Shared {
                     // As an elector it promises, and comes back under its number.
                     keeps_identity: true,
                     trust_inbound: builder.trust_forwarding,
+                    authority: builder.authority.clone(),
+                    holder: None,
                     seed: identity.replica.get() ^ shard as u64,
                     tuning: builder.tuning.clone(),
                 };
@@ -270,6 +281,7 @@ impl Relay {
             store_key: None,
             shards: std::thread::available_parallelism().map_or(1, |cores| cores.get().min(64)),
             trust_forwarding: false,
+            authority: None,
             connections_max: 100_000,
             tuning: Tuning::default(),
             commit_linger: WriterConfig::default().linger,
@@ -289,6 +301,14 @@ impl Relay {
     /// Connections being served.
     pub fn connections(&self) -> u64 {
         self.shared.connections.load(Ordering::Relaxed)
+    }
+
+    /// Judges everybody by a newer policy from now on: who is connected and takes no part any more is cut off before
+    /// this returns.
+    pub fn set_policy(&self, authority: &Authority) {
+        for host in &self.shared.hosts {
+            host.with(|node, now| node.set_authority(authority.clone(), now));
+        }
     }
 
     /// Stops accepting, tells clients to come back soon, sends what is queued, makes everything durable.

@@ -105,6 +105,8 @@ impl Host {
             role: self.role,
             keeps_identity: self.keeps && !self.hasty,
             trust_inbound: self.trusts,
+            authority: None,
+            holder: None,
             seed: dice.bits(),
             tuning: tuning.clone(),
         };

@@ -435,6 +435,8 @@ impl World {
                         self.to_pump.insert((connection, side));
                     }
                 }
+                // Nobody shows credentials here.
+                Output::Show { .. } | Output::Judge { .. } => {}
                 Output::Dial { target } => {
                     let takes = 500 + self.dice.below(20_000);
                     self.put(self.now + takes, Due::Dialled { host, epoch, target });
@@ -575,10 +577,10 @@ impl World {
                     if let Some(connected) = self.connections.get_mut(&connection) {
                         connected.ends[side].ready = true;
                     }
-                    self.input(host, Input::LinkUp { link, hello, target });
+                    self.input(host, Input::LinkUp { link, hello, target, admission: None });
                 }
                 Received::Message(message) => self.message(host, connection, side, link, message),
-                Received::Pong { .. } => {}
+                Received::Pong { .. } | Received::Admitted(_) | Received::RenewalAsked => {}
             }
         }
         match result {

@@ -41,6 +41,9 @@ pub const LOSS_NOTE: &str = "store/loss";
 /// Name of the note in which a node keeps who it is.
 pub const IDENTITY_NOTE: &str = "identity";
 
+/// Name of the note with the 8 bytes that make a replica of a key.
+pub const SALT_NOTE: &str = "identity/salt";
+
 /// What a node asks of its store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StoreTask {

@@ -2,7 +2,11 @@
 
 use std::time::Duration;
 
-use crate::error::{CloseCode, Fault};
+use crate::{
+    error::{CloseCode, Fault},
+    id::AgentId,
+    trust::possession::PossessionError,
+};
 
 /// Why a message cannot be encoded or decoded.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -83,6 +87,32 @@ pub enum SessionError {
         /// How long it waited.
         waited: Duration,
     },
+    /// The peer asks for a credential.
+    #[error("the peer asks for a credential, and this agent has none")]
+    NoCredential,
+    /// Our own credential cannot be shown.
+    #[error("the peer asks for a credential, and ours cannot be shown: {reason}")]
+    Unfit {
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Something else came before the credential that was asked for.
+    #[error("a credential is asked for, and a frame of kind {kind} came instead")]
+    Unauthenticated {
+        /// What came.
+        kind: String,
+    },
+    /// The peer's credential does not let it in.
+    #[error("not let in: {0}")]
+    Refused(#[from] PossessionError),
+    /// The peer's credential has ended, and it has shown no newer one.
+    #[error("the credential of `{agent}` expired at {expires}")]
+    Expired {
+        /// The agent.
+        agent: AgentId,
+        /// When, in seconds since 1970.
+        expires: u64,
+    },
 }
 
 impl SessionError {
@@ -94,6 +124,8 @@ impl SessionError {
     pub const fn fault(&self) -> Fault {
         match self {
             Self::Timeout { .. } => Fault::Environment,
+            Self::NoCredential | Self::Unfit { .. } => Fault::Caller,
+            Self::Refused(error) => error.fault(),
             _ => Fault::Peer,
         }
     }
@@ -110,6 +142,11 @@ impl SessionError {
             Self::Version { .. } => CloseCode::VERSION,
             Self::TooLarge { .. } => CloseCode::TOO_LARGE,
             Self::Timeout { .. } => CloseCode::TIMEOUT,
+            Self::NoCredential
+            | Self::Unfit { .. }
+            | Self::Unauthenticated { .. }
+            | Self::Refused(_)
+            | Self::Expired { .. } => CloseCode::UNAUTHENTICATED,
         }
     }
 }

@@ -15,6 +15,8 @@ pub(super) enum Kind {
     Chunk = 3,
     Ping = 4,
     Pong = 5,
+    Proof = 6,
+    Renew = 7,
 }
 
 impl Kind {
@@ -26,7 +28,9 @@ impl Kind {
             3 => Self::Chunk,
             4 => Self::Ping,
             5 => Self::Pong,
-            _ => return Err(SessionError::protocol(format!("frame kind {byte} is unknown, the last known is 5"))),
+            6 => Self::Proof,
+            7 => Self::Renew,
+            _ => return Err(SessionError::protocol(format!("frame kind {byte} is unknown, the last known is 7"))),
         })
     }
 }

@@ -52,6 +52,8 @@ pub struct Hello {
     pub role: Role,
     /// What it can do beyond the base protocol; unknown bits are ignored.
     pub capabilities: Capabilities,
+    /// A number nobody has used before: the speaker lets nobody in who does not sign it with the key of a credential.
+    pub challenge: Option<[u8; 32]>,
 }
 
 /// The protocol versions this build speaks, lowest and highest.
@@ -60,7 +62,7 @@ pub const VERSIONS: (u16, u16) = (1, 1);
 impl Hello {
     /// An introduction in the protocol versions of this build.
     pub fn new(identity: Identity, role: Role, capabilities: Capabilities) -> Self {
-        Self { versions: VERSIONS, identity, role, capabilities }
+        Self { versions: VERSIONS, identity, role, capabilities, challenge: None }
     }
 }
 
@@ -135,6 +137,8 @@ pub enum ErrorCode {
     Limit,
     /// The peer cannot serve the document now; try again later.
     Unavailable,
+    /// The credential does not allow it; nothing of it was kept.
+    Forbidden,
 }
 
 /// Everything a session carries after its handshake.

@@ -5,6 +5,7 @@
 
 mod bounded;
 mod compression;
+mod door;
 mod encoded;
 mod error;
 mod frame;
@@ -13,6 +14,7 @@ mod reassembly;
 mod scheduler;
 mod session;
 
+pub use door::{Channel, Door};
 pub use encoded::Encoded;
 pub use error::{MessageError, SessionError};
 pub use message::{Address, Capabilities, ErrorCode, Hello, Lane, Message, PresenceEntry, Role, VERSIONS};

@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytes::{BufMut as _, Bytes, BytesMut};
 
 use super::{
+    door::{Channel, Door, Threshold},
     encoded::{Encoded, decode},
     error::SessionError,
     frame::{self, Kind},
@@ -12,7 +13,15 @@ use super::{
     reassembly::Reassembly,
     scheduler::Scheduler,
 };
-use crate::{limits, time::Monotonic};
+use crate::{
+    limits,
+    time::Monotonic,
+    trust::{
+        authority::Authority,
+        credential::Admission,
+        possession::{Holder, Proof},
+    },
+};
 
 /// A ping goes out after this long without a packet from the peer.
 const PING_IDLE: Duration = Duration::from_secs(15);
@@ -29,6 +38,8 @@ const REPORT_BYTES: usize = 32 * 1024;
 /// What a session hands up.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Received {
+    /// The peer has shown who it is: before [`Received::Ready`], and with every newer credential.
+    Admitted(Box<Admission>),
     /// The handshake is done.
     Ready(Hello),
     /// A message.
@@ -38,6 +49,8 @@ pub enum Received {
         /// Time since the ping was sent.
         rtt: Duration,
     },
+    /// The peer asks for a newer credential: ours ends soon. [`Session::show`] answers.
+    RenewalAsked,
 }
 
 /// What both sides agreed on.
@@ -59,6 +72,8 @@ struct Peer {
 #[derive(Debug, Default)]
 struct Urgent {
     hello: Option<Bytes>,
+    proof: Option<Bytes>,
+    renew: bool,
     ping: Option<u64>,
     pong: Option<u64>,
 }
@@ -70,6 +85,7 @@ struct Urgent {
 pub struct Session {
     ours: Hello,
     peer: Option<Peer>,
+    threshold: Threshold,
     urgent: Urgent,
     /// Sent before the handshake was done.
     early: Vec<Encoded>,
@@ -94,12 +110,11 @@ pub struct Session {
 impl Session {
     /// A session that introduces itself with `hello`.
     pub fn new(hello: Hello, now: Monotonic) -> Self {
-        // Writing to memory fails for no `Hello`: all its lengths are known.
-        let payload = postcard::to_allocvec(&hello).unwrap_or_default();
-        Self {
+        let mut session = Self {
             ours: hello,
             peer: None,
-            urgent: Urgent { hello: Some(frame::encode(Kind::Hello, &payload)), ..Urgent::default() },
+            threshold: Threshold::default(),
+            urgent: Urgent::default(),
             early: Vec::new(),
             scheduler: Scheduler::default(),
             reassembly: Reassembly::default(),
@@ -113,7 +128,80 @@ impl Session {
             filled: false,
             emptied: false,
             report_bytes: REPORT_BYTES,
+        };
+        session.introduce();
+        session
+    }
+
+    fn introduce(&mut self) {
+        // Writing to memory fails for no `Hello`: all its lengths are known.
+        let payload = postcard::to_allocvec(&self.ours).unwrap_or_default();
+        self.threshold.said(&payload);
+        self.urgent.hello = Some(frame::encode(Kind::Hello, &payload));
+    }
+
+    /// Lets nobody in who does not show a credential; before anything is sent.
+    #[must_use]
+    pub fn asking(mut self, door: Door) -> Self {
+        self.ours.challenge = Some(self.threshold.ask(door));
+        self.introduce();
+        self
+    }
+
+    /// Shows this when asked who we are.
+    #[must_use]
+    pub fn holding(mut self, holder: Holder) -> Self {
+        self.threshold.hold(holder);
+        self
+    }
+
+    /// What the connection is: both ends have to say the same for a credential to count.
+    #[must_use]
+    pub fn over(mut self, channel: Channel) -> Self {
+        self.threshold.set_channel(channel);
+        self
+    }
+
+    /// Judges newer credentials by a newer policy.
+    pub fn judge_by(&mut self, authority: Authority) {
+        self.threshold.judge_by(authority);
+    }
+
+    /// Shows a newer credential, if the peer asks for credentials.
+    ///
+    /// # Errors
+    /// `Unfit`: the credential cannot be read; the session goes on.
+    pub fn show(&mut self, holder: Holder) -> Result<(), SessionError> {
+        self.threshold.hold(holder);
+        if self.peer.is_some() { self.answer() } else { Ok(()) }
+    }
+
+    fn answer(&mut self) -> Result<(), SessionError> {
+        if let Some(proof) = self.threshold.answer()? {
+            let payload = postcard::to_allocvec(&proof).unwrap_or_default();
+            if payload.len() > limits::PROOF_BYTES {
+                let reason = format!("{} bytes are over the limit of {}", payload.len(), limits::PROOF_BYTES);
+                return Err(SessionError::Unfit { reason });
+            }
+            self.urgent.proof = Some(frame::encode(Kind::Proof, &payload));
         }
+        Ok(())
+    }
+
+    /// True when both sides have said who they are, as far as either asks.
+    fn is_ready(&self) -> bool {
+        self.peer.is_some() && !self.threshold.is_shut()
+    }
+
+    /// What the peer's credential allows, when this side asks for one.
+    pub fn admitted(&self) -> Option<&Admission> {
+        self.threshold.admitted()
+    }
+
+    /// Forgets what is queued.
+    pub fn discard(&mut self) {
+        self.early.clear();
+        self.scheduler = Scheduler::default();
     }
 
     /// Reports drained bytes in steps of `bytes`, at most the node's `queue_low`: for simulations with small queues.
@@ -134,9 +222,9 @@ impl Session {
         now: Monotonic,
         received: &mut Vec<Received>,
     ) -> Result<(), SessionError> {
-        let max = if self.peer.is_some() { limits::PACKET_BYTES } else { limits::HELLO_BYTES };
+        let max = if self.is_ready() { limits::PACKET_BYTES } else { limits::HELLO_BYTES };
         if packet.len() > max {
-            let what = if self.peer.is_some() { "a packet" } else { "the first packet" };
+            let what = if self.is_ready() { "a packet" } else { "a packet before the handshake is done" };
             return Err(SessionError::TooLarge { what, size: packet.len(), max });
         }
         if packet.is_empty() {
@@ -147,11 +235,16 @@ impl Session {
             if self.peer.is_none() && kind != Kind::Hello {
                 return Err(SessionError::protocol(format!("a frame of kind {kind:?} came before Hello")));
             }
+            if self.threshold.is_shut() && !matches!(kind, Kind::Hello | Kind::Proof) {
+                return Err(SessionError::Unauthenticated { kind: format!("{kind:?}") });
+            }
             if payload.len() > limits::CHUNK_BYTES {
                 return Err(SessionError::TooLarge { what: "a frame", size: payload.len(), max: limits::CHUNK_BYTES });
             }
             match kind {
-                Kind::Hello => received.push(Received::Ready(self.greeted(&payload, now)?)),
+                Kind::Hello => self.greeted(&payload, now, received)?,
+                Kind::Proof => self.shown(&payload, now, received)?,
+                Kind::Renew => received.push(Received::RenewalAsked),
                 Kind::Message | Kind::Compressed => {
                     received.push(Received::Message(decode(kind, &payload, self.lz4(), limits::MESSAGE_BYTES)?));
                 }
@@ -166,7 +259,7 @@ impl Session {
         Ok(())
     }
 
-    fn greeted(&mut self, payload: &[u8], now: Monotonic) -> Result<Hello, SessionError> {
+    fn greeted(&mut self, payload: &[u8], now: Monotonic, received: &mut Vec<Received>) -> Result<(), SessionError> {
         if self.peer.is_some() {
             return Err(SessionError::protocol("a second Hello".to_owned()));
         }
@@ -178,12 +271,35 @@ impl Session {
             return Err(SessionError::Version { ours: self.ours.versions, theirs: theirs.versions });
         }
         let agreed = Negotiated { version, capabilities: self.ours.capabilities.and(theirs.capabilities) };
-        self.peer = Some(Peer { hello: theirs.clone(), agreed });
+        self.threshold.heard(payload, &theirs);
+        self.peer = Some(Peer { hello: theirs, agreed });
+        self.answer()?;
+        if self.is_ready() {
+            self.begin(now, received);
+        }
+        Ok(())
+    }
+
+    fn shown(&mut self, payload: &[u8], now: Monotonic, received: &mut Vec<Received>) -> Result<(), SessionError> {
+        let proof = postcard::from_bytes::<Proof>(payload)
+            .map_err(|error| SessionError::protocol(format!("a proof cannot be read: {error}")))?;
+        let Some(peer) = &self.peer else { return Ok(()) };
+        let was_ready = self.is_ready();
+        let admission = self.threshold.shown(&proof, &peer.hello, now)?;
+        received.push(Received::Admitted(Box::new(admission)));
+        if !was_ready {
+            self.begin(now, received);
+        }
+        Ok(())
+    }
+
+    /// The handshake is done.
+    fn begin(&mut self, now: Monotonic, received: &mut Vec<Received>) {
         self.pinged = now;
         for encoded in std::mem::take(&mut self.early) {
             self.send(encoded);
         }
-        Ok(theirs)
+        received.extend(self.peer().cloned().map(Received::Ready));
     }
 
     fn pong(&mut self, token: u64, now: Monotonic) -> Option<Received> {
@@ -199,7 +315,7 @@ impl Session {
 
     /// Queues a message. What is queued before the handshake is done goes out after it.
     pub fn send(&mut self, encoded: Encoded) {
-        if self.peer.is_some() {
+        if self.is_ready() {
             let (lane, cost) = (encoded.lane(), encoded.len());
             self.scheduler.push(lane, encoded.frame(self.lz4()), cost);
             self.filled |= self.scheduler.queued() > self.report_bytes;
@@ -210,7 +326,7 @@ impl Session {
 
     /// Sends a ping now, unless one is under way or the handshake is not done.
     pub fn ping(&mut self, now: Monotonic) {
-        if self.awaited.is_none() && self.peer.is_some() {
+        if self.awaited.is_none() && self.is_ready() {
             self.send_ping(now);
         }
     }
@@ -227,6 +343,12 @@ impl Session {
         if let Some(hello) = self.urgent.hello.take() {
             return Some(hello);
         }
+        if let Some(proof) = self.urgent.proof.take() {
+            return Some(proof);
+        }
+        if std::mem::take(&mut self.urgent.renew) {
+            return Some(frame::encode(Kind::Renew, &[]));
+        }
         if let Some(packet) = self.urgent.take_pings() {
             return Some(packet);
         }
@@ -240,11 +362,12 @@ impl Session {
 
     /// When to call [`Session::tick`]; later calls may give an earlier or a later moment.
     pub fn next_wake(&self) -> Option<Monotonic> {
-        if self.peer.is_none() {
+        if !self.is_ready() {
             return Some(self.started + limits::HELLO_WAIT);
         }
         let stalled = self.reassembly.stalled_since().map(|since| since + STALLED_AFTER);
-        [Some(self.heard + DEAD_AFTER), Some(self.ping_due()), stalled].into_iter().flatten().min()
+        let credential = self.threshold.next_wake();
+        [Some(self.heard + DEAD_AFTER), Some(self.ping_due()), stalled, credential].into_iter().flatten().min()
     }
 
     fn ping_due(&self) -> Monotonic {
@@ -259,7 +382,7 @@ impl Session {
     /// `Timeout`: the peer is dead, took too long over its handshake, or does not finish a message.
     pub fn tick(&mut self, now: Monotonic) -> Result<(), SessionError> {
         let timeout = |during, waited| Err(SessionError::Timeout { during, waited });
-        if self.peer.is_none() {
+        if !self.is_ready() {
             let late = self.started + limits::HELLO_WAIT <= now;
             return if late { timeout("the handshake", limits::HELLO_WAIT) } else { Ok(()) };
         }
@@ -269,6 +392,7 @@ impl Session {
         if self.reassembly.stalled_since().is_some_and(|since| since + STALLED_AFTER <= now) {
             return timeout("a message in chunks", STALLED_AFTER);
         }
+        self.urgent.renew |= self.threshold.tick(now)?;
         if self.ping_due() <= now {
             self.send_ping(now);
         }

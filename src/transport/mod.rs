@@ -14,7 +14,7 @@ mod websocket;
 
 pub use memory::{MemoryTransport, memory_pair};
 #[cfg(feature = "relay")]
-pub(crate) use websocket::{SUBPROTOCOL, said, set_prompt};
+pub(crate) use websocket::{SUBPROTOCOL, audience_of, said, set_prompt};
 #[cfg(feature = "websocket")]
 pub use websocket::{WebSocketTransport, accept_websocket, connect_websocket, websocket_config};
 

@@ -14,7 +14,7 @@ use tokio_tungstenite::{
         Message,
         client::IntoClientRequest as _,
         handshake::server::{Request, Response},
-        http::HeaderValue,
+        http::{HeaderMap, HeaderValue},
         protocol::{CloseFrame, WebSocketConfig},
     },
 };
@@ -52,6 +52,8 @@ pub(crate) fn set_prompt(stream: &TcpStream) {
 #[derive(Debug)]
 pub struct WebSocketTransport {
     socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
+    /// Host and port as the dialler wrote them.
+    audience: String,
     /// The close frame that is still to go out.
     farewell: Option<CloseFrame>,
 }
@@ -61,6 +63,11 @@ pub struct WebSocketTransport {
 /// # Errors
 /// `Address` when it cannot be parsed, `Connect` when nobody answers; the latter may pass.
 pub async fn connect_websocket(address: &str) -> Result<WebSocketTransport, TransportError> {
+    if let Some((before, _)) = address.split_once('?') {
+        // Not repeated: it may be a credential, and errors reach logs.
+        let reason = "it has a query: credentials are shown in the first message".to_owned();
+        return Err(TransportError::Address { address: before.to_owned(), reason });
+    }
     let refuse = |reason: String| TransportError::Address { address: address.to_owned(), reason };
     let rest = address.strip_prefix("ws://").ok_or_else(|| refuse("it must start with ws://".to_owned()))?;
     let url = match rest.find('/') {
@@ -70,6 +77,7 @@ pub async fn connect_websocket(address: &str) -> Result<WebSocketTransport, Tran
     };
     let mut request = url.into_client_request().map_err(|error| refuse(error.to_string()))?;
     request.headers_mut().insert("Sec-WebSocket-Protocol", HeaderValue::from_static(SUBPROTOCOL));
+    let audience = audience_of(request.headers());
     let connect = tokio_tungstenite::connect_async_with_config(request, Some(websocket_config()), true);
     let (socket, _) = connect
         .await
@@ -77,7 +85,7 @@ pub async fn connect_websocket(address: &str) -> Result<WebSocketTransport, Tran
     if let MaybeTlsStream::Plain(stream) = socket.get_ref() {
         set_prompt(stream);
     }
-    Ok(WebSocketTransport { socket, farewell: None })
+    Ok(WebSocketTransport { socket, audience, farewell: None })
 }
 
 /// Accepts a WebSocket on a connection another agent opened.
@@ -87,8 +95,10 @@ pub async fn connect_websocket(address: &str) -> Result<WebSocketTransport, Tran
 pub async fn accept_websocket(stream: TcpStream) -> Result<WebSocketTransport, TransportError> {
     let refuse = |reason: String| TransportError::Connect { address: "an incoming connection".to_owned(), reason };
     set_prompt(&stream);
+    let mut audience = String::new();
     #[allow(clippy::result_large_err, reason = "the library fixes the type of the refusal")]
-    let answer = |_: &Request, mut response: Response| {
+    let answer = |request: &Request, mut response: Response| {
+        audience = audience_of(request.headers());
         response.headers_mut().insert("Sec-WebSocket-Protocol", HeaderValue::from_static(SUBPROTOCOL));
         Ok(response)
     };
@@ -96,7 +106,20 @@ pub async fn accept_websocket(stream: TcpStream) -> Result<WebSocketTransport, T
     let socket = tokio_tungstenite::accept_hdr_async_with_config(stream, answer, Some(websocket_config()))
         .await
         .map_err(|error| refuse(error.to_string()))?;
-    Ok(WebSocketTransport { socket, farewell: None })
+    Ok(WebSocketTransport { socket, audience, farewell: None })
+}
+
+/// What a request says where it was sent: host and port as the dialler wrote them.
+pub(crate) fn audience_of(headers: &HeaderMap) -> String {
+    let host = headers.get("Host").and_then(|host| host.to_str().ok());
+    host.unwrap_or_default().to_owned()
+}
+
+impl WebSocketTransport {
+    /// Where the dialler dialled: host and port as it wrote them.
+    pub fn audience(&self) -> &str {
+        &self.audience
+    }
 }
 
 impl Stream for WebSocketTransport {

@@ -1,4 +1,6 @@
-//! What a credential says, and whether it counts at a given time. Layer 3.
+//! What a credential says, and whether it counts at a given time. Layer 1.
+
+use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -7,8 +9,8 @@ use super::{
     delegation,
     jws::{self, Jws, TokenError},
     key::{PrivateKey, PublicJwk, PublicKey},
-    pattern::{self, Grant, Right, RoomPattern},
-    policy::{PolicyHash, SwarmPolicy},
+    pattern::{Grant, Right, Scope},
+    policy::{Issuer, PolicyHash, SwarmPolicy},
     tier::spelled,
 };
 use crate::{
@@ -43,6 +45,20 @@ pub enum CredentialError {
         claim: &'static str,
         /// Bytes given.
         len: usize,
+    },
+    /// A grant has too many paths, or one that is too long.
+    #[error(
+        "{count} paths in a grant for `{rooms}`, of up to {longest} bytes: at most {}, of {}",
+        limits::SUBSCRIPTION_PREFIXES,
+        limits::PATH_BYTES
+    )]
+    Keys {
+        /// The grant's rooms.
+        rooms: String,
+        /// How many.
+        count: usize,
+        /// Bytes of the longest.
+        longest: usize,
     },
     /// It is for another swarm.
     #[error("`aud` is the swarm {found}, this is {wanted}")]
@@ -195,6 +211,13 @@ impl Claims {
         if claims.exp <= claims.begins() {
             return Err(CredentialError::Empty { expires: claims.exp, begins: claims.begins() });
         }
+        for grant in &claims.swm.rooms {
+            let count = grant.keys.as_ref().map_or(0, BTreeSet::len);
+            let longest = grant.keys.iter().flatten().map(String::len).max().unwrap_or(0);
+            if count > limits::SUBSCRIPTION_PREFIXES || longest > limits::PATH_BYTES {
+                return Err(CredentialError::Keys { rooms: grant.rooms.to_string(), count, longest });
+            }
+        }
         delegation::check_depth(claims.swm.del)?;
         Ok(claims)
     }
@@ -224,7 +247,13 @@ impl Claims {
         Ok(())
     }
 
-    fn check_policy(&self, policy: &SwarmPolicy) -> Result<(), CredentialError> {
+    /// What a policy may have against it, whatever the time.
+    fn check_policy(&self, policy: &SwarmPolicy, max_tier: Tier) -> Result<(), CredentialError> {
+        let tier = self.swm.tier.max(max_tier);
+        let (life, max) = (self.exp.saturating_sub(self.iat), policy.limits.life(tier));
+        if life > max {
+            return Err(CredentialError::Life { life, max, tier });
+        }
         let agent = &self.sub;
         if let Some(before) = policy.revoked.get(agent).filter(|before| self.iat < **before) {
             return Err(CredentialError::Revoked { agent: agent.clone(), issued: self.iat, before: *before });
@@ -249,14 +278,70 @@ pub struct Admission {
     pub tier: Tier,
     /// When it ends, in seconds since 1970.
     pub expires: u64,
-    grants: Vec<Grant>,
-    issuer_rooms: Vec<RoomPattern>,
+    /// The name of the credential, for logs.
+    pub id: String,
+    /// Who issued it, by the name of its key; none when nobody has looked.
+    issuer: Option<(String, Issuer)>,
+    /// What each link says, the issuer's first.
+    links: Vec<Claims>,
 }
 
 impl Admission {
+    /// What the credential allows in a room, as far as its issuer may give rights there.
+    pub fn scope(&self, room: &DocumentId) -> Scope {
+        let grants = self.links.last().map_or(&[][..], |last| &last.swm.rooms);
+        match &self.issuer {
+            Some((_, issuer)) if !issuer.rooms.iter().any(|rooms| rooms.matches(room)) => Scope::nothing(),
+            _ => Scope::of(grants, room),
+        }
+    }
+
     /// True when the credential grants the right in the room, and its issuer may give rights there.
     pub fn allows(&self, room: &DocumentId, right: Right) -> bool {
-        self.issuer_rooms.iter().any(|rooms| rooms.matches(room)) && pattern::allows(&self.grants, room, right)
+        self.scope(room).allows(right)
+    }
+
+    /// True when it allows the same as another one of the same agent: only its times differ.
+    pub fn allows_as(&self, other: &Self) -> bool {
+        let rooms = |one: &Self| one.issuer.as_ref().map(|(_, issuer)| issuer.rooms.clone());
+        let grants = |one: &Self| one.links.last().map(|last| last.swm.rooms.clone());
+        (self.tier, rooms(self), grants(self)) == (other.tier, rooms(other), grants(other))
+    }
+
+    /// What the same credential allows under another version of the policy. Says nothing about time.
+    ///
+    /// # Errors
+    /// [`CredentialError`] when it counts no more: the issuer is retired, the agent revoked or not listed.
+    pub fn under(&self, policy: &SwarmPolicy) -> Result<Self, CredentialError> {
+        let Some((kid, before)) = &self.issuer else { return Ok(self.clone()) };
+        let retired = || CredentialError::Issuer { kid: kid.clone(), version: policy.version };
+        let issuer = policy.issuers.get(kid).filter(|issuer| issuer.key == before.key).ok_or_else(retired)?;
+        self.links.iter().try_for_each(|link| link.check_policy(policy, issuer.max_tier))?;
+        Self::of(self.links.clone(), Some((kid.clone(), issuer.clone())))
+    }
+
+    /// What a credential says of itself, verified by nobody: for its holder, who is to hear early what others would
+    /// refuse.
+    ///
+    /// # Errors
+    /// [`CredentialError`] for what no policy could accept.
+    pub fn claimed(presented: &str) -> Result<Self, CredentialError> {
+        let links = delegation::unverified(presented)?;
+        Self::of(links.into_iter().map(|(_, claims)| claims).collect(), None)
+    }
+
+    fn of(links: Vec<Claims>, issuer: Option<(String, Issuer)>) -> Result<Self, CredentialError> {
+        let last = links.last().ok_or_else(|| CredentialError::Claims("no token".to_owned()))?;
+        Ok(Self {
+            agent: last.sub.clone(),
+            incarnation: last.swm.inc,
+            key: last.cnf.jwk.x,
+            tier: issuer.as_ref().map_or(last.swm.tier, |(_, issuer)| last.swm.tier.max(issuer.max_tier)),
+            expires: last.exp,
+            id: last.jti.clone(),
+            issuer,
+            links,
+        })
     }
 }
 
@@ -278,22 +363,16 @@ pub fn admit(
     let issuer = policy.issuers.get(token.kid());
     let issuer =
         issuer.ok_or_else(|| CredentialError::Issuer { kid: token.kid().to_owned(), version: policy.version })?;
-    let mut claims = Claims::read(token.verify(&issuer.key)?)?;
+    let claims = Claims::read(token.verify(&issuer.key)?)?;
     check_link(&claims, swarm, policy, issuer.max_tier, now)?;
+    let mut links = vec![claims];
     for link in rest {
         // It was not issued before the one it came from, so what voids that one has voided the chain already.
-        claims = delegation::follow(&claims, link)?;
+        let claims = delegation::follow(&links[links.len() - 1], link)?;
         check_link(&claims, swarm, policy, issuer.max_tier, now)?;
+        links.push(claims);
     }
-    Ok(Admission {
-        agent: claims.sub,
-        incarnation: claims.swm.inc,
-        key: claims.cnf.jwk.x,
-        tier: claims.swm.tier.max(issuer.max_tier),
-        expires: claims.exp,
-        grants: claims.swm.rooms,
-        issuer_rooms: issuer.rooms.iter().cloned().collect(),
-    })
+    Admission::of(links, Some((token.kid().to_owned(), issuer.clone())))
 }
 
 /// What holds for every link, passed on or not.
@@ -307,11 +386,6 @@ fn check_link(
     if claims.aud != *swarm {
         return Err(CredentialError::Audience { found: claims.aud, wanted: *swarm });
     }
-    let tier = claims.swm.tier.max(max_tier);
-    let (life, max) = (claims.exp.saturating_sub(claims.iat), policy.limits.life(tier));
-    if life > max {
-        return Err(CredentialError::Life { life, max, tier });
-    }
     claims.check_time(now)?;
-    claims.check_policy(policy)
+    claims.check_policy(policy, max_tier)
 }

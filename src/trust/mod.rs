@@ -1,4 +1,4 @@
-//! Who may do what: credentials of agents, and the swarm's policy they are judged by. Layer 3.
+//! Who may do what: credentials of agents, and the swarm's policy they are judged by. Layer 1.
 //!
 //! A [`SwarmPolicy`](policy::SwarmPolicy) names the keys that may issue credentials; its own authority is the hash of
 //! its first version, which is the name of the swarm. A credential is a signed token bound to its holder's key.
@@ -6,12 +6,15 @@
 //!
 //! Pure: time and seeds come in as arguments. The verdict depends on the policy, the token and the time alone.
 
+pub mod authority;
+pub mod binding;
 pub mod credential;
 pub mod delegation;
 pub mod jws;
 pub mod key;
 pub mod pattern;
 pub mod policy;
+pub mod possession;
 pub mod succession;
 pub mod tier;
 

@@ -1,6 +1,6 @@
-//! Which rooms, and what may be done in them: patterns and rights, all denied by default. Layer 3.
+//! Which rooms, and what may be done in them: patterns and rights, all denied by default. Layer 1.
 
-use std::{fmt, str::FromStr};
+use std::{collections::BTreeSet, fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
@@ -170,15 +170,83 @@ pub struct Grant {
     /// What may be done there.
     #[serde(rename = "a")]
     pub rights: Vec<Right>,
+    /// When given, `write` is for records below these paths only (`register/jobs`, `counter`), and not for content: an
+    /// engine's update cannot be taken apart.
+    #[serde(rename = "k", default, skip_serializing_if = "Option::is_none")]
+    pub keys: Option<BTreeSet<String>>,
 }
 
-/// True when one of the grants allows it: what is not granted is denied.
-pub fn allows(grants: &[Grant], room: &DocumentId, right: Right) -> bool {
-    grants.iter().any(|grant| grant.rights.contains(&right) && grant.rooms.matches(room))
+impl Grant {
+    /// True when this allows `right` wherever and to whatever `other` does.
+    fn covers(&self, other: &Self, right: Right) -> bool {
+        let keys = match (&self.keys, &other.keys) {
+            (Some(own), Some(others)) => others.iter().all(|other| own.iter().any(|own| is_below(own, other))),
+            (Some(_), None) => right != Right::Write,
+            (None, _) => true,
+        };
+        keys && self.rights.contains(&right) && self.rooms.covers(&other.rooms)
+    }
+}
+
+/// True when `path` is `prefix`, or below it: `register/jobs` is above `register/jobs/1` and not above `register/jobs2`.
+fn is_below(prefix: &str, path: &str) -> bool {
+    path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/') || prefix.ends_with('/'))
+}
+
+/// What may be changed in a room.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Writable {
+    /// Everything.
+    All,
+    /// Records below these paths, and no content. None, when empty.
+    Below(BTreeSet<String>),
+}
+
+/// What one agent may do in one room.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Scope {
+    rights: BTreeSet<Right>,
+    writable: Writable,
+}
+
+impl Scope {
+    /// What the grants that are about `room` allow.
+    pub fn of(grants: &[Grant], room: &DocumentId) -> Self {
+        let here = || grants.iter().filter(|grant| grant.rooms.matches(room));
+        let writing = || here().filter(|grant| grant.rights.contains(&Right::Write));
+        let writable = if writing().any(|grant| grant.keys.is_none()) {
+            Writable::All
+        } else {
+            Writable::Below(writing().filter_map(|grant| grant.keys.clone()).flatten().collect())
+        };
+        Self { rights: here().flat_map(|grant| grant.rights.iter().copied()).collect(), writable }
+    }
+
+    /// Nothing.
+    pub const fn nothing() -> Self {
+        Self { rights: BTreeSet::new(), writable: Writable::Below(BTreeSet::new()) }
+    }
+
+    /// True when it may do this, to some part of the room at least.
+    pub fn allows(&self, right: Right) -> bool {
+        self.rights.contains(&right)
+    }
+
+    /// True when it may change content.
+    pub fn allows_content(&self) -> bool {
+        self.writable == Writable::All
+    }
+
+    /// True when it may write the record at this path.
+    pub fn allows_record(&self, path: &str) -> bool {
+        match &self.writable {
+            Writable::All => true,
+            Writable::Below(prefixes) => prefixes.iter().any(|prefix| is_below(prefix, path)),
+        }
+    }
 }
 
 /// True when `grants` allow whatever `grant` does. Each right must be covered by a single grant.
 pub fn covers(grants: &[Grant], grant: &Grant) -> bool {
-    let covered = |right| grants.iter().any(|own| own.rights.contains(right) && own.rooms.covers(&grant.rooms));
-    grant.rights.iter().all(covered)
+    grant.rights.iter().all(|right| grants.iter().any(|own| own.covers(grant, *right)))
 }

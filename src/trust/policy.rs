@@ -1,4 +1,4 @@
-//! The swarm's policy: who may change it, who may issue credentials, what is revoked. Layer 3.
+//! The swarm's policy: who may change it, who may issue credentials, what is revoked. Layer 1.
 //!
 //! Canonical encoding, which is what is hashed and signed: the domain, then the fields in the order of the structs.
 //! Integers are 8 bytes, big-endian; a text or list has its length before it; lists are sorted and hold nothing twice;

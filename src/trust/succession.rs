@@ -1,4 +1,4 @@
-//! Which version of a policy is in force, given all that have been seen. Layer 3.
+//! Which version of a policy is in force, given all that have been seen. Layer 1.
 //!
 //! A version is followed by one that names it, is signed by enough of its roots, and by enough of the follower's own
 //! (as in The Update Framework, section 5.3). Of several followers the one with the lowest hash counts. So whoever has

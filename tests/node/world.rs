@@ -83,8 +83,16 @@ impl World {
             replica: ReplicaId::from_bits(100 + index as u64),
             incarnation: 1,
         };
-        let config =
-            Config { identity, role, trust_inbound: false, keeps_identity: true, seed: 1, tuning: tuning.clone() };
+        let config = Config {
+            identity,
+            role,
+            trust_inbound: false,
+            keeps_identity: true,
+            authority: None,
+            holder: None,
+            seed: 1,
+            tuning: tuning.clone(),
+        };
         self.hosts.push(Host {
             node: Node::new(config, self.now),
             store: MemoryStore::default(),
@@ -160,6 +168,8 @@ impl World {
             },
             role: Role::Agent,
             trust_inbound: false,
+            authority: None,
+            holder: None,
             keeps_identity: true,
             seed: 2,
             tuning: tuning(),
@@ -265,10 +275,10 @@ impl World {
                         Received::Ready(hello) => {
                             // The first end has dialled, and trusts whom it has dialled.
                             let target = (1 - end == 0).then_some(TargetId(0));
-                            Input::LinkUp { link: into, hello, target }
+                            Input::LinkUp { link: into, hello, target, admission: None }
                         }
                         Received::Message(message) => Input::Message { link: into, message },
-                        Received::Pong { .. } => continue,
+                        Received::Pong { .. } | Received::Admitted(_) | Received::RenewalAsked => continue,
                     };
                     self.hosts[to].node.handle(input, self.now);
                 }
@@ -343,7 +353,7 @@ impl Host {
             Output::Store { id, task } => self.tasks.push_back((id, task)),
             Output::Work(work) => self.work.push_back(work),
             Output::Event(event) => self.events.push(event),
-            Output::Dial { .. } => {}
+            Output::Dial { .. } | Output::Show { .. } | Output::Judge { .. } => {}
         }
     }
 

@@ -19,7 +19,7 @@ fn refusal(packet: &[u8]) -> String {
 #[test]
 fn garbage_is_refused_with_a_reason() {
     assert!(refusal(&[]).contains("a packet is empty"));
-    assert!(refusal(&[6, 0]).contains("frame kind 6 is unknown"));
+    assert!(refusal(&[8, 0]).contains("frame kind 8 is unknown"));
     assert!(refusal(&[0xff; 100]).contains("frame kind 255 is unknown"));
     assert!(refusal(&[MESSAGE]).contains("cut short"));
     assert!(refusal(&[MESSAGE, 5, 1]).contains("a frame of 5 bytes is declared, 1 are left"));

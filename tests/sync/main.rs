@@ -60,7 +60,7 @@ fn receive(session: &mut Session, packet: impl Into<Bytes>) -> Result<Vec<Receiv
 fn messages(received: Vec<Received>) -> Vec<Message> {
     let message = |received| match received {
         Received::Message(message) => Some(message),
-        Received::Ready(_) | Received::Pong { .. } => None,
+        _ => None,
     };
     received.into_iter().filter_map(message).collect()
 }

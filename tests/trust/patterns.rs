@@ -2,7 +2,7 @@
 
 use aepoch::tier::Tier;
 use aepoch::trust::{
-    pattern::{Grant, PatternError, Right, RoomPattern, allows},
+    pattern::{Grant, PatternError, Right, RoomPattern, Scope, covers},
     tier::effective_tier,
 };
 
@@ -33,15 +33,50 @@ fn what_is_no_pattern_is_refused_with_what_is_wrong() {
     }
 }
 
+fn grant(rights: &[Right], keys: Option<&[&str]>) -> Grant {
+    let keys = keys.map(|keys| keys.iter().map(|key| (*key).to_owned()).collect());
+    Grant { rooms: "a/*".parse().unwrap(), rights: rights.to_vec(), keys }
+}
+
 #[test]
 fn no_right_implies_another_and_no_grant_allows_nothing() {
     let room = "a/b".parse().unwrap();
     for given in Right::ALL {
-        let grants = [Grant { rooms: "a/*".parse().unwrap(), rights: vec![given] }];
-        let allowed: Vec<Right> = Right::ALL.into_iter().filter(|right| allows(&grants, &room, *right)).collect();
+        let scope = Scope::of(&[grant(&[given], None)], &room);
+        let allowed: Vec<Right> = Right::ALL.into_iter().filter(|right| scope.allows(*right)).collect();
         assert_eq!(allowed, [given]);
+        assert_eq!(scope.allows_content(), given == Right::Write);
     }
-    assert!(!allows(&[], &room, Right::Read));
+    assert_eq!(Scope::of(&[], &room), Scope::nothing());
+    assert!(Right::ALL.into_iter().all(|right| !Scope::nothing().allows(right)));
+}
+
+/// Case 32 as well: a star stands for one segment.
+#[test]
+fn paths_confine_writing_to_records_below_them() {
+    let write = [Right::Write];
+    let below = grant(&write, Some(&["register/jobs", "counter"]));
+    let scope = Scope::of(&[below.clone()], &"a/b".parse().unwrap());
+    assert!(!scope.allows_content());
+    for (path, allowed) in [
+        ("register/jobs", true),
+        ("register/jobs/1", true),
+        ("register/jobs2", false),
+        ("register", false),
+        ("counter/takes", true),
+        ("agent/w1/position", false),
+    ] {
+        assert_eq!(scope.allows_record(path), allowed, "{path}");
+    }
+    assert_eq!(Scope::of(&[below.clone()], &"a/b/c".parse().unwrap()), Scope::nothing());
+    // Two grants together allow what either does.
+    let both = Scope::of(&[below.clone(), grant(&write, None)], &"a/b".parse().unwrap());
+    assert!(both.allows_content() && both.allows_record("register/other"));
+    // What is passed on may be confined further, and not less.
+    assert!(covers(&[below.clone()], &grant(&write, Some(&["register/jobs/1"]))));
+    assert!(!covers(&[below.clone()], &grant(&write, Some(&["register"]))));
+    assert!(!covers(&[below], &grant(&write, None)));
+    assert!(covers(&[grant(&write, None)], &grant(&write, Some(&["register"]))));
 }
 
 #[test]

@@ -286,7 +286,7 @@ impl<'a> IntoFuture for Push<'a> {
             });
             let ((item, upto), _) = push.await?;
             let agent = &object.document.open.agent;
-            agent.wait_until(|node| node.slots_kept(object.document.id()) >= upto).await?;
+            agent.wait_for(|node, _| (node.slots_kept(object.document.id()) >= upto).then_some(())).await?;
             Ok(item)
         })
     }

@@ -70,8 +70,9 @@ pub(in crate::cli) struct MintArgs {
     /// The highest tier: alpha, beta, gamma, tier-3 and so on.
     #[arg(long)]
     tier: Tier,
-    /// Rights in the rooms of a pattern: * is one segment, ** at the end is all below. Once for each.
-    #[arg(long = "room", value_name = "ROOMS=RIGHT,..", value_parser = grant)]
+    /// Rights in the rooms of a pattern: * is one segment, ** at the end is all below. With paths (register/jobs), only
+    /// records below them may be written. Once for each.
+    #[arg(long = "room", value_name = "ROOMS=RIGHT,..[:PATH,..]", value_parser = grant)]
     rooms: Vec<Grant>,
     /// How long it lives, in seconds; 900, or as long as the one passed on, unless given.
     #[arg(long, value_name = "SECONDS")]
@@ -99,12 +100,15 @@ pub(in crate::cli) struct InspectArgs {
     at: Option<u64>,
 }
 
-/// `band/**=read,write`.
+/// `band/**=read,write` or `band/**=write:register/jobs,counter`.
 fn grant(text: &str) -> Result<Grant, String> {
-    let (rooms, rights) = text.split_once('=').ok_or_else(|| format!("`{text}` is not of the form ROOMS=RIGHT,.."))?;
+    let form = "ROOMS=RIGHT,.. or ROOMS=RIGHT,..:PATH,..";
+    let (rooms, rights) = text.split_once('=').ok_or_else(|| format!("`{text}` is not of the form {form}"))?;
+    let (rights, keys) = rights.split_once(':').map_or((rights, None), |(rights, keys)| (rights, Some(keys)));
+    let keys = keys.map(|keys| keys.split(',').map(str::to_owned).collect());
     let rooms: RoomPattern = rooms.parse().map_err(|error| format!("{error}"))?;
     let rights = rights.split(',').map(str::parse::<Right>).collect::<Result<_, _>>()?;
-    Ok(Grant { rooms, rights })
+    Ok(Grant { rooms, rights, keys })
 }
 
 pub(in crate::cli) fn run(command: TokenCommand, output: &Output) -> Result<ExitCode, Failure> {
@@ -189,7 +193,9 @@ fn inspect(args: &InspectArgs, output: &Output) -> Result<ExitCode, Failure> {
 fn line(kid: &str, claims: &Claims) -> String {
     let rooms = claims.swm.rooms.iter().map(|grant| {
         let rights: Vec<&str> = grant.rights.iter().map(|right| right.name()).collect();
-        format!("\n  {} {}", grant.rooms, rights.join(","))
+        let keys: Vec<&str> = grant.keys.iter().flatten().map(String::as_str).collect();
+        let below = if grant.keys.is_some() { format!(" below {}", keys.join(",")) } else { String::new() };
+        format!("\n  {} {}{below}", grant.rooms, rights.join(","))
     });
     format!(
         "{STRONG}{}{STRONG:#} {}, from {} to {}, may be passed on {} times\n  {FAINT}signed with {kid} for the swarm {}{FAINT:#}{}",

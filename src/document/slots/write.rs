@@ -7,18 +7,20 @@ use crate::{
     document::{Delta, Document, DocumentError, SlotKey, SlotPart, SlotRecord, SlotsDelta, Span},
     id::{ObjectId, ReplicaId},
     limits,
+    trust::pattern::Right,
 };
 
 impl Document {
     /// Writes coordination records of this replica: all of them, or none. Returns what to store and to send.
     ///
     /// # Errors
-    /// `Record` when one is over its limit, `TooLarge` when the document has no room, `Poisoned`.
+    /// `Forbidden`, `Record` when one is over its limit, `TooLarge` when the document has no room, `Poisoned`.
     pub fn write_slots(&mut self, writes: Vec<(SlotKey, Bytes)>) -> Result<Delta, DocumentError> {
         self.check_sound()?;
         if writes.is_empty() {
             return Ok(Delta::default());
         }
+        self.confines().map_or(Ok(()), |confines| confines.require(Right::Coordinate))?;
         let own = self.replica;
         let since = self.version.slots.get(own);
         let numbered = (since + 1..).zip(writes);

@@ -1,0 +1,108 @@
+//! What credentials allow, and what happens when that changes: a newer policy, a newer credential, ours or a peer's.
+
+use super::{Node, Output, event::Event, room::State};
+use crate::{
+    error::CloseCode,
+    id::LinkId,
+    time::Moment,
+    trust::{
+        authority::Authority,
+        credential::{Admission, CredentialError},
+        possession::Holder,
+    },
+};
+
+impl Node {
+    /// Who may connect; `None`: everybody.
+    pub fn authority(&self) -> Option<&Authority> {
+        self.hub.config.authority.as_ref()
+    }
+
+    /// What this node shows when asked who it is.
+    pub fn holder(&self) -> Option<&Holder> {
+        self.hub.config.holder.as_ref()
+    }
+
+    /// What a credential that was accepted allows by the policy of now.
+    pub(super) fn still_admitted(
+        &self,
+        admission: Option<Box<Admission>>,
+    ) -> Result<Option<Admission>, CredentialError> {
+        match (admission, self.authority()) {
+            (Some(admission), Some(authority)) => admission.under(authority.policy()).map(Some),
+            (admission, _) => Ok(admission.map(|admission| *admission)),
+        }
+    }
+
+    /// Judges everybody by a newer policy, also those who are connected: who takes no part any more is cut off, and so
+    /// is whose rights have changed, to come back with what is left.
+    pub fn set_authority(&mut self, authority: Authority, now: Moment) {
+        self.hub.now = now;
+        let mut cut = Vec::new();
+        for (link, peer) in &self.hub.links {
+            let Some(before) = &peer.admission else { continue };
+            match before.under(authority.policy()) {
+                Ok(after) if after.allows_as(before) => {}
+                Ok(_) => cut.push((*link, CloseCode::RIGHTS, "rights have changed: come back".to_owned())),
+                Err(error) => cut.push((*link, CloseCode::REVOKED, error.to_string())),
+            }
+        }
+        self.hub.config.authority = Some(authority.clone());
+        self.hub.out.push_back(Output::Judge { authority });
+        for (link, code, reason) in cut {
+            self.cut_off(link, code, reason);
+        }
+    }
+
+    /// Ends a connection at once: what comes of it from now on is for nobody.
+    fn cut_off(&mut self, link: LinkId, code: CloseCode, reason: String) {
+        self.hub.out.push_back(Output::Close { link, code, reason: reason.clone() });
+        self.link_down(link, reason, code.is_final());
+    }
+
+    /// A peer has shown a newer credential: what it allows counts from now on.
+    pub(super) fn renewed(&mut self, link: LinkId, admission: Admission) {
+        let admission = match self.still_admitted(Some(Box::new(admission))) {
+            Ok(admission) => admission,
+            Err(error) => return self.cut_off(link, CloseCode::REVOKED, error.to_string()),
+        };
+        let Some(peer) = self.hub.links.get_mut(&link) else { return };
+        let unchanged = match (&admission, &peer.admission) {
+            (Some(after), Some(before)) => after.allows_as(before),
+            _ => false,
+        };
+        peer.admission = admission;
+        if !unchanged {
+            self.cut_off(link, CloseCode::RIGHTS, "rights have changed: come back".to_owned());
+        }
+    }
+
+    /// A peer wants a newer credential of ours.
+    pub(super) fn renewal_asked(&mut self, link: LinkId) {
+        self.hub.event(Event::RenewalAsked { link });
+    }
+
+    /// Shows a newer credential of the same key at every connection that asks for one, and goes by what it allows.
+    ///
+    /// # Errors
+    /// [`CredentialError`] when it cannot be read: the older one stays.
+    pub fn renew_credential(&mut self, presented: &str, now: Moment) -> Result<(), CredentialError> {
+        self.hub.now = now;
+        let own = Admission::claimed(presented)?;
+        let Some(holder) = &self.hub.config.holder else { return Ok(()) };
+        let holder = holder.renewed(presented);
+        self.hub.config.holder = Some(holder.clone());
+        self.hub.own = Some(own);
+        self.hub.out.push_back(Output::Show { holder });
+        for room in self.rooms.values_mut() {
+            let confines = self.hub.own_confines(&room.id);
+            if let State::Ready(document) = &mut room.state
+                && document.confines() != confines.as_ref()
+            {
+                document.confine(confines);
+                room.resume_coordination(&mut self.hub);
+            }
+        }
+        Ok(())
+    }
+}

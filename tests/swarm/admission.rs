@@ -1,0 +1,527 @@
+//! Goal: whoever cannot show a credential does not come in, and whoever can does what it allows and no more. Method: a
+//! real relay with a policy, agents of the library, and a bare session that says what it likes. The numbers are those of
+//! the list of cases the library owes.
+
+use aepoch::{
+    Agent, Relay,
+    agent::{AgentBuilder, AgentError},
+    document::{DocumentError, SlotKey},
+    engine::EngineKind,
+    id::{AgentId, Identity, ReplicaId},
+    node::{Event, NodeError},
+    sync::{
+        Address, Capabilities, Channel, Door, Encoded, ErrorCode, Hello, Lane, Message, PresenceEntry, Received, Role,
+        Session,
+    },
+    time::{Moment, Monotonic},
+    transport::{TransportError, connect_websocket},
+    trust::{
+        binding::replica_of,
+        pattern::{Grant, Right},
+        possession::Holder,
+    },
+};
+use bytes::Bytes;
+use futures_util::{SinkExt as _, StreamExt as _};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
+
+use super::{
+    authority::{ALL, Founder, grant, key_of, now},
+    world::{PATIENCE, eventually, flushed, quick_backoff},
+};
+
+/// What every agent here may do in the rooms of the swarm.
+fn everything() -> Vec<Grant> {
+    vec![grant("test/**", ALL)]
+}
+
+async fn relay(founder: &Founder) -> Relay {
+    Relay::builder().listen("127.0.0.1:0").shards(2).policy(founder.authority()).open().await.unwrap()
+}
+
+fn builder(relay: &Relay, name: &str) -> AgentBuilder {
+    Agent::builder(name).swarm("test").connect(&relay.url()).backoff(quick_backoff())
+}
+
+async fn agent(relay: &Relay, founder: &Founder, name: &str, grants: &[Grant]) -> Agent {
+    builder(relay, name).credential(&founder.issue(name, grants), key_of(name)).open().await.unwrap()
+}
+
+async fn why_closed(agent: &Agent) -> String {
+    let mut events = agent.events();
+    let closed = async {
+        loop {
+            if let Ok(Some(event)) = events.next().await
+                && let Event::LinkDown { reason, .. } = &*event
+            {
+                return reason.clone();
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, closed).await.expect("the connection stays open")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn agents_with_credentials_share_a_document() {
+    let founder = Founder::new();
+    let relay = relay(&founder).await;
+    let ada = agent(&relay, &founder, "ada", &everything()).await;
+    let bob = agent(&relay, &founder, "bob", &everything()).await;
+    let (of_ada, of_bob) = (ada.document("stage").await.unwrap(), bob.document("stage").await.unwrap());
+    of_ada.register("song").set(&"intro").unwrap();
+    flushed(&of_ada).await;
+    eventually("bob has it", || of_bob.register("song").get().unwrap() == Some("intro".to_owned())).await;
+}
+
+/// A connection that says what it likes.
+struct Stranger {
+    session: Session,
+    transport: aepoch::transport::WebSocketTransport,
+    received: Vec<Received>,
+}
+
+impl Stranger {
+    async fn dial(relay: &Relay, session: impl FnOnce(&str) -> Session) -> Self {
+        let transport = connect_websocket(&relay.url()).await.unwrap();
+        let session = session(transport.audience());
+        Self { session, transport, received: Vec::new() }
+    }
+
+    async fn pump(&mut self) {
+        while let Some(packet) = self.session.poll_transmit() {
+            self.transport.send(packet).await.unwrap();
+        }
+    }
+
+    /// Goes on until `wanted` has come, or the relay has closed; says how it closed.
+    async fn until(&mut self, wanted: impl Fn(&Received) -> bool) -> Result<Received, TransportError> {
+        let going_on = async {
+            loop {
+                self.pump().await;
+                if let Some(at) = self.received.iter().position(&wanted) {
+                    return Ok(self.received.remove(at));
+                }
+                match self.transport.next().await {
+                    Some(Ok(packet)) => self.session.receive(packet, Monotonic(1), &mut self.received).unwrap(),
+                    Some(Err(error)) => return Err(error),
+                    None => return Err(TransportError::Lost { reason: "closed without a word".to_owned() }),
+                }
+            }
+        };
+        tokio::time::timeout(PATIENCE, going_on).await.expect("nothing came")
+    }
+
+    async fn closed_with(&mut self) -> (u16, String) {
+        match self.until(|_| false).await {
+            Err(TransportError::Closed { code, reason }) => (code.0, reason),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+fn hello(agent: &str, replica: ReplicaId) -> Hello {
+    let identity = Identity { agent: agent.parse().unwrap(), replica, incarnation: 1 };
+    Hello::new(identity, Role::Agent, Capabilities::LZ4)
+}
+
+fn holder(founder: &Founder, agent: &str) -> Holder {
+    Holder::new(&founder.issue(agent, &everything()), key_of(agent), 5)
+}
+
+fn honest(founder: &Founder, agent: &str, audience: &str) -> Session {
+    let holder = holder(founder, agent);
+    let channel = Channel { audience: audience.to_owned(), binding: None };
+    Session::new(hello(agent, holder.replica()), Monotonic(0)).holding(holder).over(channel)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_shows_nothing_is_not_let_in() {
+    let founder = Founder::new();
+    let relay = relay(&founder).await;
+    // One that has no credential ends by itself, and says so.
+    let ada = builder(&relay, "ada").open().await.unwrap();
+    let reason = why_not_up(&ada).await;
+    assert!(reason, "an agent without a credential is not let in");
+    // One that goes on as if nothing had been asked is told.
+    let mut stranger =
+        Stranger::dial(&relay, |_| Session::new(hello("eve", ReplicaId::from_bits(9)), Monotonic(0))).await;
+    stranger.pump().await;
+    let leave = Message::Leave { document: "test/stage".parse().unwrap() };
+    let packet = ready_packet(&leave);
+    stranger.transport.send(packet).await.unwrap();
+    let closed = loop {
+        match stranger.transport.next().await.unwrap() {
+            Ok(_) => {}
+            Err(TransportError::Closed { code, reason }) => break (code.0, reason),
+            Err(error) => panic!("{error}"),
+        }
+    };
+    assert_eq!(closed, (4_401, "a credential is asked for, and a frame of kind Message came instead".to_owned()));
+}
+
+async fn why_not_up(agent: &Agent) -> bool {
+    eventually("the dial is given up", || {
+        let status = agent.status();
+        !status.online && status.relays.iter().any(|relay| relay.failures > 0)
+    })
+    .await;
+    !agent.status().online
+}
+
+/// A message as a session sends it that is in the middle of a conversation.
+fn ready_packet(message: &Message) -> Bytes {
+    let mut session = Session::new(hello("eve", ReplicaId::from_bits(9)), Monotonic(0));
+    let mut peer = Session::new(hello("relay", ReplicaId::from_bits(8)), Monotonic(0));
+    session.receive(peer.poll_transmit().unwrap(), Monotonic(0), &mut Vec::new()).unwrap();
+    session.poll_transmit().unwrap();
+    session.send(Encoded::new(message, Lane::Critical).unwrap());
+    session.poll_transmit().unwrap()
+}
+
+/// Case 24: not in an address, where it would reach logs.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_in_the_query_is_refused() {
+    let founder = Founder::new();
+    let relay = relay(&founder).await;
+    let token = founder.issue("ada", &everything());
+    let error = connect_websocket(&format!("{}/v1/sync?token={token}", relay.url())).await.unwrap_err().to_string();
+    assert!(error.contains("it has a query") && !error.contains(&token), "{error}");
+    // A client that sends it nevertheless.
+    let mut stream = TcpStream::connect(relay.address()).await.unwrap();
+    let request = format!(
+        "GET /v1/sync?token={token} HTTP/1.1\r\nHost: {}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n",
+        relay.address()
+    );
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = vec![0; 1024];
+    let len = stream.read(&mut answer).await.unwrap();
+    let answer = String::from_utf8_lossy(&answer[..len]);
+    assert!(answer.starts_with("HTTP/1.1 400") && !answer.contains(&token), "{answer}");
+}
+
+/// Case 25: a credential without its key is of no use.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stolen_credential_without_its_key_is_refused() {
+    let founder = Founder::new();
+    let relay = relay(&founder).await;
+    let stolen = Holder::new(&founder.issue("ada", &everything()), key_of("eve"), 5);
+    let session = |audience: &str| {
+        let channel = Channel { audience: audience.to_owned(), binding: None };
+        Session::new(hello("ada", stolen.replica()), Monotonic(0)).holding(stolen.clone()).over(channel)
+    };
+    let (code, reason) = Stranger::dial(&relay, session).await.closed_with().await;
+    assert_eq!(code, 4_401);
+    assert!(reason.contains("not of the credential's key"), "{reason}");
+}
+
+/// Case 26: what was shown to one relay is of no use at another, be it passed on as it is or by one in between.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_proof_for_one_relay_is_of_no_use_at_another() {
+    let founder = Founder::new();
+    let (one, other) = (relay(&founder).await, relay(&founder).await);
+    // In between: the agent was dialled elsewhere than the relay believes.
+    let (code, reason) = Stranger::dial(&other, |_| {
+        let of_one = one.url();
+        honest(&founder, "ada", of_one.strip_prefix("ws://").unwrap())
+    })
+    .await
+    .closed_with()
+    .await;
+    assert_eq!(code, 4_401);
+    assert!(reason.contains("over this conversation"), "{reason}");
+    // Recorded and sent again: the other asks with another number.
+    let mut recorded = Vec::new();
+    let mut honest_one = Stranger::dial(&one, |audience| honest(&founder, "ada", audience)).await;
+    let greeting = honest_one.transport.next().await.unwrap().unwrap();
+    honest_one.session.receive(greeting, Monotonic(1), &mut Vec::new()).unwrap();
+    while let Some(packet) = honest_one.session.poll_transmit() {
+        recorded.push(packet.clone());
+        honest_one.transport.send(packet).await.unwrap();
+    }
+    assert_eq!(recorded.len(), 2, "a Hello and a proof");
+    let mut replay = connect_websocket(&one.url()).await.unwrap();
+    for packet in recorded {
+        replay.send(packet).await.unwrap();
+    }
+    let closed = loop {
+        match replay.next().await.unwrap() {
+            Ok(_) => {}
+            Err(TransportError::Closed { code, .. }) => break code.0,
+            Err(error) => panic!("{error}"),
+        }
+    };
+    assert_eq!(closed, 4_401);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_comes_in_under_anothers_name_or_number() {
+    let founder = Founder::new();
+    let relay = relay(&founder).await;
+    let own = holder(&founder, "eve");
+    let victim = replica_of(&key_of("ada").public(), 5);
+    for (name, replica, said) in [("ada", own.replica(), "calls itself `ada`"), ("eve", victim, "is not the replica")] {
+        let session = |audience: &str| {
+            let channel = Channel { audience: audience.to_owned(), binding: None };
+            Session::new(hello(name, replica), Monotonic(0)).holding(own.clone()).over(channel)
+        };
+        let (code, reason) = Stranger::dial(&relay, session).await.closed_with().await;
+        assert_eq!(code, 4_401);
+        assert!(reason.contains(said), "{reason}");
+    }
+}
+
+/// Case 30, and its honest counterpart: a newer credential is of the same agent and key.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_renewal_by_somebody_else_ends_the_connection() {
+    let founder = Founder::new();
+    let relay = relay(&founder).await;
+    let mut ada = Stranger::dial(&relay, |audience| honest(&founder, "ada", audience)).await;
+    ada.until(|received| matches!(received, Received::Ready(_))).await.unwrap();
+    ada.session.show(holder(&founder, "ada").renewed(&founder.issue_until("ada", &everything(), now() + 700))).unwrap();
+    ada.pump().await;
+    ada.session.show(Holder::new(&founder.issue("bob", &everything()), key_of("bob"), 5)).unwrap();
+    let (code, reason) = ada.closed_with().await;
+    assert_eq!(code, 4_401);
+    assert!(reason.contains("calls itself"), "{reason}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_credential_that_ends_is_asked_for_anew_and_renewed() {
+    let founder = Founder::new();
+    let relay = relay(&founder).await;
+    // It ends within the minute in which it is asked for anew.
+    let short = founder.issue_until("ada", &everything(), now() + 40);
+    let ada = builder(&relay, "ada").credential(&short, key_of("ada")).open().await.unwrap();
+    let mut events = ada.events();
+    let asked = async {
+        loop {
+            if let Ok(Some(event)) = events.next().await
+                && matches!(&*event, Event::RenewalAsked { .. })
+            {
+                return;
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, asked).await.expect("it is never asked for a newer one");
+    assert!(matches!(ada.renew(&founder.issue("bob", &everything())), Err(AgentError::OthersCredential { .. })));
+    ada.renew(&founder.issue("ada", &everything())).unwrap();
+    let stage = ada.document("stage").await.unwrap();
+    stage.counter("takes").add(1).unwrap();
+    flushed(&stage).await;
+}
+
+/// Case 31, and revocation: nothing further is sent, and the agent is told why.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_revoked_agent_is_cut_off_and_stays_out() {
+    let mut founder = Founder::new();
+    let relay = relay(&founder).await;
+    let ada = agent(&relay, &founder, "ada", &everything()).await;
+    let bob = agent(&relay, &founder, "bob", &everything()).await;
+    let (of_ada, of_bob) = (ada.document("stage").await.unwrap(), bob.document("stage").await.unwrap());
+    of_ada.register("song").set(&"intro").unwrap();
+    eventually("bob has it", || of_bob.register("song").get().unwrap() == Some("intro".to_owned())).await;
+    let closed = tokio::spawn({
+        let bob = bob.clone();
+        async move { why_closed(&bob).await }
+    });
+    tokio::task::yield_now().await;
+    let revoked = founder.change(|policy| drop(policy.revoked.insert("bob".parse().unwrap(), now() + 1)));
+    relay.set_policy(&revoked);
+    // From here on nothing of the swarm reaches bob, whatever was queued for it.
+    of_ada.register("song").set(&"secret").unwrap();
+    flushed(&of_ada).await;
+    let reason = closed.await.unwrap();
+    assert!(reason.contains("4403") && reason.contains("`bob`"), "{reason}");
+    eventually("bob is turned away", || bob.status().relays.iter().any(|relay| relay.failures > 1)).await;
+    assert_eq!(of_bob.register("song").get().unwrap(), Some("intro".to_owned()));
+    // What was issued afterwards counts.
+    assert!(ada.status().online);
+}
+
+/// Case 33: a write without the right is refused where it is made, and, should an agent not ask itself, at the relay,
+/// which keeps nothing of it and says so.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_may_only_read_cannot_write() {
+    let founder = Founder::new();
+    let relay = relay(&founder).await;
+    let ada = agent(&relay, &founder, "ada", &everything()).await;
+    let of_ada = ada.document("stage").await.unwrap();
+    of_ada.register("song").set(&"intro").unwrap();
+    flushed(&of_ada).await;
+    let reading = [grant("test/stage", &[Right::Read])];
+    let bob = agent(&relay, &founder, "bob", &reading).await;
+    let of_bob = bob.document("stage").await.unwrap();
+    eventually("bob reads", || of_bob.register("song").get().unwrap() == Some("intro".to_owned())).await;
+    let refused = of_bob.register("song").set(&"mine").unwrap_err().to_string();
+    assert_eq!(refused, "`bob` has no right to write `register/song`");
+    let refused = of_bob.map("songs").put("first", &1).unwrap_err().to_string();
+    assert_eq!(refused, "`bob` has no right to write content");
+    assert_eq!(of_bob.register("song").get().unwrap(), Some("intro".to_owned()), "nothing is left of a refused write");
+
+    // An agent that does not go by its own credential.
+    let holder = Holder::new(&founder.issue("cyd", &reading), key_of("cyd"), 5);
+    let replica = holder.replica();
+    let mut cyd = Stranger::dial(&relay, |audience| {
+        let channel = Channel { audience: audience.to_owned(), binding: None };
+        Session::new(hello("cyd", replica), Monotonic(0)).holding(holder).over(channel)
+    })
+    .await;
+    let mut document =
+        aepoch::document::Document::new("test/stage".parse().unwrap(), EngineKind::Yrs, replica).unwrap();
+    let ((), commit) =
+        document.transact::<_, DocumentError>(1, false, |tx| tx.set_register("song", &"mine".into())).unwrap();
+    cyd.until(|received| matches!(received, Received::Ready(_))).await.unwrap();
+    let id = document.id().clone();
+    let join = Message::Join {
+        document: id.clone(),
+        engine: document.engine_kind(),
+        frontier: Default::default(),
+        subscription: Default::default(),
+    };
+    let delta = Message::Delta { document: id.clone(), delta: commit.delta.encode().unwrap() };
+    let slots = document.write_slots(vec![(SlotKey::Closed, Bytes::from_static(&[0]))]).unwrap();
+    let slots = Message::Delta { document: id, delta: slots.encode().unwrap() };
+    for message in [join, delta, slots] {
+        cyd.session.send(Encoded::new(&message, Lane::Critical).unwrap());
+    }
+    for said in ["`cyd` has no right to write `register/song`", "`cyd` has no right to coordinate in this document"] {
+        let refusal = cyd.until(|received| matches!(received, Received::Message(Message::Error { .. }))).await.unwrap();
+        let Received::Message(Message::Error { code, reason, .. }) = refusal else { panic!() };
+        assert_eq!((code, reason.as_str()), (ErrorCode::Forbidden, said));
+    }
+    of_ada.counter("takes").add(1).unwrap();
+    flushed(&of_ada).await;
+    assert_eq!(of_ada.register("song").get().unwrap(), Some("intro".to_owned()));
+    assert_eq!(ada.status().unsynced, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rooms_that_are_not_granted_are_not_joined_and_a_narrower_policy_is_told() {
+    let mut founder = Founder::new();
+    let relay = relay(&founder).await;
+    // The credential says it may, and the issuer may not give as much: only the relay knows.
+    relay.set_policy(&founder.change(|policy| {
+        let issuer = policy.issuers.get_mut("issuer").unwrap();
+        issuer.rooms = ["test/stage".parse().unwrap(), "test/_swarm".parse().unwrap()].into();
+    }));
+    let ada = agent(&relay, &founder, "ada", &everything()).await;
+    let (stage, crew) = (ada.document("stage").await.unwrap(), ada.document("crew").await.unwrap());
+    stage.counter("takes").add(1).unwrap();
+    flushed(&stage).await;
+    crew.counter("takes").add(1).unwrap();
+    let refused = tokio::time::timeout(PATIENCE, crew.flush()).await.unwrap().unwrap_err();
+    assert!(
+        matches!(&refused, AgentError::Forbidden { reason, .. } if reason.contains("no right to read")),
+        "{refused}"
+    );
+    assert!(crew.status().unwrap().stalled.unwrap().contains("no right to read"));
+    // A room the agent itself knows to be out of bounds.
+    let elsewhere = agent(&relay, &founder, "bob", &[grant("test/stage", ALL)]).await;
+    let crew = elsewhere.document("crew").await.unwrap();
+    let refused = crew.counter("takes").add(1).unwrap_err();
+    assert!(matches!(refused, AgentError::Node(NodeError::Document(DocumentError::Forbidden { .. }))), "{refused}");
+}
+
+/// A narrower credential counts at once: the agent is cut off and comes back with what is left.
+#[tokio::test(flavor = "multi_thread")]
+async fn narrowed_rights_take_effect_on_a_live_connection() {
+    let mut founder = Founder::new();
+    let relay = relay(&founder).await;
+    let ada = agent(&relay, &founder, "ada", &everything()).await;
+    let bob = agent(&relay, &founder, "bob", &everything()).await;
+    let (of_ada, of_bob) = (ada.document("stage").await.unwrap(), bob.document("stage").await.unwrap());
+    of_ada.register("song").set(&"intro").unwrap();
+    eventually("bob has it", || of_bob.register("song").get().unwrap() == Some("intro".to_owned())).await;
+    relay.set_policy(&founder.change(|policy| {
+        policy.issuers.get_mut("issuer").unwrap().rooms = ["test/crew".parse().unwrap()].into();
+    }));
+    of_ada.register("song").set(&"secret").unwrap();
+    let refused = tokio::time::timeout(PATIENCE, of_ada.flush()).await.unwrap().unwrap_err();
+    assert!(matches!(refused, AgentError::Forbidden { .. }), "{refused}");
+    assert_eq!(of_bob.register("song").get().unwrap(), Some("intro".to_owned()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn messages_and_presence_need_the_right_to_be_seen() {
+    let founder = Founder::new();
+    let relay = relay(&founder).await;
+    let unseen = [grant("test/**", &[Right::Read, Right::Write])];
+    let ada = agent(&relay, &founder, "ada", &unseen).await;
+    let stage = ada.document("stage").await.unwrap();
+    let id = stage.id().clone();
+    let refused = stage.set_presence(&"here").unwrap_err().to_string();
+    assert_eq!(refused, "`ada` has no right to be seen in this document");
+    let refused = ada.send(Address::Document(id.clone()), Lane::High, "hush").unwrap_err().to_string();
+    assert_eq!(refused, "`ada` has no right to be seen in this document");
+
+    // An agent that does not go by its own credential.
+    let holder = Holder::new(&founder.issue("eve", &unseen), key_of("eve"), 5);
+    let replica = holder.replica();
+    let mut eve = Stranger::dial(&relay, |audience| {
+        let channel = Channel { audience: audience.to_owned(), binding: None };
+        Session::new(hello("eve", replica), Monotonic(0)).holding(holder).over(channel)
+    })
+    .await;
+    eve.until(|received| matches!(received, Received::Ready(_))).await.unwrap();
+    let name: AgentId = "eve".parse().unwrap();
+    let entry = PresenceEntry { replica, agent: name.clone(), clock: 1, state: Some("1".into()), ttl_ms: 1_000 };
+    let join = Message::Join {
+        document: id.clone(),
+        engine: EngineKind::Yrs,
+        frontier: Default::default(),
+        subscription: Default::default(),
+    };
+    let presence = Message::Presence { document: id.clone(), entries: vec![entry] };
+    let message = Message::App { from: name, to: Address::Document(id), lane: Lane::Critical, body: "hush".into() };
+    for message in [join, presence, message] {
+        eve.session.send(Encoded::new(&message, Lane::Critical).unwrap());
+    }
+    for _ in 0..2 {
+        let refusal = eve.until(|received| matches!(received, Received::Message(Message::Error { .. }))).await.unwrap();
+        let Received::Message(Message::Error { code, reason, .. }) = refusal else { panic!() };
+        let said = "`eve` has no right to be seen in this document";
+        assert_eq!((code, reason.as_str()), (ErrorCode::Forbidden, said));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn agents_that_listen_ask_as_a_relay_does() {
+    let founder = Founder::new();
+    let one = Agent::builder("one").swarm("test").policy(founder.authority());
+    let one = one.credential(&founder.issue("one", &everything()), key_of("one")).open().await.unwrap();
+    let address = one.listen("127.0.0.1:0").await.unwrap();
+    let dial =
+        |name: &str| Agent::builder(name).swarm("test").connect(&format!("ws://{address}")).backoff(quick_backoff());
+    let two = dial("two").credential(&founder.issue("two", &everything()), key_of("two")).open().await.unwrap();
+    let eve = dial("eve").open().await.unwrap();
+    let (of_one, of_two) = (one.document("stage").await.unwrap(), two.document("stage").await.unwrap());
+    of_one.register("song").set(&"intro").unwrap();
+    eventually("two has it", || of_two.register("song").get().unwrap() == Some("intro".to_owned())).await;
+    assert!(why_not_up(&eve).await);
+}
+
+/// Case 19 in the part that concerns connections: the verdict takes the verifier's clock, with half a minute of grace.
+#[test]
+fn a_door_goes_by_the_clock_it_is_given() {
+    let founder = Founder::new();
+    let judged = |ahead: i64| {
+        let wall_ms = now().saturating_add_signed(ahead) * 1_000;
+        let door = Door::new(founder.authority(), [3; 32], Moment { mono: Monotonic(0), wall_ms });
+        let mut relay = Session::new(hello("relay", ReplicaId::from_bits(8)), Monotonic(0)).asking(door);
+        let mut ada = honest(&founder, "ada", "");
+        ada.receive(relay.poll_transmit().unwrap(), Monotonic(0), &mut Vec::new()).unwrap();
+        let mut received = Vec::new();
+        while let Some(packet) = ada.poll_transmit() {
+            relay.receive(packet, Monotonic(0), &mut received)?;
+        }
+        Ok::<_, aepoch::sync::SessionError>(received.len())
+    };
+    assert_eq!(judged(0), Ok(2), "an admission, and ready");
+    assert_eq!(judged(-30), Ok(2));
+    assert!(judged(-3_600).unwrap_err().to_string().contains("not valid before"));
+    assert!(judged(3_600).unwrap_err().to_string().contains("expired at"));
+}
