@@ -70,6 +70,8 @@ fn accepted(received: Received) -> String {
     match received {
         Received::Ready(_) => "ready".to_owned(),
         Received::Pong { .. } => "pong".to_owned(),
+        Received::Admitted(_) => "admitted".to_owned(),
+        Received::RenewalAsked => "asked for a newer credential".to_owned(),
         Received::Message(message) => {
             if let Message::Delta { delta, .. } = &message {
                 // What the document does next with it; an error is an answer too.

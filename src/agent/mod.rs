@@ -34,7 +34,7 @@ use crate::{
     driver::{Clock, Host, Keeper, Outside, Traffic, run_link, trace_happening},
     engine::EngineKind,
     id::{AgentId, DocumentId, Identity, NameError},
-    node::{Event, Node, NodeError, TargetId},
+    node::{Event, Input, Node, NodeError, TargetId},
     store::{Answers, StoreError, StoreThread},
     sync::{Address, Channel, Lane},
     time::Moment,
@@ -183,9 +183,12 @@ impl Outside for Surroundings {
                 }
                 Ok(Err(error)) => {
                     tracing::debug!(%error, "dial failed");
-                    host.handle(crate::node::Input::DialFailed { target });
+                    host.handle(Input::DialFailed { target, reason: error.to_string() });
                 }
-                Err(_) => host.handle(crate::node::Input::DialFailed { target }),
+                Err(_) => {
+                    let reason = format!("{address} did not answer within {} s", DIAL_TIMEOUT.as_secs());
+                    host.handle(Input::DialFailed { target, reason });
+                }
             }
         });
     }

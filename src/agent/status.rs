@@ -16,6 +16,8 @@ pub struct RelayStatus {
     pub state: TargetState,
     /// Failed dials in a row.
     pub failures: u32,
+    /// Why there is no connection; `None` while there is, and before the first dial.
+    pub reason: Option<String>,
 }
 
 /// How an agent stands right now.
@@ -41,9 +43,9 @@ pub struct AgentStatus {
 
 pub(super) fn status_of(inner: &Inner) -> AgentStatus {
     let node = inner.host.with(|node, _| node.status());
-    let relays = node.targets.iter().filter_map(|(target, state, failures)| {
-        let address = inner.relays.get(target.0 as usize)?.clone();
-        Some(RelayStatus { address, state: *state, failures: *failures })
+    let relays = node.targets.iter().filter_map(|known| {
+        let address = inner.relays.get(known.target.0 as usize)?.clone();
+        Some(RelayStatus { address, state: known.state, failures: known.failures, reason: known.reason.clone() })
     });
     AgentStatus {
         online: node.online,

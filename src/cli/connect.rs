@@ -15,7 +15,7 @@ use aepoch::{
 };
 use clap::Args;
 
-use super::{Failure, source::Source};
+use super::{Failure, credential::CredentialArgs, source::Source};
 
 /// The document holding members and agents' states.
 const SWARM_DOCUMENT: &str = "_swarm";
@@ -33,6 +33,9 @@ pub(super) struct PlaceArgs {
     /// Work on a store file instead, offline. No other process may have it open.
     #[arg(long, value_name = "FILE")]
     store: Option<PathBuf>,
+
+    #[command(flatten)]
+    credential: CredentialArgs,
 
     /// The swarm the document belongs to.
     #[arg(long, env = "AEPOCH_SWARM", default_value = "default")]
@@ -58,8 +61,16 @@ impl PlaceArgs {
     pub(super) fn source(&self) -> Source {
         match &self.store {
             Some(path) => Source::Store(path.clone()),
-            None => Source::Relay { url: self.connect.clone(), timeout: self.timeout() },
+            None => Source::Relay {
+                url: self.connect.clone(),
+                credential: self.credential.clone(),
+                timeout: self.timeout(),
+            },
         }
+    }
+
+    pub(super) fn credential(&self) -> &CredentialArgs {
+        &self.credential
     }
 
     pub(super) fn timeout(&self) -> Duration {
@@ -86,7 +97,7 @@ impl DocumentArgs {
     /// Opens a replica under the agent name `name`, caught up with the relay unless the work is on a file. It only
     /// looks on: nobody has to reckon with a member that is gone in a moment.
     pub(super) async fn open(&self, name: &str, path: &str) -> Result<Live, Failure> {
-        let builder = Agent::builder(name).swarm(&self.place.swarm).onlooker(true);
+        let builder = self.place.credential.agent(name)?.swarm(&self.place.swarm).onlooker(true);
         let (builder, online) = match &self.place.store {
             Some(path) => (builder.store(path), None),
             None => (builder.connect(&self.place.connect), Some(self.place.timeout())),
@@ -203,7 +214,10 @@ pub(super) async fn catch_up(agent: &Agent, document: &AgentDocument, timeout: D
                     let path = path.unwrap_or_default();
                     format!("after {seconds} s this replica still differs from the relay's at `{path}`")
                 }
-                (false, _) => format!("no relay answered within {seconds} s; is `aepoch serve` running?"),
+                (false, _) => match status.relays.iter().find_map(|relay| relay.reason.as_ref()) {
+                    Some(reason) => format!("no connection within {seconds} s: {reason}"),
+                    None => format!("no relay answered within {seconds} s; is `aepoch serve` running?"),
+                },
             }));
         }
         tokio::time::sleep(LOOK_AGAIN).await;

@@ -134,8 +134,9 @@ async fn digest(args: &DigestArgs, output: &Output) -> Result<ExitCode, Failure>
         return Ok(ExitCode::SUCCESS);
     };
     let timeout = args.document.place.timeout();
-    let one = Source::parse(one, timeout).show(&id).await?;
-    let other = Source::parse(other, timeout).show(&id).await?;
+    let credential = args.document.place.credential();
+    let one = Source::parse(one, credential, timeout).show(&id).await?;
+    let other = Source::parse(other, credential, timeout).show(&id).await?;
     compare(&one, &other, output)
 }
 

@@ -4,21 +4,29 @@
 
 use std::time::Duration;
 
+use aepoch::trust::request::Request;
 use serde_json::Value;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
 };
 
-use super::Failure;
+use super::{Failure, credential::CredentialArgs, trust::files};
 
 /// The largest answer read: a whole document as JSON, escaped.
 const ANSWER_BYTES: u64 = 256 * 1024 * 1024;
 
 /// The answer of `GET path` at a relay given as `ws://host:port`; `None` when there is no such thing.
-pub(super) async fn get(relay: &str, path: &str, timeout: Duration) -> Result<Option<Value>, Failure> {
+pub(super) async fn get(
+    relay: &str,
+    path: &str,
+    credential: &CredentialArgs,
+    timeout: Duration,
+) -> Result<Option<Value>, Failure> {
     let host = host_of(relay)?;
-    let asked = tokio::time::timeout(timeout, exchange(host, path)).await;
+    let request = Request { method: "GET", path, audience: host };
+    let shown = credential.holder()?.map(|holder| request.authorization(&holder, files::now()).to_string());
+    let asked = tokio::time::timeout(timeout, exchange(host, path, shown)).await;
     let answer = asked
         .map_err(|_| Failure::unreachable(format!("{relay} did not answer within {} s", timeout.as_secs())))?
         .map_err(|error| Failure::unreachable(format!("cannot reach {relay}: {error}")))?;
@@ -40,9 +48,10 @@ pub(super) fn host_of(relay: &str) -> Result<&str, Failure> {
     Ok(rest.split('/').next().unwrap_or(rest))
 }
 
-async fn exchange(host: &str, path: &str) -> std::io::Result<Vec<u8>> {
+async fn exchange(host: &str, path: &str, shown: Option<String>) -> std::io::Result<Vec<u8>> {
     let mut stream = TcpStream::connect(host).await?;
-    let request = format!("GET {path} HTTP/1.0\r\nHost: {host}\r\nAccept: application/json\r\n\r\n");
+    let shown = shown.map_or_else(String::new, |shown| format!("Authorization: {shown}\r\n"));
+    let request = format!("GET {path} HTTP/1.0\r\nHost: {host}\r\n{shown}Accept: application/json\r\n\r\n");
     stream.write_all(request.as_bytes()).await?;
     let mut answer = Vec::new();
     stream.take(ANSWER_BYTES).read_to_end(&mut answer).await?;

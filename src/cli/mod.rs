@@ -2,6 +2,7 @@
 
 mod connect;
 mod coordination;
+mod credential;
 mod demo;
 mod doc;
 mod failure;

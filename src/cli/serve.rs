@@ -1,8 +1,11 @@
 //! `aepoch serve`: a relay until it is told to stop. Layer 7.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{path::PathBuf, process::ExitCode, time::Duration};
 
-use aepoch::relay::{DEFAULT_LISTEN, Relay};
+use aepoch::{
+    relay::{DEFAULT_LISTEN, Relay},
+    trust::policy::PolicyHash,
+};
 use clap::Args;
 use serde_json::json;
 
@@ -10,13 +13,18 @@ use super::{
     Failure, lines,
     output::{FAINT, Output, STRONG},
     store_key::StoreKeyArgs,
+    trust::policy_file::PolicyFile,
 };
+
+/// Between two looks at the policy file: a revocation counts within a second.
+const POLICY_LOOK: Duration = Duration::from_millis(400);
 
 const EXAMPLES: &str = "\
 Examples:
   aepoch serve                                   listen on 127.0.0.1:4433, keep documents in aepoch.redb
   aepoch serve --listen 0.0.0.0:4433 --store /var/lib/aepoch/relay.redb
   aepoch serve --store-key-file /etc/aepoch/store.key     nobody reads the store without the key
+  aepoch serve --listen 0.0.0.0:4433 --policy swarm.json    only for agents with credentials; see aepoch policy --help
   aepoch serve --memory --listen 127.0.0.1:0 --print-address
   curl http://127.0.0.1:4433/v1/documents        what it keeps; also /health and /metrics
 
@@ -50,6 +58,15 @@ pub(super) struct ServeArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
     shards: Option<u16>,
 
+    /// The swarm's policy: nobody comes in without a credential it admits. The file is followed: a version that is in
+    /// force later, as after `aepoch policy revoke`, counts within a second.
+    #[arg(long, value_name = "FILE")]
+    policy: Option<PathBuf>,
+
+    /// The swarm the policy must be of, by its name; whoever can write the file could put another swarm's there.
+    #[arg(long, value_name = "ID", requires = "policy")]
+    policy_swarm: Option<PolicyHash>,
+
     /// Let every connection bring the writes of others too: when agents also form a mesh, or to restore a lost relay
     /// from its agents.
     #[arg(long)]
@@ -81,14 +98,41 @@ async fn serve(args: &ServeArgs, output: &Output) -> Result<ExitCode, Failure> {
     if let Some(shards) = args.shards {
         builder = builder.shards(usize::from(shards));
     }
+    let policy = args.policy.as_deref().map(|path| PolicyFile::open(path, args.policy_swarm)).transpose()?;
+    if let Some(policy) = &policy {
+        builder = builder.policy(policy.authority.clone());
+    }
     let relay = builder.open().await?;
     announce(args, output, &relay)?;
     tokio::select! {
         reason = told_to_stop => tracing::info!(reason, "stopping"),
         () = lines::ended(), if args.until_stdin_ends => tracing::info!("stdin ended, stopping"),
+        () = follow(policy, &relay) => {}
     }
     relay.shut_down().await?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Gives the relay every newer version; never ends.
+async fn follow(policy: Option<PolicyFile>, relay: &Relay) {
+    let Some(mut policy) = policy else { return std::future::pending().await };
+    loop {
+        tokio::time::sleep(POLICY_LOOK).await;
+        let looked = tokio::task::spawn_blocking(move || {
+            let newer = policy.look();
+            (policy, newer)
+        });
+        let Ok((kept, newer)) = looked.await else { return std::future::pending().await };
+        policy = kept;
+        match newer {
+            Ok(Some(authority)) => {
+                tracing::info!(version = authority.policy().version, "a newer policy is in force");
+                relay.set_policy(&authority);
+            }
+            Ok(None) => {}
+            Err(error) => tracing::error!(%error, "the policy file is not used, the version before stays in force"),
+        }
+    }
 }
 
 fn announce(args: &ServeArgs, output: &Output, relay: &Relay) -> Result<(), Failure> {

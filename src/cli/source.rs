@@ -13,7 +13,7 @@ use aepoch::{
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{Failure, http};
+use super::{Failure, credential::CredentialArgs, http};
 
 /// Where documents are kept.
 #[derive(Debug, Clone)]
@@ -22,6 +22,8 @@ pub(super) enum Source {
     Relay {
         /// `ws://host:port`.
         url: String,
+        /// What to show it.
+        credential: CredentialArgs,
         /// How long it may take to answer.
         timeout: Duration,
     },
@@ -55,9 +57,9 @@ pub(super) struct Listed {
 
 impl Source {
     /// A relay's address or the path of a store.
-    pub(super) fn parse(text: &str, timeout: Duration) -> Self {
+    pub(super) fn parse(text: &str, credential: &CredentialArgs, timeout: Duration) -> Self {
         match text.starts_with("ws://") {
-            true => Self::Relay { url: text.to_owned(), timeout },
+            true => Self::Relay { url: text.to_owned(), credential: credential.clone(), timeout },
             false => Self::Store(text.into()),
         }
     }
@@ -65,8 +67,8 @@ impl Source {
     /// All documents kept, sorted by name.
     pub(super) async fn list(&self) -> Result<Vec<Listed>, Failure> {
         match self {
-            Self::Relay { url, timeout } => {
-                let answer = http::get(url, "/v1/documents", *timeout).await?.unwrap_or_default();
+            Self::Relay { url, credential, timeout } => {
+                let answer = http::get(url, "/v1/documents", credential, *timeout).await?.unwrap_or_default();
                 answer.as_array().into_iter().flatten().map(listed_by_relay).collect()
             }
             Self::Store(path) => {
@@ -84,8 +86,8 @@ impl Source {
     /// One document; a failure when there is none.
     pub(super) async fn show(&self, id: &DocumentId) -> Result<Shown, Failure> {
         match self {
-            Self::Relay { url, timeout } => {
-                let answer = http::get(url, &format!("/v1/documents/{id}"), *timeout).await?;
+            Self::Relay { url, credential, timeout } => {
+                let answer = http::get(url, &format!("/v1/documents/{id}"), credential, *timeout).await?;
                 let mut answer = answer.ok_or_else(|| self.lacks(id))?;
                 Ok(Shown {
                     document: id.clone(),

@@ -107,7 +107,7 @@ impl Drop for EndGuard<'_> {
         for host in self.hosts {
             host.drop_link(self.link, &self.ended);
             if let (Some(target), false) = (self.target, self.ready.load(Ordering::Relaxed)) {
-                host.handle(Input::DialFailed { target });
+                host.handle(Input::DialFailed { target, reason: self.ended.reason.clone() });
             }
         }
     }

@@ -74,6 +74,27 @@ struct Target {
     failures: u32,
     /// Connections in a row that were turned away.
     turned_away: u32,
+    /// Why the last connection or dial ended.
+    reason: Option<String>,
+}
+
+impl Target {
+    const fn new(phase: Phase) -> Self {
+        Self { phase, failures: 0, turned_away: 0, reason: None }
+    }
+}
+
+/// How one target stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TargetStatus {
+    /// Which one.
+    pub target: TargetId,
+    /// What it is doing.
+    pub state: TargetState,
+    /// Failed dials in a row.
+    pub failures: u32,
+    /// Why there is no connection; `None` while there is, and before the first dial.
+    pub reason: Option<String>,
 }
 
 /// Decides when to dial.
@@ -90,9 +111,9 @@ impl Connector {
 
     pub(super) fn add(&mut self, target: TargetId, now: Monotonic) {
         let phase = Phase::Waiting { until: now, open: false };
-        let target = self.targets.entry(target).or_insert(Target { phase: Phase::Paused, failures: 0, turned_away: 0 });
+        let target = self.targets.entry(target).or_insert(Target::new(Phase::Paused));
         if matches!(target.phase, Phase::Paused) {
-            *target = Target { phase, failures: 0, turned_away: 0 };
+            *target = Target::new(phase);
         }
     }
 
@@ -150,6 +171,7 @@ impl Connector {
         }
         target.phase = Phase::Up { since: now };
         target.failures = 0;
+        target.reason = None;
         true
     }
 
@@ -198,7 +220,14 @@ impl Connector {
         target.phase = Phase::Waiting { until: now + wait, open };
     }
 
-    pub(super) fn states(&self) -> impl Iterator<Item = (TargetId, TargetState, u32)> + '_ {
+    /// Remembers why there is no connection.
+    pub(super) fn note(&mut self, id: TargetId, reason: String) {
+        if let Some(target) = self.targets.get_mut(&id) {
+            target.reason = Some(reason);
+        }
+    }
+
+    pub(super) fn states(&self) -> impl Iterator<Item = TargetStatus> + '_ {
         self.targets.iter().map(|(id, target)| {
             let state = match target.phase {
                 Phase::Dialing => TargetState::Dialing,
@@ -207,7 +236,7 @@ impl Connector {
                 Phase::Waiting { open: true, .. } => TargetState::Open,
                 Phase::Waiting { open: false, .. } => TargetState::Waiting,
             };
-            (*id, state, target.failures)
+            TargetStatus { target: *id, state, failures: target.failures, reason: target.reason.clone() }
         })
     }
 }
@@ -230,7 +259,7 @@ mod tests {
         let (mut connector, _) = dialing();
         connector.pause(RELAY);
         assert!(!connector.connected(RELAY, Monotonic(0)));
-        assert!(connector.states().all(|(_, state, _)| state == TargetState::Paused));
+        assert!(connector.states().all(|target| target.state == TargetState::Paused));
     }
 
     #[test]
@@ -239,7 +268,7 @@ mod tests {
         let mut now = Monotonic(0);
         for failure in 1..=5 {
             connector.failed(RELAY, now, &mut dice);
-            let open = connector.states().any(|(_, state, _)| state == TargetState::Open);
+            let open = connector.states().any(|target| target.state == TargetState::Open);
             assert_eq!(open, failure == 5, "after {failure} failures");
             let wake = connector.next_wake().expect("a retry is planned");
             if failure == 5 {
@@ -252,7 +281,7 @@ mod tests {
         assert_eq!(connector.next_wake().map(|wake| wake.since(now)), Some(Duration::from_secs(60)));
         assert_eq!(connector.due(now + Duration::from_secs(60)), [RELAY]);
         assert!(connector.connected(RELAY, Monotonic(0)));
-        assert!(connector.states().all(|(_, state, failures)| state == TargetState::Up && failures == 0));
+        assert!(connector.states().all(|target| target.state == TargetState::Up && target.failures == 0));
     }
 
     #[test]
@@ -262,7 +291,7 @@ mod tests {
         for times in 1..=5 {
             assert!(connector.connected(RELAY, now));
             connector.turned_away(RELAY, now, &mut dice);
-            let open = connector.states().any(|(_, state, _)| state == TargetState::Open);
+            let open = connector.states().any(|target| target.state == TargetState::Open);
             assert_eq!(open, times == 5, "turned away {times} times");
             now = connector.next_wake().expect("a retry is planned");
             connector.due(now);
@@ -270,7 +299,7 @@ mod tests {
         assert!(connector.connected(RELAY, now));
         now = now + Duration::from_secs(61);
         connector.turned_away(RELAY, now, &mut dice);
-        assert!(connector.states().all(|(_, state, failures)| state == TargetState::Waiting && failures == 1));
+        assert!(connector.states().all(|target| target.state == TargetState::Waiting && target.failures == 1));
     }
 
     #[test]
@@ -278,7 +307,7 @@ mod tests {
         let (mut connector, mut dice) = dialing();
         connector.turned_away(RELAY, Monotonic(0), &mut dice);
         connector.lost(RELAY, None, Monotonic(0), &mut dice);
-        assert!(connector.states().all(|(_, state, failures)| state == TargetState::Dialing && failures == 0));
+        assert!(connector.states().all(|target| target.state == TargetState::Dialing && target.failures == 0));
     }
 
     #[test]

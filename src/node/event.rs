@@ -8,7 +8,7 @@ use crate::{
     document::DigestEntry,
     engine::{EngineKind, Patch},
     id::{AgentId, DocumentId, LinkId, ObjectId},
-    node::connector::{TargetId, TargetState},
+    node::connector::TargetStatus,
     sync::{Address, ErrorCode, PresenceEntry},
 };
 
@@ -216,9 +216,9 @@ pub struct NodeStatus {
     pub online: bool,
     /// Ready connections: the agents at their other ends.
     pub peers: Vec<AgentId>,
-    /// Targets with their state and failed dials in a row.
+    /// Targets.
     #[serde(skip)]
-    pub targets: Vec<(TargetId, TargetState, u32)>,
+    pub targets: Vec<TargetStatus>,
     /// Local commits not yet durable, over all documents.
     pub unsynced: u64,
     /// The first reason why.

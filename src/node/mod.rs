@@ -39,7 +39,7 @@ use std::{collections::BTreeMap, time::Duration};
 use bytes::Bytes;
 pub use config::{Config, Tuning};
 use connector::Connector;
-pub use connector::{Backoff, TargetId, TargetState};
+pub use connector::{Backoff, TargetId, TargetState, TargetStatus};
 pub use coordination::Arriving;
 pub use event::{Counters, DocumentStatus, Event, NodeStatus};
 use hub::{Hub, Link};
@@ -99,6 +99,8 @@ pub enum Input {
     DialFailed {
         /// The target.
         target: TargetId,
+        /// Why.
+        reason: String,
     },
     /// A message has come.
     Message {
@@ -301,7 +303,10 @@ impl Node {
             Input::Renewed { link, admission } => self.renewed(link, *admission),
             Input::RenewalAsked { link } => self.renewal_asked(link),
             Input::LinkDown { link, reason, is_final } => self.link_down(link, reason, is_final),
-            Input::DialFailed { target } => self.connector.failed(target, now.mono, &mut self.hub.dice),
+            Input::DialFailed { target, reason } => {
+                self.connector.failed(target, now.mono, &mut self.hub.dice);
+                self.connector.note(target, reason);
+            }
             Input::Message { link, message } => self.message(link, message),
             Input::Drained { link, bytes } => self.drained(link, bytes),
             Input::Stored { id, result } => self.stored(id, result),
@@ -409,6 +414,7 @@ impl Node {
             } else {
                 self.connector.lost(target, down.retry_after, now, &mut self.hub.dice);
             }
+            self.connector.note(target, reason.clone());
         }
         self.hub.note_down(&down.hello.identity.agent, &reason);
         self.hub.event(Event::LinkDown { link, agent: down.hello.identity.agent, reason });

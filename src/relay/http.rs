@@ -15,10 +15,11 @@ use tokio::sync::Notify;
 
 use super::{Shared, metrics, rest, socket::ServerSocket};
 use crate::{
-    driver::run_link,
+    driver::{run_link, wall_ms},
     id::DocumentId,
     sync::Channel,
     transport::{SUBPROTOCOL, audience_of, set_prompt, websocket_config},
+    trust::{credential::Admission, pattern::Right, request::Request},
 };
 
 pub(super) async fn serve(listener: tokio::net::TcpListener, shared: Arc<Shared>, stopping: Arc<Notify>) {
@@ -121,18 +122,61 @@ async fn scrape(State(shared): State<Arc<Shared>>) -> Response {
     }
 }
 
-async fn documents(State(shared): State<Arc<Shared>>) -> Response {
+/// Who asks, when the relay asks for credentials; everybody may read otherwise.
+fn reader(shared: &Shared, uri: &Uri, headers: &HeaderMap) -> Result<Option<Admission>, Refusal> {
+    let Some(authority) = shared.hosts[0].with(|node, _| node.authority().cloned()) else { return Ok(None) };
+    let unauthorized = |reason: String| Refusal(StatusCode::UNAUTHORIZED, reason);
+    let shown = headers.get(header::AUTHORIZATION).and_then(|shown| shown.to_str().ok());
+    let shown = shown.ok_or_else(|| unauthorized("this relay asks for a credential".to_owned()))?;
+    let audience = audience_of(headers);
+    let request = Request { method: "GET", path: uri.path(), audience: &audience };
+    let admitted = request.admit(shown, &authority, wall_ms() / 1_000);
+    admitted.map(Some).map_err(|error| unauthorized(error.to_string()))
+}
+
+/// # Errors
+/// 403 unless the reader may read the document.
+fn may_read(reader: Option<&Admission>, id: &DocumentId) -> Result<(), Refusal> {
+    match reader {
+        Some(reader) if !reader.allows(id, Right::Read) => {
+            let reason = format!("`{}` has no right to read `{id}`", reader.agent);
+            Err(Refusal(StatusCode::FORBIDDEN, reason))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The document a path names, for whoever may read it.
+fn named(shared: &Shared, uri: &Uri, headers: &HeaderMap, id: &str) -> Result<DocumentId, Refusal> {
+    let reader = reader(shared, uri, headers)?;
+    let id = DocumentId::new(id).map_err(|error| Refusal(StatusCode::BAD_REQUEST, error.to_string()))?;
+    may_read(reader.as_ref(), &id).map(|()| id)
+}
+
+async fn documents(State(shared): State<Arc<Shared>>, uri: Uri, headers: HeaderMap) -> Response {
+    let reader = match reader(&shared, &uri, &headers) {
+        Ok(reader) => reader,
+        Err(refusal) => return refusal.into_response(),
+    };
     match rest::list(&shared).await {
-        Ok(list) => Json(list).into_response(),
+        Ok(mut list) => {
+            list.retain(|listed| may_read(reader.as_ref(), listed.document()).is_ok());
+            Json(list).into_response()
+        }
         Err(error) => Refusal(StatusCode::SERVICE_UNAVAILABLE, error.to_string()).into_response(),
     }
 }
 
 /// The barriers and their kin of a document that agents are connected to.
-async fn coordination(State(shared): State<Arc<Shared>>, Path(id): Path<String>) -> Response {
-    let id = match DocumentId::new(&id) {
+async fn coordination(
+    State(shared): State<Arc<Shared>>,
+    uri: Uri,
+    headers: HeaderMap,
+    Path(id): Path<String>,
+) -> Response {
+    let id = match named(&shared, &uri, &headers, &id) {
         Ok(id) => id,
-        Err(error) => return Refusal(StatusCode::BAD_REQUEST, error.to_string()).into_response(),
+        Err(refusal) => return refusal.into_response(),
     };
     match rest::explain(&shared, &id) {
         Some(Ok(statuses)) => Json(statuses).into_response(),
@@ -141,10 +185,10 @@ async fn coordination(State(shared): State<Arc<Shared>>, Path(id): Path<String>)
     }
 }
 
-async fn document(State(shared): State<Arc<Shared>>, Path(id): Path<String>) -> Response {
-    let id = match DocumentId::new(&id) {
+async fn document(State(shared): State<Arc<Shared>>, uri: Uri, headers: HeaderMap, Path(id): Path<String>) -> Response {
+    let id = match named(&shared, &uri, &headers, &id) {
         Ok(id) => id,
-        Err(error) => return Refusal(StatusCode::BAD_REQUEST, error.to_string()).into_response(),
+        Err(refusal) => return refusal.into_response(),
     };
     match rest::show(&shared, &id).await {
         Ok(Some(shown)) => Json(shown).into_response(),

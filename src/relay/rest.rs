@@ -60,6 +60,12 @@ pub(super) struct Listed {
     live: Option<DocumentStatus>,
 }
 
+impl Listed {
+    pub(super) fn document(&self) -> &DocumentId {
+        &self.document
+    }
+}
+
 pub(super) async fn list(shared: &Shared) -> Result<Vec<Listed>, StoreError> {
     let StoreDone::Listed(stored) = shared.asks.ask(shared, StoreTask::List).await? else {
         return Ok(Vec::new());

@@ -15,6 +15,7 @@ pub mod key;
 pub mod pattern;
 pub mod policy;
 pub mod possession;
+pub mod request;
 pub mod succession;
 pub mod tier;
 

@@ -12,7 +12,15 @@ use serde_json::Value;
 pub(crate) fn program(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_aepoch"));
     command.args(arguments);
-    for name in ["AEPOCH_RELAY", "AEPOCH_SWARM", "AEPOCH_DOCUMENT", "RUST_LOG", "CARGO_MANIFEST_DIR"] {
+    for name in [
+        "AEPOCH_RELAY",
+        "AEPOCH_SWARM",
+        "AEPOCH_DOCUMENT",
+        "AEPOCH_CREDENTIAL",
+        "AEPOCH_KEY",
+        "RUST_LOG",
+        "CARGO_MANIFEST_DIR",
+    ] {
         command.env_remove(name);
     }
     command

@@ -143,8 +143,7 @@ async fn who_shows_nothing_is_not_let_in() {
     let relay = relay(&founder).await;
     // One that has no credential ends by itself, and says so.
     let ada = builder(&relay, "ada").open().await.unwrap();
-    let reason = why_not_up(&ada).await;
-    assert!(reason, "an agent without a credential is not let in");
+    assert_eq!(why_not_up(&ada).await, "the peer asks for a credential, and this agent has none");
     // One that goes on as if nothing had been asked is told.
     let mut stranger =
         Stranger::dial(&relay, |_| Session::new(hello("eve", ReplicaId::from_bits(9)), Monotonic(0))).await;
@@ -162,13 +161,11 @@ async fn who_shows_nothing_is_not_let_in() {
     assert_eq!(closed, (4_401, "a credential is asked for, and a frame of kind Message came instead".to_owned()));
 }
 
-async fn why_not_up(agent: &Agent) -> bool {
-    eventually("the dial is given up", || {
-        let status = agent.status();
-        !status.online && status.relays.iter().any(|relay| relay.failures > 0)
-    })
-    .await;
-    !agent.status().online
+async fn why_not_up(agent: &Agent) -> String {
+    let reason = || agent.status().relays.iter().find_map(|relay| relay.reason.clone());
+    eventually("the dial is given up", || reason().is_some()).await;
+    assert!(!agent.status().online);
+    reason().unwrap()
 }
 
 /// A message as a session sends it that is in the middle of a conversation.
@@ -329,7 +326,7 @@ async fn a_revoked_agent_is_cut_off_and_stays_out() {
         async move { why_closed(&bob).await }
     });
     tokio::task::yield_now().await;
-    let revoked = founder.change(|policy| drop(policy.revoked.insert("bob".parse().unwrap(), now() + 1)));
+    let revoked = founder.change(|policy| assert_eq!(policy.revoked.insert("bob".parse().unwrap(), now() + 1), None));
     relay.set_policy(&revoked);
     // From here on nothing of the swarm reaches bob, whatever was queued for it.
     of_ada.register("song").set(&"secret").unwrap();
@@ -501,7 +498,7 @@ async fn agents_that_listen_ask_as_a_relay_does() {
     let (of_one, of_two) = (one.document("stage").await.unwrap(), two.document("stage").await.unwrap());
     of_one.register("song").set(&"intro").unwrap();
     eventually("two has it", || of_two.register("song").get().unwrap() == Some("intro".to_owned())).await;
-    assert!(why_not_up(&eve).await);
+    assert_eq!(why_not_up(&eve).await, "the peer asks for a credential, and this agent has none");
 }
 
 /// Case 19 in the part that concerns connections: the verdict takes the verifier's clock, with half a minute of grace.

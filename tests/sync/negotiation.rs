@@ -97,6 +97,10 @@ fn nothing_but_hello_is_taken_before_hello_and_none_after() {
     receive(&mut session, greeting.clone()).unwrap();
     assert!(receive(&mut session, greeting).unwrap_err().to_string().contains("a second Hello"));
     let large = vec![0; limits::HELLO_BYTES + 1];
-    let refused = SessionError::TooLarge { what: "a packet before the handshake is done", size: large.len(), max: limits::HELLO_BYTES };
+    let refused = SessionError::TooLarge {
+        what: "a packet before the handshake is done",
+        size: large.len(),
+        max: limits::HELLO_BYTES,
+    };
     assert_eq!(receive(&mut new(), large), Err(refused));
 }

@@ -4,7 +4,6 @@
 use std::{path::PathBuf, time::Duration};
 
 use aepoch::{
-    Agent,
     agent::{
         AgentDocument, AgentError,
         coordination::{Arrived, Passage},
@@ -17,7 +16,10 @@ use clap::Args;
 use tokio::time::Instant;
 
 use super::{Failure, values};
-use crate::cli::connect::{self, Live};
+use crate::cli::{
+    connect::{self, Live},
+    credential::CredentialArgs,
+};
 
 /// How long the relay may take to answer and to make something durable.
 const RELAY_WAIT: Duration = Duration::from_secs(10);
@@ -36,6 +38,9 @@ pub(super) struct PartArgs {
     /// The swarm the document belongs to.
     #[arg(long, env = "AEPOCH_SWARM", default_value = "default")]
     swarm: String,
+
+    #[command(flatten)]
+    credential: CredentialArgs,
 
     /// The document the object belongs to.
     #[arg(long, short, env = "AEPOCH_DOCUMENT", default_value = "main")]
@@ -95,9 +100,11 @@ impl PartArgs {
 
     async fn open(&self) -> Result<Part, Failure> {
         let deadline = Instant::now() + self.wait;
-        let name = self.agent().unwrap_or(ONLOOKER);
-        let mut builder = Agent::builder(name).swarm(&self.swarm).connect(&self.connect);
-        builder = builder.onlooker(self.agent.is_none());
+        let builder = match self.agent() {
+            Some(name) => self.credential.agent_called(name)?,
+            None => self.credential.agent(ONLOOKER)?.onlooker(true),
+        };
+        let mut builder = builder.swarm(&self.swarm).connect(&self.connect);
         if let Some(path) = &self.store {
             builder = builder.store(path);
         }

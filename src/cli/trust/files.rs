@@ -24,7 +24,7 @@ const POLICY_FILE_BYTES: u64 = 64 * 1024 * 1024;
 const KEY_FILE_BYTES: u64 = 4 * 1024;
 
 /// Seconds since 1970.
-pub(super) fn now() -> u64 {
+pub(in crate::cli) fn now() -> u64 {
     std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
@@ -53,7 +53,7 @@ pub(super) fn write_new(path: &Path, text: &str, mode: u32) -> Result<(), Failur
 }
 
 /// A private key, from a file nobody else can read.
-pub(super) fn read_key(path: &Path) -> Result<PrivateKey, Failure> {
+pub(in crate::cli) fn read_key(path: &Path) -> Result<PrivateKey, Failure> {
     #[cfg(unix)]
     {
         let permitted = std::os::unix::fs::PermissionsExt::mode(
@@ -72,7 +72,7 @@ pub(super) fn read_key(path: &Path) -> Result<PrivateKey, Failure> {
 }
 
 /// The versions in a policy file, and the swarm its first one names.
-pub(super) fn read_policy(path: &Path) -> Result<(PolicyHash, Versions), Failure> {
+pub(in crate::cli) fn read_policy(path: &Path) -> Result<(PolicyHash, Versions), Failure> {
     let versions = Versions::read(read(path, POLICY_FILE_BYTES)?.as_bytes()).map_err(|error| named(path, &error))?;
     let first = versions.versions.iter().find(|version| version.policy.version == 1);
     let first = first.ok_or_else(|| Failure::failed(format!("{} has no first version", path.display())))?;
@@ -86,9 +86,23 @@ pub(super) fn in_force(path: &Path, swarm: &PolicyHash, versions: &Versions) -> 
 
 /// Replaces a policy file as a whole.
 pub(super) fn replace_policy(path: &Path, versions: &Versions) -> Result<(), Failure> {
+    replace(path, &policy_text(versions)?, 0o644)
+}
+
+/// Replaces a file, or makes it, as a whole: whoever reads it sees the old or the new one.
+pub(super) fn replace(path: &Path, text: &str, mode: u32) -> Result<(), Failure> {
     let draft = path.with_extension("draft");
-    write_new(&draft, &policy_text(versions)?, 0o644)?;
+    write_new(&draft, text, mode)?;
     fs::rename(&draft, path).map_err(|error| named(path, &error))
+}
+
+/// The private key of a file, which is made unless it is there.
+pub(super) fn read_or_make_key(path: &Path) -> Result<PrivateKey, Failure> {
+    if !path.exists() {
+        let key = PrivateKey::from_seed(&entropy()?);
+        write_new(path, &(key.to_jwk() + "\n"), 0o600)?;
+    }
+    read_key(path)
 }
 
 /// A policy file's text.
@@ -97,7 +111,7 @@ pub(super) fn policy_text(versions: &Versions) -> Result<String, Failure> {
 }
 
 /// A token, from a file or, for `-`, from standard input. Never an argument: those are seen by all on the machine.
-pub(super) fn read_token(path: &Path) -> Result<String, Failure> {
+pub(in crate::cli) fn read_token(path: &Path) -> Result<String, Failure> {
     let most = ((limits::DELEGATION_DEPTH + 1) * (limits::TOKEN_BYTES + 1)) as u64;
     let text = if path.as_os_str() == "-" { bounded(std::io::stdin().lock(), path, most)? } else { read(path, most)? };
     Ok(text.trim_end_matches(['\r', '\n']).to_owned())

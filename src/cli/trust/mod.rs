@@ -1,8 +1,9 @@
 //! `aepoch key`, `aepoch policy` and `aepoch token`: who may do what in a swarm. Layer 7.
 
-mod files;
+pub(super) mod files;
 mod key;
 mod policy;
+pub(super) mod policy_file;
 mod token;
 
 pub(super) use key::{KeyCommand, run as run_key};

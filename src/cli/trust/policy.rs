@@ -35,6 +35,7 @@ pub(in crate::cli) enum PolicyCommand {
     #[command(after_help = "It is in force once as many root keys have signed as --needed says.
 
 Examples:
+  aepoch policy init swarm.json --new-keys keys       one root, one issuer; keep keys/root.key offline
   aepoch policy init swarm.json --root \"$ROOT\" --issuer alpha:\"$ISSUER\" --key root.key
   aepoch policy init swarm.json --needed 2 --root \"$ADA\" --root \"$BOB\" --root \"$CYD\" \\
       --issuer beta:\"$ISSUER\":band/**,crew/*         betas at most, in these rooms only")]
@@ -72,8 +73,12 @@ pub(in crate::cli) struct InitArgs {
     /// The file to write; it must not exist.
     file: PathBuf,
     /// A public key that may change the policy. Once for each.
-    #[arg(long = "root", required = true, value_name = "PUBLIC")]
+    #[arg(long = "root", required_unless_present = "new_keys", value_name = "PUBLIC")]
     roots: Vec<PublicKey>,
+    /// The quick way: make root.key and issuer.key in this folder, use them as the one root, and as the issuer of every
+    /// tier in every room.
+    #[arg(long, value_name = "FOLDER", conflicts_with_all = ["roots", "issuers", "keys"])]
+    new_keys: Option<PathBuf>,
     /// How many of them it takes.
     #[arg(long, default_value_t = 1)]
     needed: u64,
@@ -164,7 +169,16 @@ pub(in crate::cli) fn run(command: PolicyCommand, output: &Output) -> Result<Exi
     }
 }
 
-fn init(args: InitArgs, output: &Output) -> Result<ExitCode, Failure> {
+fn init(mut args: InitArgs, output: &Output) -> Result<ExitCode, Failure> {
+    if let Some(folder) = &args.new_keys {
+        std::fs::create_dir_all(folder).map_err(|error| Failure::failed(format!("{}: {error}", folder.display())))?;
+        let (root, key) = (folder.join("root.key"), folder.join("issuer.key"));
+        args.roots.push(files::read_or_make_key(&root)?.public());
+        let key = files::read_or_make_key(&key)?.public();
+        let rooms = BTreeSet::from(["**".parse::<RoomPattern>().map_err(|error| Failure::usage(error.to_string()))?]);
+        args.issuers.push(Issuer { key, max_tier: Tier::ALPHA, rooms });
+        args.keys.push(root);
+    }
     let policy = SwarmPolicy {
         version: 1,
         previous: None,

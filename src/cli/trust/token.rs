@@ -1,6 +1,10 @@
 //! `aepoch token`: issuing credentials, passing them on, and looking into them. Layer 7.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use aepoch::{
     id::AgentId,
@@ -32,12 +36,14 @@ const LIFE_SECONDS: u64 = 15 * 60;
 pub(in crate::cli) enum TokenCommand {
     /// Issue a credential, or pass one on; print it.
     #[command(
-        after_help = "What the policy in force would refuse is not issued. Rights: read, write, presence, coordinate, compact, admin.
+        after_help = "What the policy in force would refuse is not issued. Rights: read, write, presence, coordinate, compact, admin, or all.
 With --from, you are its holder: --key is your own key, and the new one allows no more, ends no later, is never alpha.
 
 Examples:
   aepoch token mint --policy swarm.json --key issuer.key --subject planner --holder \"$PUBLIC\" \\
       --tier beta --room 'band/**=read,write,coordinate' --pass-on 1 > planner.token
+  aepoch token mint --policy swarm.json --key issuer.key --agents w1,w2,w3 --into agents --tier gamma \\
+      --room 'band/**=all'                         keys and credentials; again, and the keys stay
   aepoch token mint --policy swarm.json --from planner.token --key planner.key --subject worker \\
       --holder \"$PUBLIC\" --tier gamma --room 'band/stage=read' > worker.token"
     )]
@@ -62,11 +68,17 @@ pub(in crate::cli) struct MintArgs {
     #[arg(long, value_name = "FILE")]
     key: PathBuf,
     /// The agent it is for.
-    #[arg(long, value_name = "AGENT")]
-    subject: AgentId,
+    #[arg(long, value_name = "AGENT", required_unless_present = "agents", requires = "holder")]
+    subject: Option<AgentId>,
     /// The public key of that agent.
-    #[arg(long, value_name = "PUBLIC")]
-    holder: PublicKey,
+    #[arg(long, value_name = "PUBLIC", requires = "subject")]
+    holder: Option<PublicKey>,
+    /// Issue to each of these agents, into files AGENT.token beside AGENT.key; a key that is not there yet is made.
+    #[arg(long, value_name = "AGENT,..", value_delimiter = ',', conflicts_with = "subject", requires = "into")]
+    agents: Vec<AgentId>,
+    /// The folder of those files; it is made.
+    #[arg(long, value_name = "FOLDER", requires = "agents")]
+    into: Option<PathBuf>,
     /// The highest tier: alpha, beta, gamma, tier-3 and so on.
     #[arg(long)]
     tier: Tier,
@@ -107,18 +119,41 @@ fn grant(text: &str) -> Result<Grant, String> {
     let (rights, keys) = rights.split_once(':').map_or((rights, None), |(rights, keys)| (rights, Some(keys)));
     let keys = keys.map(|keys| keys.split(',').map(str::to_owned).collect());
     let rooms: RoomPattern = rooms.parse().map_err(|error| format!("{error}"))?;
-    let rights = rights.split(',').map(str::parse::<Right>).collect::<Result<_, _>>()?;
+    let rights = match rights {
+        "all" => Right::ALL.to_vec(),
+        rights => rights.split(',').map(str::parse::<Right>).collect::<Result<_, _>>()?,
+    };
     Ok(Grant { rooms, rights, keys })
 }
 
 pub(in crate::cli) fn run(command: TokenCommand, output: &Output) -> Result<ExitCode, Failure> {
     match command {
-        TokenCommand::Mint(args) => mint(*args, output),
+        TokenCommand::Mint(args) => mint(&args, output),
         TokenCommand::Inspect(args) => inspect(&args, output),
     }
 }
 
-fn mint(args: MintArgs, output: &Output) -> Result<ExitCode, Failure> {
+fn mint(args: &MintArgs, output: &Output) -> Result<ExitCode, Failure> {
+    if let (Some(agent), Some(holder)) = (&args.subject, args.holder) {
+        let (token, claims) = issue(args, agent, holder)?;
+        output.answer(&token, &json!({ "token": token, "claims": claims }))?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let into = args.into.as_deref().unwrap_or(Path::new("."));
+    fs::create_dir_all(into).map_err(|error| Failure::failed(format!("{}: {error}", into.display())))?;
+    for agent in &args.agents {
+        let (key, token) = (into.join(format!("{agent}.key")), into.join(format!("{agent}.token")));
+        let holder = files::read_or_make_key(&key)?.public();
+        let (issued, claims) = issue(args, agent, holder)?;
+        files::replace(&token, &format!("{issued}\n"), 0o600)?;
+        let told = json!({ "agent": agent, "token": token, "key": key, "claims": claims });
+        output.answer(format_args!("{STRONG}{agent}{STRONG:#}  {}  {}", token.display(), key.display()), &told)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A credential for `agent`, which the policy in force admits.
+fn issue(args: &MintArgs, agent: &AgentId, holder: PublicKey) -> Result<(String, Claims), Failure> {
     let (swarm, versions) = files::read_policy(&args.policy)?;
     let current = files::in_force(&args.policy, &swarm, &versions)?;
     let key = files::read_key(&args.key)?;
@@ -130,7 +165,7 @@ fn mint(args: MintArgs, output: &Output) -> Result<ExitCode, Failure> {
     let id: [u8; 16] = files::entropy()?;
     let claims = Claims {
         iss: before.as_ref().map_or(kid.clone(), |before| before.sub.to_string()),
-        sub: args.subject,
+        sub: agent.clone(),
         aud: swarm,
         iat: now,
         nbf: now,
@@ -139,8 +174,8 @@ fn mint(args: MintArgs, output: &Output) -> Result<ExitCode, Failure> {
             (life, _) => now.saturating_add(life.unwrap_or(LIFE_SECONDS)),
         },
         jti: format!("{:032x}", u128::from_be_bytes(id)),
-        cnf: Confirmation { jwk: args.holder.into() },
-        swm: Allowance { tier: args.tier, rooms: args.rooms, inc: args.incarnation, del: args.pass_on },
+        cnf: Confirmation { jwk: holder.into() },
+        swm: Allowance { tier: args.tier, rooms: args.rooms.clone(), inc: args.incarnation, del: args.pass_on },
     };
     let token = claims.sign(&kid, &key).map_err(refused)?;
     let token = from.map_or_else(|| token.clone(), |from| delegation::pass_on(&from, &token));
@@ -148,8 +183,7 @@ fn mint(args: MintArgs, output: &Output) -> Result<ExitCode, Failure> {
     if admitted.tier != args.tier {
         return Err(Failure::failed(format!("the issuer gives {} at most, not {}", admitted.tier, args.tier)));
     }
-    output.answer(&token, &json!({ "token": token, "claims": claims }))?;
-    Ok(ExitCode::SUCCESS)
+    Ok((token, claims))
 }
 
 fn issuer(current: &InForce, key: &PrivateKey) -> Result<String, Failure> {
