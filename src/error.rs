@@ -48,6 +48,8 @@ impl CloseCode {
     pub const TOO_LARGE: Self = Self(4413);
     /// Inputs had to be refused too often.
     pub const REFUSED: Self = Self(4422);
+    /// As many connections as the agent may have.
+    pub const TOO_MANY: Self = Self(4429);
     /// A fault of the side that closes.
     pub const INTERNAL: Self = Self(4500);
     /// The side that closes is going away.

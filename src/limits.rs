@@ -79,6 +79,8 @@ pub const REASON_BYTES: usize = 4 * 1024;
 pub const DIGEST_LINES: usize = 1_024;
 /// Prefixes in one subscription.
 pub const SUBSCRIPTION_PREFIXES: usize = 64;
+/// Connections one agent may have at a relay that knows who connects: its processes, and those not yet found dead.
+pub const AGENT_LINKS: usize = 10;
 /// Ended links that are remembered for explanations.
 pub const LINKS_REMEMBERED: usize = 1_024;
 /// Refused inputs after which a connection is closed.
@@ -146,3 +148,26 @@ pub const POLICY_VERSIONS: usize = 10_000;
 pub const ALPHA_LIFE_SECONDS: u64 = 15 * 60;
 /// How long any other credential may live unless the policy says otherwise, in seconds.
 pub const WORKER_LIFE_SECONDS: u64 = 60 * 60;
+
+/// How fast one connection may bring things. What is faster is not refused: it is read later.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rates {
+    /// Deltas, presence and application messages in a second.
+    pub updates_per_second: u64,
+    /// Bytes in a second.
+    pub bytes_per_second: u64,
+}
+
+impl Rates {
+    /// Rates of a relay that does not ask for credentials: more than one connection can bring.
+    pub const OPEN: Self = Self { updates_per_second: 1_000_000, bytes_per_second: 1 << 30 };
+    /// Rates of a relay that does, unless its policy or its settings say otherwise. An agent that is faster merges its
+    /// writes before it sends them, so it loses time and not data.
+    pub const ADMITTED: Self = Self { updates_per_second: 100, bytes_per_second: 1024 * 1024 };
+    /// Updates that may come at once, in time at the rate.
+    pub const UPDATES_BURST: Duration = Duration::from_secs(2);
+    /// Bytes that may come at once, in time at the rate: a message of [`MESSAGE_BYTES`] at 1 MiB/s.
+    pub const BYTES_BURST: Duration = Duration::from_secs(8);
+    /// The longest pause: a peer that is not read must not look dead, nor we to it.
+    pub const PAUSE_MAX: Duration = Duration::from_secs(10);
+}

@@ -178,7 +178,8 @@ impl Outside for Surroundings {
             match tokio::time::timeout(DIAL_TIMEOUT, connect_websocket(&address)).await {
                 Ok(Ok(transport)) => {
                     let channel = Channel { audience: transport.audience().to_owned(), binding: None };
-                    let ended = run_link(std::slice::from_ref(&host), transport, Some(target), channel, traffic).await;
+                    let ended =
+                        run_link(std::slice::from_ref(&host), transport, Some(target), channel, traffic, None).await;
                     tracing::info!(%address, reason = %ended.reason, "connection ended");
                 }
                 Ok(Err(error)) => {
@@ -509,7 +510,7 @@ impl Agent {
                     match tokio::time::timeout(crate::limits::HELLO_WAIT, accepted).await {
                         Ok(Ok(transport)) => {
                             let channel = Channel { audience: transport.audience().to_owned(), binding: None };
-                            run_link(&[host], transport, None, channel, traffic).await;
+                            run_link(&[host], transport, None, channel, traffic, None).await;
                         }
                         Ok(Err(error)) => tracing::debug!(%error, "a connection was not accepted"),
                         Err(_) => tracing::debug!("a connection took too long over its handshake"),
@@ -524,7 +525,7 @@ impl Agent {
     pub fn attach(&self, transport: impl Transport) {
         let (host, traffic) = (self.inner.host.clone(), self.inner.traffic.clone());
         tokio::spawn(async move {
-            run_link(&[host], transport, None, Channel::default(), traffic).await;
+            run_link(&[host], transport, None, Channel::default(), traffic, None).await;
         });
     }
 

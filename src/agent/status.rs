@@ -16,7 +16,7 @@ pub struct RelayStatus {
     pub state: TargetState,
     /// Failed dials in a row.
     pub failures: u32,
-    /// Why there is no connection; `None` while there is, and before the first dial.
+    /// Why the last connection or dial ended; `None` as long as none has.
     pub reason: Option<String>,
 }
 

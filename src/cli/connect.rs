@@ -209,15 +209,15 @@ pub(super) async fn catch_up(agent: &Agent, document: &AgentDocument, timeout: D
         if start.elapsed() > timeout {
             tracing::warn!(status = ?document.status(), version = ?document.version()?, "not caught up");
             let seconds = timeout.as_secs();
-            return Err(Failure::unreachable(match (status.online, difference) {
-                (true, path) => {
-                    let path = path.unwrap_or_default();
+            let ended = status.relays.iter().find_map(|relay| relay.reason.as_ref());
+            return Err(Failure::unreachable(match (status.online, ended) {
+                (false, None) => format!("no relay answered within {seconds} s; is `aepoch serve` running?"),
+                // One that is turned away again and again may be online for a moment.
+                (_, Some(reason)) => format!("not caught up within {seconds} s; the last connection ended: {reason}"),
+                (true, None) => {
+                    let path = difference.unwrap_or_default();
                     format!("after {seconds} s this replica still differs from the relay's at `{path}`")
                 }
-                (false, _) => match status.relays.iter().find_map(|relay| relay.reason.as_ref()) {
-                    Some(reason) => format!("no connection within {seconds} s: {reason}"),
-                    None => format!("no relay answered within {seconds} s; is `aepoch serve` running?"),
-                },
             }));
         }
         tokio::time::sleep(LOOK_AGAIN).await;

@@ -16,6 +16,7 @@ use super::{
 use crate::{
     document::{Document, SlotKey, SlotPart},
     id::{ObjectId, ReplicaId},
+    tier::Tier,
     time::{Dice, Monotonic},
 };
 
@@ -51,6 +52,7 @@ impl Meeting {
         plan: Arc<Plan>,
         replica: ReplicaId,
         own: Option<&[u8]>,
+        highest: Tier,
         now: Monotonic,
     ) -> Result<Self, PlanError> {
         let fingerprint = plan.fingerprint();
@@ -60,7 +62,7 @@ impl Meeting {
             Some(Err(error)) => return Err(PlanError::Unreadable(error.to_string())),
             None => None,
         };
-        let barrier = TieredBarrier::new(Arc::new(plan.definition.clone()), replica, durable)?;
+        let barrier = TieredBarrier::new(Arc::new(plan.definition.clone()), replica, durable)?.limited_to(highest);
         Ok(Self {
             plan,
             fingerprint,

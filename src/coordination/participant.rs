@@ -27,9 +27,10 @@ use super::{
     tally::Tally,
 };
 use crate::{
-    document::{Closed, Document, SlotKey, SlotPart},
+    document::{Closed, Confines, Document, SlotKey, SlotPart},
     id::{ObjectId, ReplicaId},
     limits,
+    tier::Tier,
     time::{Dice, Moment, Monotonic},
 };
 
@@ -211,7 +212,8 @@ impl Participant {
         };
         let plan = Arc::new(plan);
         let own = document.slot(SlotKey::Of(object, SlotPart::Slot), self.replica);
-        let Ok(meeting) = Meeting::new(plan.clone(), self.replica, own.map(|body| &**body), now) else {
+        let highest = document.confines().map_or(Tier::ALPHA, Confines::tier);
+        let Ok(meeting) = Meeting::new(plan.clone(), self.replica, own.map(|body| &**body), highest, now) else {
             self.counters.malformed += 1;
             return;
         };

@@ -46,6 +46,12 @@ impl Confines {
         if self.allows(right) { Ok(()) } else { Err(self.forbidden(right, "in this document")) }
     }
 
+    /// The refusal of a tier that is too high.
+    pub fn too_high(&self, doing: &'static str, tier: Tier) -> DocumentError {
+        let what = format!("tier {tier}: {} is as high as its credential reaches", self.tier);
+        DocumentError::Forbidden { agent: self.agent.clone(), doing, what }
+    }
+
     /// # Errors
     /// `Forbidden` names what of the delta goes beyond them. O(records of the delta).
     pub fn check(&self, delta: &Delta) -> Result<(), DocumentError> {

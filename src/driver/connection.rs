@@ -18,12 +18,19 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::task::AtomicWaker;
-use tokio::time::{Sleep, sleep_until};
+use tokio::{
+    sync::SemaphorePermit,
+    time::{Sleep, sleep_until},
+};
 
-use super::clock::Clock;
+use super::{
+    clock::Clock,
+    fairness::{Fairness, Pace, TURN},
+};
 use crate::{
     error::CloseCode,
     sync::{Encoded, Hello, Message, Received, Session, SessionError},
+    time::Monotonic,
     transport::{Transport, TransportError},
     trust::{authority::Authority, credential::Admission, possession::Holder},
 };
@@ -188,6 +195,8 @@ struct Wire<T> {
     traffic: Arc<Traffic>,
     packet: Option<Bytes>,
     dirty: bool,
+    /// Bytes read since they were last counted.
+    read: u64,
     closing: Option<Ended>,
     /// A failed or closed transport is not written to again.
     ended: Option<Ended>,
@@ -296,6 +305,7 @@ impl<T: Transport> Wire<T> {
                 Poll::Ready(Some(Err(error))) => return Err(error.into()),
                 Poll::Ready(Some(Ok(packet))) => {
                     self.traffic.bytes_in.fetch_add(packet.len() as u64, Ordering::Relaxed);
+                    self.read += packet.len() as u64;
                     self.session.receive(packet, clock.mono(), received)?;
                 }
             }
@@ -310,14 +320,24 @@ pub(crate) struct Connection<T> {
     shared: Arc<Shared<T>>,
     clock: Clock,
     timer: Option<Pin<Box<Sleep>>>,
+    fairness: Option<(Arc<Fairness>, Pace)>,
+    /// Nothing is read until then.
+    pause: Option<Pin<Box<Sleep>>>,
     received: Vec<Received>,
 }
 
 impl<T: Transport> Connection<T> {
     pub(crate) fn new(transport: T, session: Session, clock: Clock, traffic: Arc<Traffic>) -> Self {
-        let wire = Wire { transport, session, traffic, packet: None, dirty: false, closing: None, ended: None };
+        let wire =
+            Wire { transport, session, traffic, packet: None, dirty: false, read: 0, closing: None, ended: None };
         let shared = Shared { commands: Mutex::default(), wire: Mutex::new(wire), task: AtomicWaker::new() };
-        Self { shared: Arc::new(shared), clock, timer: None, received: Vec::new() }
+        Self { shared: Arc::new(shared), clock, timer: None, fairness: None, pause: None, received: Vec::new() }
+    }
+
+    /// Takes no more than its share.
+    pub(crate) fn sharing(mut self, fairness: Option<Arc<Fairness>>) -> Self {
+        self.fairness = fairness.map(|fairness| (fairness, Pace::new(self.clock.mono())));
+        self
     }
 
     /// Where others send through this connection.
@@ -332,16 +352,7 @@ impl<T: Transport> Connection<T> {
     pub(crate) async fn run(mut self, mut deliver: impl FnMut(Notice)) -> Ended {
         loop {
             let (ended, drained) = poll_fn(|cx| self.poll_turn(cx)).await;
-            // Not under the lock of the wire: whoever hears this may have something to send.
-            for received in self.received.drain(..) {
-                match received {
-                    Received::Ready(hello) => deliver(Notice::Ready(hello)),
-                    Received::Message(message) => deliver(Notice::Message(message)),
-                    Received::Pong { .. } => {}
-                    Received::Admitted(admission) => deliver(Notice::Admitted(admission)),
-                    Received::RenewalAsked => deliver(Notice::RenewalAsked),
-                }
-            }
+            self.hand_over(&mut deliver).await;
             if let Some(bytes) = drained {
                 deliver(Notice::Drained(bytes));
             }
@@ -354,6 +365,36 @@ impl<T: Transport> Connection<T> {
         }
     }
 
+    /// Hands over what was received, in turns; then says how long nothing more is to be read.
+    async fn hand_over(&mut self, deliver: &mut impl FnMut(Notice)) {
+        if self.received.is_empty() {
+            return;
+        }
+        let fairness = self.fairness.as_ref().map(|(fairness, _)| fairness.clone());
+        let mut turn = Turn::begin(fairness.as_deref(), self.clock).await;
+        let mut updates = 0;
+        // Not under the lock of the wire: whoever hears this may have something to send.
+        for received in std::mem::take(&mut self.received) {
+            updates += u64::from(matches!(
+                received,
+                Received::Message(Message::Delta { .. } | Message::Presence { .. } | Message::App { .. })
+            ));
+            if let Some(notice) = notice(received) {
+                turn = turn.go_on().await;
+                deliver(notice);
+            }
+        }
+        drop(turn);
+        if let Some((fairness, pace)) = &mut self.fairness {
+            let bytes = std::mem::take(&mut self.shared.wire().read);
+            let pause = pace.charge(updates, bytes, fairness.rates(), self.clock.mono());
+            if pause > Duration::ZERO {
+                fairness.throttled.fetch_add(1, Ordering::Relaxed);
+                self.pause = Some(Box::pin(sleep_until(self.clock.instant(self.clock.mono() + pause))));
+            }
+        }
+    }
+
     /// Moves what can be moved. Ready when something was received or drained, or the connection has ended.
     fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<(Option<Ended>, Option<u64>)> {
         self.shared.task.register(cx.waker());
@@ -361,7 +402,11 @@ impl<T: Transport> Connection<T> {
         if let Sent::Ended(ended) = wire.send(&self.shared.commands, PACKETS_PER_TURN, cx) {
             return Poll::Ready((Some(ended), wire.session.take_drained()));
         }
-        if let Err(ended) = wire.read(self.clock, &mut self.received, cx) {
+        let is_paused = self.pause.as_mut().is_some_and(|pause| pause.as_mut().poll(cx).is_pending());
+        if !is_paused {
+            self.pause = None;
+        }
+        if !is_paused && let Err(ended) = wire.read(self.clock, &mut self.received, cx) {
             return Poll::Ready((Some(ended), None));
         }
         let drained = wire.session.take_drained();
@@ -373,6 +418,45 @@ impl<T: Transport> Connection<T> {
             return Poll::Ready((Some(error.into()), None));
         }
         Poll::Pending
+    }
+}
+
+fn notice(received: Received) -> Option<Notice> {
+    Some(match received {
+        Received::Ready(hello) => Notice::Ready(hello),
+        Received::Message(message) => Notice::Message(message),
+        Received::Admitted(admission) => Notice::Admitted(admission),
+        Received::RenewalAsked => Notice::RenewalAsked,
+        Received::Pong { .. } => return None,
+    })
+}
+
+/// A connection's turn, if it has to take turns.
+struct Turn<'f> {
+    fairness: Option<(&'f Fairness, SemaphorePermit<'f>)>,
+    clock: Clock,
+    until: Monotonic,
+}
+
+impl<'f> Turn<'f> {
+    async fn begin(fairness: Option<&'f Fairness>, clock: Clock) -> Self {
+        let permit = match fairness {
+            Some(fairness) => fairness.turn().await.map(|permit| (fairness, permit)),
+            None => None,
+        };
+        Self { fairness: permit, clock, until: clock.mono() + TURN }
+    }
+
+    /// Goes to the end of the row when its time is up.
+    async fn go_on(self) -> Self {
+        match self.fairness {
+            Some((fairness, permit)) if self.clock.mono() >= self.until => {
+                fairness.turns_cut.fetch_add(1, Ordering::Relaxed);
+                drop(permit);
+                Self::begin(Some(fairness), self.clock).await
+            }
+            fairness => Self { fairness, ..self },
+        }
     }
 }
 

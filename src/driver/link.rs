@@ -5,7 +5,7 @@ use std::sync::{
     atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
-use super::{Connection, Host, Notice, Traffic, connection::Ended};
+use super::{Connection, Fairness, Host, Notice, Traffic, connection::Ended};
 use crate::{
     id::{DocumentId, LinkId},
     node::{Input, TargetId},
@@ -16,13 +16,14 @@ use crate::{
 static NEXT_LINK: AtomicU64 = AtomicU64::new(1);
 
 /// Runs one connection on the nodes it concerns; returns why it ended. `target` is the one it was dialled for, `channel`
-/// how.
+/// how; `fairness` is what it shares with others.
 pub(crate) async fn run_link<T: Transport>(
     hosts: &[Arc<Host>],
     transport: T,
     target: Option<TargetId>,
     channel: Channel,
     traffic: Arc<Traffic>,
+    fairness: Option<Arc<Fairness>>,
 ) -> Ended {
     let link = LinkId(NEXT_LINK.fetch_add(1, Ordering::Relaxed));
     let clock = hosts[0].clock();
@@ -30,7 +31,7 @@ pub(crate) async fn run_link<T: Transport>(
         Ok(session) => session,
         Err(error) => return Ended::lost(&format!("no randomness: {error}")),
     };
-    let connection = Connection::new(transport, session, clock, traffic);
+    let connection = Connection::new(transport, session, clock, traffic).sharing(fairness);
     for host in hosts {
         host.add_link(link, connection.outlet());
     }

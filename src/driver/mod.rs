@@ -9,6 +9,7 @@
 
 mod clock;
 mod connection;
+mod fairness;
 mod host;
 mod identity;
 mod link;
@@ -16,6 +17,7 @@ mod trace;
 
 pub(crate) use clock::{Clock, wall_ms};
 pub(crate) use connection::{Connection, Notice, Traffic};
+pub(crate) use fairness::Fairness;
 pub(crate) use host::{Host, Keeper, Outside, shard_of};
 pub(crate) use identity::{identity_from, identity_of_key};
 pub(crate) use link::run_link;

@@ -93,7 +93,7 @@ pub struct TargetStatus {
     pub state: TargetState,
     /// Failed dials in a row.
     pub failures: u32,
-    /// Why there is no connection; `None` while there is, and before the first dial.
+    /// Why the last connection or dial ended; `None` as long as none has.
     pub reason: Option<String>,
 }
 
@@ -171,7 +171,6 @@ impl Connector {
         }
         target.phase = Phase::Up { since: now };
         target.failures = 0;
-        target.reason = None;
         true
     }
 

@@ -17,7 +17,7 @@
 //! - `work`: what is too heavy to do inline;
 //! - `coordination`, `queue`: barriers and their kin, and queues;
 //! - `connector`, `presence`, `ephemeral`: dialling, presence, messages;
-//! - `admission`: what credentials allow, and when that changes.
+//! - `admission`, `tiers`: what credentials allow, and when that changes.
 
 mod admission;
 mod config;
@@ -32,6 +32,7 @@ mod log;
 mod presence;
 mod queue;
 mod room;
+mod tiers;
 mod work;
 
 use std::{collections::BTreeMap, time::Duration};
@@ -380,6 +381,12 @@ impl Node {
                 return self.hub.out.push_back(Output::Close { link, code: CloseCode::REVOKED, reason });
             }
         };
+        let same = |known: &&Link| known.target.is_none() && known.hello.identity.agent == agent;
+        let open = self.hub.links.values().filter(same).count();
+        if target.is_none() && admission.is_some() && open >= limits::AGENT_LINKS {
+            let reason = format!("`{agent}` has {open} connections, limit {}", limits::AGENT_LINKS);
+            return self.hub.out.push_back(Output::Close { link, code: CloseCode::TOO_MANY, reason });
+        }
         let up = Link {
             hello,
             target,

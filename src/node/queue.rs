@@ -54,6 +54,9 @@ impl Node {
         }
         let clock = self.hub.hlc.stamp(now.wall_ms);
         self.with_participant(document, now, |participant, content| {
+            if let Some(own) = content.confines().filter(|own| tier < own.tier()) {
+                return Err(own.too_high("push items at", tier).into());
+            }
             let item = content.next_object();
             let pushed = participant.queue(queue)?.push(item, tier, deadline_ms, payload, clock);
             Ok((item, vec![pushed.map_err(ParticipantError::from)?]))

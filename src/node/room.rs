@@ -18,6 +18,7 @@ use super::{
     hub::Hub,
     log::Log,
     presence::Presence,
+    tiers::TierBook,
     work::{Applied, Arrival, Job, Outcome, Work},
 };
 use crate::{
@@ -77,6 +78,7 @@ pub(super) struct Room {
     pub(super) shared: Option<SharedSnapshot>,
     /// Estimate of the encoded size.
     pub(super) weight: u64,
+    tiers: TierBook,
     inbox: VecDeque<Arrival>,
     inbox_bytes: usize,
     /// This many arrivals are applied one by one, to single out the one an engine failed on.
@@ -110,6 +112,7 @@ impl Room {
             acked: Version::default(),
             shared: None,
             weight: 0,
+            tiers: TierBook::default(),
             inbox: VecDeque::new(),
             inbox_bytes: 0,
             careful: 0,
@@ -280,7 +283,8 @@ impl Room {
             let bytes: usize = arrivals.iter().map(|one| one.encoded.len()).sum();
             self.inbox_bytes -= bytes;
             let Tuning { bulk_bytes, inline_bytes, .. } = hub.config.tuning;
-            let job = Job::Apply { arrivals, wall_ms: hub.now.wall_ms, watch: self.watch, bulk_bytes, inline_bytes };
+            let (tiers, wall_ms) = (std::mem::take(&mut self.tiers), hub.now.wall_ms);
+            let job = Job::Apply { arrivals, tiers, wall_ms, watch: self.watch, bulk_bytes, inline_bytes };
             if bytes > inline_bytes {
                 return self.send_away(job, hub);
             }
@@ -309,7 +313,8 @@ impl Room {
     }
 
     fn applied(&mut self, applied: Applied, hub: &mut Hub) {
-        let Applied { result, brought, unreadable, forbidden, message, suspects } = applied;
+        let Applied { result, tiers, brought, unreadable, forbidden, message, suspects } = applied;
+        self.tiers = tiers;
         let applied = match result {
             Ok(applied) => applied,
             Err(error) => return self.quarantine(&error, suspects, hub),

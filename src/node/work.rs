@@ -7,7 +7,10 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use bytes::Bytes;
 
-use super::flow::{encode_batch, encode_whole};
+use super::{
+    flow::{encode_batch, encode_whole},
+    tiers::TierBook,
+};
 use crate::{
     document::{AppliedDeltas, Confines, DigestEntry, Document, DocumentError, Frontier, Incoming, Subscription},
     engine::EngineKind,
@@ -30,7 +33,7 @@ pub struct Work {
 #[derive(Debug)]
 pub(super) enum Job {
     Load { kind: EngineKind, replica: ReplicaId, stored: StoredDocument },
-    Apply { arrivals: Vec<Arrival>, wall_ms: u64, watch: bool, bulk_bytes: usize, inline_bytes: usize },
+    Apply { arrivals: Vec<Arrival>, tiers: TierBook, wall_ms: u64, watch: bool, bulk_bytes: usize, inline_bytes: usize },
     CatchUp { link: LinkId, since: Frontier, author: Option<ReplicaId>, subscription: Subscription, bulk_bytes: usize },
     Snapshot { upto: u64 },
     Digest { link: LinkId, path: String },
@@ -60,6 +63,8 @@ pub(super) struct Arrival {
 #[derive(Debug)]
 pub(super) struct Applied {
     pub(super) result: Result<AppliedDeltas, DocumentError>,
+    /// As it was given.
+    pub(super) tiers: TierBook,
     /// Which writers' commits each connection brought: it wants to hear when they are durable.
     pub(super) brought: Vec<(LinkId, BTreeSet<ReplicaId>)>,
     /// Those that are no deltas.
@@ -105,8 +110,8 @@ impl Work {
 
 fn run_on(document: &mut Document, job: Job) -> Outcome {
     match job {
-        Job::Apply { arrivals, wall_ms, watch, bulk_bytes, inline_bytes } => {
-            let mut applied = apply(document, arrivals, wall_ms, watch);
+        Job::Apply { arrivals, tiers, wall_ms, watch, bulk_bytes, inline_bytes } => {
+            let mut applied = apply(document, arrivals, tiers, wall_ms, watch);
             if let Ok(AppliedDeltas { landed, .. }) = &applied.result
                 && landed.len() == 1
                 && landed[0].encoded.len() > inline_bytes
@@ -135,13 +140,16 @@ fn run_on(document: &mut Document, job: Job) -> Outcome {
     }
 }
 
-fn apply(document: &mut Document, arrivals: Vec<Arrival>, wall_ms: u64, watch: bool) -> Applied {
+fn apply(document: &mut Document, arrivals: Vec<Arrival>, mut tiers: TierBook, wall_ms: u64, watch: bool) -> Applied {
     let (mut incoming, mut brought) = (Vec::new(), Vec::new());
     let (mut unreadable, mut forbidden) = (Vec::new(), Vec::new());
     for Arrival { link, encoded, author, confines } in &arrivals {
         match Incoming::decode(encoded.clone(), link.0, *author) {
             Ok(one) => {
-                if let Some(Err(error)) = confines.as_ref().map(|confines| confines.check(&one.delta)) {
+                let confined = confines.as_ref().map_or(Ok(()), |confines| {
+                    confines.check(&one.delta).and_then(|()| tiers.check(document, &one.delta, confines))
+                });
+                if let Err(error) = confined {
                     forbidden.push((*link, error.to_string()));
                     continue;
                 }
@@ -153,5 +161,5 @@ fn apply(document: &mut Document, arrivals: Vec<Arrival>, wall_ms: u64, watch: b
     }
     let result = document.apply(incoming, wall_ms, watch);
     let suspects = if result.is_err() { arrivals } else { Vec::new() };
-    Applied { result, brought, unreadable, forbidden, message: None, suspects }
+    Applied { result, tiers, brought, unreadable, forbidden, message: None, suspects }
 }

@@ -84,8 +84,8 @@ async fn sync(State(shared): State<Arc<Shared>>, uri: Uri, headers: HeaderMap, u
         .max_frame_size(config.max_frame_size.unwrap_or(usize::MAX))
         .on_upgrade(move |socket| async move {
             let shared = &counted.0;
-            let traffic = shared.traffic.clone();
-            let ended = run_link(&shared.hosts, ServerSocket::new(socket), None, channel, traffic).await;
+            let (traffic, fairness) = (shared.traffic.clone(), Some(shared.fairness.clone()));
+            let ended = run_link(&shared.hosts, ServerSocket::new(socket), None, channel, traffic, fairness).await;
             tracing::debug!(reason = %ended.reason, "connection ended");
         })
 }

@@ -15,6 +15,7 @@ use crate::{
         participant::CoordinationCounters,
         tally::{BUCKETS_MS, Tally},
     },
+    limits::{self, Rates},
     node::{Counters, DocumentStatus},
 };
 
@@ -29,6 +30,9 @@ struct Scrape {
     bytes_out: u64,
     store_queued: u64,
     uptime_seconds: u64,
+    throttled: u64,
+    turns_cut: u64,
+    rates: Rates,
 }
 
 pub(super) fn encode(shared: &Shared) -> Result<String, fmt::Error> {
@@ -52,6 +56,9 @@ pub(super) fn encode(shared: &Shared) -> Result<String, fmt::Error> {
         bytes_out: shared.traffic.bytes_out.load(Ordering::Relaxed),
         store_queued: shared.store.queued_bytes() as u64,
         uptime_seconds: shared.clock.mono().0 / 1_000_000,
+        throttled: shared.fairness.throttled.load(Ordering::Relaxed),
+        turns_cut: shared.fairness.turns_cut.load(Ordering::Relaxed),
+        rates: shared.fairness.rates(),
     };
     let mut registry = Registry::default();
     registry.register_collector(Box::new(scrape));
@@ -83,6 +90,8 @@ impl Collector for Scrape {
             ("aepoch_coordination_closed", "finished objects dropped", coordinated.closed),
             ("aepoch_received_bytes", "bytes received over all connections", self.bytes_in),
             ("aepoch_sent_bytes", "bytes sent over all connections", self.bytes_out),
+            ("aepoch_throttled", "times a connection was not read for a while, being over its rate", self.throttled),
+            ("aepoch_turns_cut", "times a connection's work was interrupted for others", self.turns_cut),
         ];
         for (name, help, value) in counters {
             let metric = ConstCounter::new(value);
@@ -105,11 +114,43 @@ impl Collector for Scrape {
             let descriptor = encoder.encode_descriptor(name, help, None, metric.metric_type())?;
             metric.encode(descriptor)?;
         }
+        self.encode_limits(&mut encoder)?;
         self.encode_coordination(&mut encoder)
     }
 }
 
 impl Scrape {
+    /// What is in force.
+    fn encode_limits(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let limits = [
+            ("updates_per_second", self.rates.updates_per_second),
+            ("bytes_per_second", self.rates.bytes_per_second),
+            ("message_bytes", limits::MESSAGE_BYTES as u64),
+            ("update_bytes", limits::UPDATE_BYTES as u64),
+            ("update_ops", limits::UPDATE_OPS),
+            ("value_depth", limits::VALUE_DEPTH as u64),
+            ("document_bytes", limits::DOCUMENT_BYTES as u64),
+            ("document_writers", limits::DOCUMENT_WRITERS as u64),
+            ("document_records", limits::DOCUMENT_RECORDS as u64),
+            ("document_slots", limits::DOCUMENT_SLOTS as u64),
+            ("held_bytes", limits::HELD_BYTES as u64),
+            ("connection_documents", limits::LINK_DOCUMENTS as u64),
+            ("agent_connections", limits::AGENT_LINKS as u64),
+            ("connection_strikes", u64::from(limits::LINK_STRIKES)),
+            ("presence_bytes", limits::PRESENCE_BYTES as u64),
+            ("presence_entries", limits::PRESENCE_ENTRIES as u64),
+            ("room_inbox_bytes", limits::ROOM_INBOX_BYTES as u64),
+            ("hello_bytes", limits::HELLO_BYTES as u64),
+        ];
+        let help = "bounds in force, by name";
+        let mut family = encoder.encode_descriptor("aepoch_limit", help, None, MetricType::Gauge)?;
+        for (name, value) in limits {
+            let gauge = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
+            gauge.encode(family.encode_family(&[("limit", name)])?)?;
+        }
+        Ok(())
+    }
+
     /// How barriers and their kin ended, as seen here.
     fn encode_coordination(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let tally = &self.coordination.1;

@@ -22,8 +22,9 @@ use std::{
 use tokio::sync::Notify;
 
 use crate::{
-    driver::{Clock, Host, Keeper, Outside, Traffic, identity_from, shard_of, trace_happening},
+    driver::{Clock, Fairness, Host, Keeper, Outside, Traffic, identity_from, shard_of, trace_happening},
     id::{AgentId, Identity, NameError},
+    limits::Rates,
     node::{Config, Event, Node, TargetId, Tuning},
     store::{Answers, KeySource, MemoryStore, Store, StoreError, StoreThread, WriterConfig, sealed},
     sync::Role,
@@ -69,6 +70,7 @@ pub struct RelayBuilder {
     shards: usize,
     trust_forwarding: bool,
     authority: Option<Authority>,
+    rates: Option<Rates>,
     connections_max: usize,
     tuning: Tuning,
     commit_linger: Duration,
@@ -127,6 +129,18 @@ impl RelayBuilder {
         self
     }
 
+    /// How fast one connection may bring things: [`Rates::ADMITTED`] with a policy, [`Rates::OPEN`] without, unless set.
+    /// A connection that is faster is read later; nothing is refused.
+    #[must_use]
+    pub fn rates(mut self, rates: Rates) -> Self {
+        self.rates = Some(rates);
+        self
+    }
+
+    fn rates_in_force(&self) -> Rates {
+        self.rates.unwrap_or(if self.authority.is_some() { Rates::ADMITTED } else { Rates::OPEN })
+    }
+
     /// Connections served at once; further ones are refused with 503. 100,000 unless set.
     #[must_use]
     pub fn connections_max(mut self, connections: usize) -> Self {
@@ -175,6 +189,10 @@ impl RelayBuilder {
     }
 }
 
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
 fn internal(error: impl fmt::Display) -> RelayError {
     RelayError::Internal { reason: error.to_string() }
 }
@@ -185,6 +203,7 @@ pub(crate) struct Shared {
     pub(crate) store: Arc<StoreThread>,
     pub(crate) asks: rest::Asks,
     pub(crate) traffic: Arc<Traffic>,
+    pub(crate) fairness: Arc<Fairness>,
     pub(crate) identity: Identity,
     pub(crate) connections: AtomicU64,
     pub(crate) connections_max: usize,
@@ -232,6 +251,7 @@ impl Shared {
             store,
             asks,
             traffic: Arc::default(),
+            fairness: Fairness::new(builder.rates_in_force(), cores()),
             identity: identity.clone(),
             connections: AtomicU64::new(0),
             connections_max: builder.connections_max,
@@ -279,9 +299,10 @@ impl Relay {
             listen: DEFAULT_LISTEN.to_owned(),
             store: None,
             store_key: None,
-            shards: std::thread::available_parallelism().map_or(1, |cores| cores.get().min(64)),
+            shards: cores().min(64),
             trust_forwarding: false,
             authority: None,
+            rates: None,
             connections_max: 100_000,
             tuning: Tuning::default(),
             commit_linger: WriterConfig::default().linger,

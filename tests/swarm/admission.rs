@@ -5,15 +5,21 @@
 use aepoch::{
     Agent, Relay,
     agent::{AgentBuilder, AgentError},
-    document::{DocumentError, SlotKey},
+    coordination::{
+        kernel::{Definition, Gate, OnShortfall, Seat, TierPolicy},
+        object::{Plan, Purpose},
+        queue::ItemRecord,
+    },
+    document::{Document, DocumentError, SlotKey, SlotPart},
     engine::EngineKind,
-    id::{AgentId, Identity, ReplicaId},
+    id::{AgentId, DocumentId, Identity, ObjectId, ReplicaId},
     node::{Event, NodeError},
     sync::{
         Address, Capabilities, Channel, Door, Encoded, ErrorCode, Hello, Lane, Message, PresenceEntry, Received, Role,
         Session,
     },
-    time::{Moment, Monotonic},
+    tier::Tier,
+    time::{Hlc, Moment, Monotonic},
     transport::{TransportError, connect_websocket},
     trust::{
         binding::replica_of,
@@ -74,6 +80,77 @@ async fn agents_with_credentials_share_a_document() {
     of_ada.register("song").set(&"intro").unwrap();
     flushed(&of_ada).await;
     eventually("bob has it", || of_bob.register("song").get().unwrap() == Some("intro".to_owned())).await;
+}
+
+/// Case 14 in the part that concerns relays: nobody sits higher than its credential reaches. Its own agent leaves the seat
+/// empty, and what one writes that does not ask itself is refused.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_seat_above_the_credentials_tier_stays_empty() {
+    let founder = Founder::new();
+    let relay = relay(&founder).await;
+    let low = |name: &str| founder.issue_at(Tier::GAMMA, name, &everything(), now() + 600);
+    let ada = agent(&relay, &founder, "ada", &everything()).await;
+    let eve = builder(&relay, "eve").credential(&low("eve"), key_of("eve")).open().await.unwrap();
+    let (of_ada, of_eve) = (ada.document("stage").await.unwrap(), eve.document("stage").await.unwrap());
+    let begun = tokio::spawn({
+        let of_ada = of_ada.clone();
+        async move { of_ada.barrier("flash").members(Tier::ALPHA, ["ada", "eve"]).arrive().await }
+    });
+    let refused = of_eve.barrier("flash").members(Tier::ALPHA, ["ada", "eve"]).arrive();
+    let refused = tokio::time::timeout(PATIENCE, refused).await.unwrap().unwrap_err().to_string();
+    assert_eq!(refused, "the seat is in tier alpha, and gamma is as high as the credential reaches");
+    eve.close().await.unwrap();
+
+    // The same agent, should it write from that seat nevertheless: its store is gone, so it is seated anew.
+    let holder = Holder::new(&low("cyd"), key_of("cyd"), 5);
+    let replica = holder.replica();
+    let object = ObjectId { holder: replica, number: 1 };
+    let seat = Seat { agent: "cyd".parse().unwrap(), replica, tier: Tier::ALPHA };
+    let id: DocumentId = of_ada.id().clone();
+    let definition = Definition {
+        document: id.clone(),
+        name: "forged".to_owned(),
+        creator: seat.agent.clone(),
+        origin: object,
+        members: vec![seat],
+        electors: Vec::new(),
+        tolerate: 0,
+        tiers: vec![TierPolicy { tier: Tier::ALPHA, timeout: PATIENCE, min: 1, on_shortfall: OnShortfall::Wait }],
+        gate: Gate::Decided,
+        fence: false,
+    };
+    let plan = Plan { definition, purpose: Purpose::Barrier { once: true } };
+    let mut document = Document::new(id.clone(), EngineKind::Yrs, replica).unwrap();
+    let defined =
+        document.write_slots(vec![(SlotKey::Of(object, SlotPart::Definition), plan.encode().into())]).unwrap();
+    let sat = document.write_slots(vec![(SlotKey::Of(object, SlotPart::Slot), Bytes::from_static(&[0]))]).unwrap();
+    let item =
+        ItemRecord { queue: object, tier: Tier::BETA, deadline_ms: None, stamp: Hlc::default(), payload: Bytes::new() };
+    let pushed = document.write_slots(vec![(SlotKey::Of(object, SlotPart::Item), item.encode().into())]).unwrap();
+    let mut cyd = Stranger::dial(&relay, |audience| {
+        let channel = Channel { audience: audience.to_owned(), binding: None };
+        Session::new(hello("cyd", replica), Monotonic(0)).holding(holder).over(channel)
+    })
+    .await;
+    cyd.until(|received| matches!(received, Received::Ready(_))).await.unwrap();
+    let join = Message::Join {
+        document: id.clone(),
+        engine: EngineKind::Yrs,
+        frontier: Default::default(),
+        subscription: Default::default(),
+    };
+    cyd.session.send(Encoded::new(&join, Lane::Critical).unwrap());
+    for delta in [defined, sat, pushed] {
+        let message = Message::Delta { document: id.clone(), delta: delta.encode().unwrap() };
+        cyd.session.send(Encoded::new(&message, Lane::Critical).unwrap());
+    }
+    for said in ["sit in tier alpha: gamma is", "push items at tier beta: gamma is"] {
+        let refusal = cyd.until(|received| matches!(received, Received::Message(Message::Error { .. }))).await.unwrap();
+        let Received::Message(Message::Error { code, reason, .. }) = refusal else { panic!() };
+        assert_eq!(code, ErrorCode::Forbidden);
+        assert!(reason.contains(said), "{reason}");
+    }
+    begun.abort();
 }
 
 /// A connection that says what it likes.
@@ -367,8 +444,7 @@ async fn who_may_only_read_cannot_write() {
         Session::new(hello("cyd", replica), Monotonic(0)).holding(holder).over(channel)
     })
     .await;
-    let mut document =
-        aepoch::document::Document::new("test/stage".parse().unwrap(), EngineKind::Yrs, replica).unwrap();
+    let mut document = Document::new("test/stage".parse().unwrap(), EngineKind::Yrs, replica).unwrap();
     let ((), commit) =
         document.transact::<_, DocumentError>(1, false, |tx| tx.set_register("song", &"mine".into())).unwrap();
     cyd.until(|received| matches!(received, Received::Ready(_))).await.unwrap();
@@ -521,4 +597,132 @@ fn a_door_goes_by_the_clock_it_is_given() {
     assert_eq!(judged(-30), Ok(2));
     assert!(judged(-3_600).unwrap_err().to_string().contains("not valid before"));
     assert!(judged(3_600).unwrap_err().to_string().contains("expired at"));
+}
+
+/// What two sessions say to each other, until neither has more.
+fn converse(one: &mut Session, other: &mut Session, now: Monotonic) -> [Vec<Received>; 2] {
+    let mut received = [Vec::new(), Vec::new()];
+    loop {
+        let mut moved = false;
+        while let Some(packet) = one.poll_transmit() {
+            other.receive(packet, now, &mut received[1]).unwrap();
+            moved = true;
+        }
+        while let Some(packet) = other.poll_transmit() {
+            one.receive(packet, now, &mut received[0]).unwrap();
+            moved = true;
+        }
+        if !moved {
+            return received;
+        }
+    }
+}
+
+fn asking(founder: &Founder, wall_seconds: u64) -> Session {
+    let door = Door::new(founder.authority(), [3; 32], Moment { mono: Monotonic(0), wall_ms: wall_seconds * 1_000 });
+    Session::new(hello("relay", ReplicaId::from_bits(8)), Monotonic(0)).asking(door)
+}
+
+const SECOND: u64 = 1_000_000;
+
+/// Case 23: who says nothing, or only its name, has five seconds.
+#[test]
+fn who_does_not_show_a_credential_in_time_is_sent_away() {
+    let founder = Founder::new();
+    for says_hello in [false, true] {
+        let mut relay = asking(&founder, now());
+        if says_hello {
+            let mut eve = Session::new(hello("eve", ReplicaId::from_bits(9)), Monotonic(0));
+            relay.receive(eve.poll_transmit().unwrap(), Monotonic(0), &mut Vec::new()).unwrap();
+        }
+        assert_eq!(relay.next_wake(), Some(Monotonic(5 * SECOND)));
+        relay.tick(Monotonic(5 * SECOND - 1)).unwrap();
+        let ended = relay.tick(Monotonic(5 * SECOND)).unwrap_err();
+        assert_eq!(ended.close_code().0, 4_508, "{ended}");
+    }
+}
+
+/// What is sent to somebody who has not come in yet waits, and never leaves if it does not come in.
+#[test]
+fn nothing_leaves_before_the_peer_is_let_in() {
+    let founder = Founder::new();
+    let mut relay = asking(&founder, now());
+    let mut eve = Session::new(hello("eve", ReplicaId::from_bits(9)), Monotonic(0));
+    relay.receive(eve.poll_transmit().unwrap(), Monotonic(0), &mut Vec::new()).unwrap();
+    let secret = Message::Leave { document: "test/stage".parse().unwrap() };
+    relay.send(Encoded::new(&secret, Lane::Critical).unwrap());
+    relay.ping(Monotonic(0));
+    assert!(relay.poll_transmit().is_some(), "its Hello");
+    assert_eq!(relay.poll_transmit(), None);
+    let mut ada = honest(&founder, "ada", "");
+    let mut relay = asking(&founder, now());
+    relay.send(Encoded::new(&secret, Lane::Critical).unwrap());
+    let [of_ada, _] = converse(&mut ada, &mut relay, Monotonic(0));
+    assert!(of_ada.contains(&Received::Message(secret)));
+}
+
+#[test]
+fn a_credential_is_asked_for_anew_a_minute_before_it_ends_and_its_end_is_the_connections() {
+    let founder = Founder::new();
+    let start = now();
+    let mut holder = holder(&founder, "ada").renewed(&founder.issue_until("ada", &everything(), start + 200));
+    let mut ada = Session::new(hello("ada", holder.replica()), Monotonic(0)).holding(holder.clone());
+    let mut relay = asking(&founder, start);
+    converse(&mut ada, &mut relay, Monotonic(0));
+    let asked = |relay: &mut Session, ada: &mut Session, second: u64| {
+        for second in second - 20..second {
+            // Both keep the connection alive.
+            relay.ping(Monotonic(second * SECOND));
+            converse(ada, relay, Monotonic(second * SECOND));
+        }
+        relay.tick(Monotonic(second * SECOND)).map(|()| {
+            let [of_ada, of_relay] = converse(ada, relay, Monotonic(second * SECOND));
+            assert!(!of_relay.iter().any(|received| matches!(received, Received::Ready(_))));
+            of_ada.contains(&Received::RenewalAsked)
+        })
+    };
+    assert_eq!(asked(&mut relay, &mut ada, 139), Ok(false));
+    assert_eq!(asked(&mut relay, &mut ada, 140), Ok(true));
+    assert_eq!(asked(&mut relay, &mut ada, 150), Ok(false), "once is enough");
+    holder = holder.renewed(&founder.issue_until("ada", &everything(), start + 400));
+    ada.show(holder).unwrap();
+    let [_, of_relay] = converse(&mut ada, &mut relay, Monotonic(150 * SECOND));
+    assert!(matches!(&of_relay[..], [Received::Admitted(admission)] if admission.expires == start + 400));
+    assert_eq!(asked(&mut relay, &mut ada, 300), Ok(false), "the newer one counts");
+    assert_eq!(asked(&mut relay, &mut ada, 341), Ok(true));
+    assert_eq!(asked(&mut relay, &mut ada, 429), Ok(false));
+    let ended = asked(&mut relay, &mut ada, 430).unwrap_err();
+    assert_eq!(
+        (ended.close_code().0, ended.to_string()),
+        (4_401, format!("the credential of `ada` expired at {}", start + 400))
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_has_so_many_connections_and_no_more() {
+    let founder = Founder::new();
+    let relay = relay(&founder).await;
+    let session = |salt: u64| {
+        let holder = Holder::new(&founder.issue("ada", &everything()), key_of("ada"), salt);
+        move |audience: &str| {
+            let channel = Channel { audience: audience.to_owned(), binding: None };
+            Session::new(hello("ada", holder.replica()), Monotonic(0)).holding(holder).over(channel)
+        }
+    };
+    let join = Message::Join {
+        document: "test/stage".parse().unwrap(),
+        engine: EngineKind::Yrs,
+        frontier: Default::default(),
+        subscription: Default::default(),
+    };
+    let mut open = Vec::new();
+    for salt in 0..10 {
+        let mut one = Stranger::dial(&relay, session(salt)).await;
+        one.session.send(Encoded::new(&join, Lane::Critical).unwrap());
+        one.until(|received| matches!(received, Received::Message(Message::Frontier { .. }))).await.unwrap();
+        open.push(one);
+    }
+    let (code, reason) = Stranger::dial(&relay, session(10)).await.closed_with().await;
+    assert_eq!((code, reason.as_str()), (4_429, "`ada` has 10 connections, limit 10"));
+    drop(open);
 }

@@ -91,6 +91,10 @@ impl Founder {
     }
 
     pub(crate) fn issue_until(&self, agent: &str, grants: &[Grant], exp: u64) -> String {
+        self.issue_at(Tier::ALPHA, agent, grants, exp)
+    }
+
+    pub(crate) fn issue_at(&self, tier: Tier, agent: &str, grants: &[Grant], exp: u64) -> String {
         let claims = Claims {
             iss: "founder".to_owned(),
             sub: agent.parse().unwrap(),
@@ -100,7 +104,7 @@ impl Founder {
             exp,
             jti: format!("{agent}-{exp}"),
             cnf: Confirmation { jwk: key_of(agent).public().into() },
-            swm: Allowance { tier: Tier::ALPHA, rooms: grants.to_vec(), inc: 1, del: 0 },
+            swm: Allowance { tier, rooms: grants.to_vec(), inc: 1, del: 0 },
         };
         claims.sign("issuer", &self.issuer).unwrap()
     }

@@ -16,6 +16,7 @@ use super::kernel::{
 };
 use crate::{
     id::ReplicaId,
+    tier::Tier,
     time::{Dice, Monotonic},
 };
 
@@ -37,6 +38,14 @@ pub enum BarrierError {
     /// A slot handed out is not durable yet; retry after [`TieredBarrier::persisted`].
     #[error("the slot before is still being written")]
     Writing,
+    /// This replica's credential does not reach up to its seat.
+    #[error("the seat is in tier {tier}, and {highest} is as high as the credential reaches")]
+    TooHigh {
+        /// The seat's tier.
+        tier: Tier,
+        /// The credential's.
+        highest: Tier,
+    },
     /// Nothing to acknowledge: not released, or not asked for, or done.
     #[error("generation {generation} asks for no acknowledgement now")]
     NothingToAcknowledge {
@@ -58,6 +67,8 @@ pub struct TieredBarrier {
     definition: Arc<Definition>,
     id: DefinitionId,
     replica: ReplicaId,
+    /// Sits in no higher tier than this.
+    highest: Tier,
     view: View,
     me: Option<usize>,
     /// What the next slot is made from: the durable one, the fresh one of a generation just entered, or the durable one
@@ -95,6 +106,7 @@ impl TieredBarrier {
             id: definition.id(),
             definition,
             replica,
+            highest: Tier::ALPHA,
             view: View::new(Arc::new(roster)),
             me: None,
             slot: Arc::default(),
@@ -110,10 +122,32 @@ impl TieredBarrier {
         Ok(barrier)
     }
 
+    /// Leaves its seat empty when it is in a higher tier than `highest`: others would not believe what is said there.
+    #[must_use]
+    pub fn limited_to(mut self, highest: Tier) -> Self {
+        self.highest = highest;
+        self.me = self.me.filter(|seat| self.too_high(*seat).is_none());
+        self
+    }
+
+    /// The tier of a seat that is above what this replica may sit in.
+    fn too_high(&self, seat: usize) -> Option<Tier> {
+        let roster = self.view.roster();
+        roster.tier_of(seat).map(|tier| roster.tiers()[tier].tier).filter(|tier| *tier < self.highest)
+    }
+
+    fn own_seat(&self) -> Result<usize, BarrierError> {
+        let none = || BarrierError::NoSeat { replica: self.replica, generation: self.generation() };
+        match self.view.roster().seat_of(self.replica).and_then(|seat| self.too_high(seat)) {
+            Some(tier) => Err(BarrierError::TooHigh { tier, highest: self.highest }),
+            None => self.me.ok_or_else(none),
+        }
+    }
+
     /// Begins a generation, whose roster is in the view, with one's own slot of it.
     fn sit(&mut self, slot: Arc<Slot>) {
         let roster = Arc::clone(self.view.roster());
-        self.me = roster.seat_of(self.replica);
+        self.me = roster.seat_of(self.replica).filter(|seat| self.too_high(*seat).is_none());
         self.leads = vec![Lead::default(); roster.tiers().len()];
         self.begun = None;
         self.keep_at = None;
@@ -190,7 +224,7 @@ impl TieredBarrier {
             return Err(BarrierError::Writing);
         }
         self.follow(true, now);
-        let seat = self.me.ok_or(BarrierError::NoSeat { replica: self.replica, generation: self.generation() })?;
+        let seat = self.own_seat()?;
         let slot = say(&self.view, seat, &self.slot)?;
         self.begun.get_or_insert(now);
         Ok(self.write(slot))
@@ -205,7 +239,7 @@ impl TieredBarrier {
             return Err(BarrierError::Writing);
         }
         let generation = self.generation();
-        let seat = self.me.ok_or(BarrierError::NoSeat { replica: self.replica, generation })?;
+        let seat = self.own_seat()?;
         let slot = acknowledge(&self.view, seat, &self.slot);
         // Its own tier may be decided while a higher one is not: then it has not been released yet.
         let open = self.view.roster().tier_of(seat).is_some_and(|tier| self.gated_by(tier).is_none());
