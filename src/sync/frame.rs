@@ -138,6 +138,6 @@ mod tests {
         assert!(refusal(&[1, 0xff, 0xff, 0xff, 0xff, 0x7f, 0]).contains("over the limit of 2^32 - 1"));
         assert!(refusal(&[1, 0x80, 0x80, 0x80, 0x80, 0x80, 0]).contains("longer than 5 bytes"));
         assert!(refusal(&[1, 0x80]).contains("cut short"));
-        assert!(refusal(&[8, 0]).contains("kind 6 is unknown"));
+        assert!(refusal(&[8, 0]).contains("kind 8 is unknown"));
     }
 }
