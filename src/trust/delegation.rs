@@ -1,4 +1,4 @@
-//! Passing a credential on: the holder signs a smaller one for somebody else. Layer 3.
+//! Passing a credential on: the holder signs a smaller one for somebody else. Layer 1.
 //!
 //! Each link is signed by the key the link before is bound to, names its holder as `iss`, and allows no more: not more
 //! rooms or rights, no higher tier, never alpha, not longer, and one passing-on less.

@@ -1,4 +1,4 @@
-//! Base64 without padding, in the URL's alphabet, in its one canonical spelling. Layer 3.
+//! Base64 without padding, in the URL's alphabet, in its one canonical spelling. Layer 1.
 
 use data_encoding::BASE64URL_NOPAD;
 

@@ -1,4 +1,4 @@
-//! JSON that means the same to every reader: a key that stands twice in one object is refused, at any depth. Layer 3.
+//! JSON that means the same to every reader: a key that stands twice in one object is refused, at any depth. Layer 1.
 //!
 //! Readers differ in which of two equal keys they take, so what one verifier checked another would not (RFC 8259,
 //! section 4).

@@ -1,4 +1,4 @@
-//! One signed token: JWS compact (RFC 7515) in its strictest form, EdDSA only (RFC 8037). Layer 3.
+//! One signed token: JWS compact (RFC 7515) in its strictest form, EdDSA only (RFC 8037). Layer 1.
 //!
 //! The header says `alg`, `typ` and `kid` and nothing else: every other parameter either brings its own key or asks for
 //! something this verifier does not do.

@@ -1,4 +1,4 @@
-//! Ed25519 keys: made from a seed, written as JWK (RFC 8037), named by their thumbprint (RFC 7638). Layer 3.
+//! Ed25519 keys: made from a seed, written as JWK (RFC 8037), named by their thumbprint (RFC 7638). Layer 1.
 
 use std::{cmp::Ordering, fmt};
 

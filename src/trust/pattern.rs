@@ -1,4 +1,4 @@
-//! Which rooms, and what may be done in them: patterns and rights, all denied by default. Layer 3.
+//! Which rooms, and what may be done in them: patterns and rights, all denied by default. Layer 1.
 
 use std::{fmt, str::FromStr};
 

@@ -1,4 +1,4 @@
-//! Which of several tiers counts, and how credentials spell them. Layer 3.
+//! Which of several tiers counts, and how credentials spell them. Layer 1.
 
 use crate::tier::Tier;
 

@@ -9,9 +9,9 @@ use crate::{
 /// in layer 0, whose modules are one vocabulary.
 const LAYERS: [&[&str]; 8] = [
     &["id", "tier", "time", "limits", "error"],
-    &["engine", "transport", "store"],
+    &["engine", "transport", "store", "trust"],
     &["document"],
-    &["sync", "coordination", "trust"],
+    &["sync", "coordination"],
     &["node"],
     &["driver"],
     &["agent", "relay", "sim"],
