@@ -42,6 +42,7 @@ impl Bench {
             identity,
             role: Role::Agent,
             trust_inbound: false,
+            signing: None,
             keeps_identity: true,
             seed: 1,
             tuning: Tuning::default(),

@@ -141,6 +141,7 @@ impl AgentBuilder {
             role: Role::Agent,
             keeps_identity: self.store.is_some(),
             trust_inbound: self.trust_inbound,
+            signing: None,
             seed,
             tuning: self.tuning.clone(),
         };

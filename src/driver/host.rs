@@ -357,6 +357,7 @@ mod tests {
             role: Role::Agent,
             keeps_identity: false,
             trust_inbound: false,
+            signing: None,
             seed: 1,
             // So that it is soon out to be compacted.
             tuning: Tuning { compact_entries: 1, ..Tuning::default() },

@@ -1,9 +1,9 @@
 //! How a node behaves: identity, role and the sizes and spans that trade latency against work.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use super::connector::Backoff;
-use crate::{id::Identity, sync::Role};
+use crate::{document::Authority, id::Identity, sync::Role};
 
 /// Sizes and spans of a node. The defaults are what `benches/README.md` was measured with.
 #[derive(Debug, Clone)]
@@ -74,6 +74,8 @@ pub struct Config {
     pub keeps_identity: bool,
     /// Connections that dialled us may bring content and records of other writers than themselves.
     pub trust_inbound: bool,
+    /// By what records are signed and checked in rooms whose dial says end to end. Without it none is.
+    pub signing: Option<Arc<Authority>>,
     /// Seed of its jitter.
     pub seed: u64,
     /// Sizes and spans.

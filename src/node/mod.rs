@@ -15,6 +15,7 @@
 //! - `gate`: what waits until it is kept;
 //! - `log`: what is kept: appends, acknowledgements, compaction;
 //! - `work`: what is too heavy to do inline;
+//! - `signing`, `verification`: signed records, where a room is end to end;
 //! - `coordination`, `queue`: barriers and their kin, and queues;
 //! - `connector`, `presence`, `ephemeral`: dialling, presence, messages.
 
@@ -30,6 +31,8 @@ mod log;
 mod presence;
 mod queue;
 mod room;
+mod signing;
+mod verification;
 mod work;
 
 use std::{collections::BTreeMap, time::Duration};

@@ -3,13 +3,16 @@
 //! While a document is away its room keeps what arrives; every other document goes on. The driver runs [`Work::run`]
 //! wherever it likes (a blocking thread; at once in a browser; late in the simulator).
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use bytes::Bytes;
 
-use super::flow::{encode_batch, encode_whole};
+use super::{
+    flow::{encode_batch, encode_whole},
+    verification::verified,
+};
 use crate::{
-    document::{AppliedDeltas, DigestEntry, Document, DocumentError, Frontier, Incoming, Subscription},
+    document::{AppliedDeltas, Authority, DigestEntry, Document, DocumentError, Frontier, Incoming, Subscription},
     engine::EngineKind,
     id::{DocumentId, LinkId, ReplicaId},
     store::StoredDocument,
@@ -29,7 +32,7 @@ pub struct Work {
 
 #[derive(Debug)]
 pub(super) enum Job {
-    Load { kind: EngineKind, replica: ReplicaId, stored: StoredDocument },
+    Load { kind: EngineKind, replica: ReplicaId, stored: StoredDocument, signing: Option<Arc<Authority>> },
     Apply { arrivals: Vec<Arrival>, wall_ms: u64, watch: bool, bulk_bytes: usize, inline_bytes: usize },
     CatchUp { link: LinkId, since: Frontier, author: Option<ReplicaId>, subscription: Subscription, bulk_bytes: usize },
     Snapshot { upto: u64 },
@@ -81,9 +84,12 @@ impl Work {
     /// Does the job. May take long; touches nothing but the document it carries.
     pub fn run(&mut self) {
         let outcome = match std::mem::replace(&mut self.job, Job::Snapshot { upto: 0 }) {
-            Job::Load { kind, replica, stored } => {
-                let loaded =
-                    Document::load(self.document.clone(), kind, replica, stored.snapshot.as_ref(), &stored.entries);
+            Job::Load { kind, replica, stored, signing } => {
+                let (id, snapshot) = (self.document.clone(), stored.snapshot.as_ref());
+                let loaded = match &signing {
+                    Some(authority) => Document::load_sealed(id, kind, replica, snapshot, &stored.entries, authority),
+                    None => Document::load(id, kind, replica, snapshot, &stored.entries),
+                };
                 Outcome::Loaded(loaded.map(|document| self.subject = Some(Box::new(document))))
             }
             job => match self.subject.as_mut() {
@@ -142,6 +148,8 @@ fn apply(document: &mut Document, arrivals: Vec<Arrival>, wall_ms: u64, watch: b
             Err(error) => unreadable.push((*link, format!("not a delta: {error}"))),
         }
     }
+    let checks = document.signatures_of(&incoming, wall_ms);
+    document.note_signatures(&checks, &verified(&checks));
     let result = document.apply(incoming, wall_ms, watch);
     let suspects = if result.is_err() { arrivals } else { Vec::new() };
     Applied { result, brought, unreadable, message: None, suspects }

@@ -207,6 +207,7 @@ impl Shared {
                     // As an elector it promises, and comes back under its number.
                     keeps_identity: true,
                     trust_inbound: builder.trust_forwarding,
+                    signing: None,
                     seed: identity.replica.get() ^ shard as u64,
                     tuning: builder.tuning.clone(),
                 };

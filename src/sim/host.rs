@@ -105,6 +105,7 @@ impl Host {
             role: self.role,
             keeps_identity: self.keeps && !self.hasty,
             trust_inbound: self.trusts,
+            signing: None,
             seed: dice.bits(),
             tuning: tuning.clone(),
         };

@@ -16,6 +16,8 @@ mod peer;
 mod reading;
 mod refusal;
 mod registers;
+mod sealed;
+mod signers;
 mod storage;
 mod truncation;
 mod visibility;

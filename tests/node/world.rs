@@ -83,8 +83,15 @@ impl World {
             replica: ReplicaId::from_bits(100 + index as u64),
             incarnation: 1,
         };
-        let config =
-            Config { identity, role, trust_inbound: false, keeps_identity: true, seed: 1, tuning: tuning.clone() };
+        let config = Config {
+            identity,
+            role,
+            trust_inbound: false,
+            keeps_identity: true,
+            signing: None,
+            seed: 1,
+            tuning: tuning.clone(),
+        };
         self.hosts.push(Host {
             node: Node::new(config, self.now),
             store: MemoryStore::default(),
@@ -161,6 +168,7 @@ impl World {
             role: Role::Agent,
             trust_inbound: false,
             keeps_identity: true,
+            signing: None,
             seed: 2,
             tuning: tuning(),
         };
