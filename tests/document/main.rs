@@ -17,6 +17,7 @@ mod reading;
 mod refusal;
 mod registers;
 mod sealed;
+mod sealed_bytes;
 mod signers;
 mod storage;
 mod truncation;
