@@ -44,6 +44,7 @@ impl Bench {
             trust_inbound: false,
             authority: None,
             holder: None,
+            signing: None,
             keeps_identity: true,
             seed: 1,
             tuning: Tuning::default(),

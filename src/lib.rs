@@ -24,9 +24,9 @@
 //! |-|-|-|
 //! | 5 | [`agent`], [`relay`], [`sim`] | drivers: tokio, and a simulated world |
 //! | 4 | [`node`] | one sans-IO state machine, the same under every driver |
-//! | 3 | [`sync`], [`coordination`], [`trust`] | the protocol of one connection, sans-IO; what members agree on; who may do what |
+//! | 3 | [`sync`], [`coordination`] | the protocol of one connection, sans-IO; what members agree on |
 //! | 2 | [`document`] | content and records as one replica |
-//! | 1 | [`engine`], [`store`], [`transport`] | building blocks that do not know each other |
+//! | 1 | [`engine`], [`store`], [`transport`], [`trust`] | building blocks that do not know each other |
 //! | 0 | [`id`], [`tier`], [`time`], [`limits`], [`error`] | vocabulary |
 //!
 //! Without any feature the crate is layers 0 to 4: no I/O, no clock, no randomness of its own, and it builds for

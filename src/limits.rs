@@ -171,3 +171,21 @@ impl Rates {
     /// The longest pause: a peer that is not read must not look dead, nor we to it.
     pub const PAUSE_MAX: Duration = Duration::from_secs(10);
 }
+/// Keys cut off by one policy: a cut is for a key that was stolen.
+pub const POLICY_CUTS: usize = 1_024;
+/// Records that survive a cut: an agent's registers, counters and items in all rooms.
+pub const CUT_SURVIVORS: usize = 10_000;
+/// Rules of the trust dial in one policy.
+pub const POLICY_DIALS: usize = 1_024;
+
+/// Bytes of a record's seal: two hashes, a signature, a tier, a stamp.
+pub const SEAL_BYTES: usize = 140;
+/// Credentials a writer shows at a time: the one in use, those being renewed, and those that what it wrote before still
+/// stands on.
+pub const CREDENTIALS_SHOWN: usize = 4;
+/// Bytes of one credential with every link it may have been passed on by.
+pub const CREDENTIAL_BYTES: usize = (DELEGATION_DEPTH + 1) * (TOKEN_BYTES + 1);
+/// Verified signatures a document remembers: those of a catch-up that comes by several ways.
+pub const SIGNATURES_KNOWN: usize = 8_192;
+/// Records of one writer stamped ahead of our clock that may wait for it.
+pub const HELD_AHEAD: usize = 256;

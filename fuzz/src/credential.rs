@@ -44,6 +44,8 @@ fn policy() -> SwarmPolicy {
         issuers: BTreeMap::from([("betas".to_owned(), issuer)]),
         allow: None,
         revoked: BTreeMap::new(),
+        cuts: BTreeMap::new(),
+        trust: BTreeSet::new(),
         limits: Lives::default(),
     }
 }

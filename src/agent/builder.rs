@@ -180,6 +180,7 @@ impl AgentBuilder {
             trust_inbound: self.trust_inbound,
             authority: self.authority.clone(),
             holder,
+            signing: None,
             seed,
             tuning: self.tuning.clone(),
         };

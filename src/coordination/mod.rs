@@ -15,6 +15,7 @@ pub mod object;
 pub mod participant;
 pub mod poll;
 pub mod queue;
+pub mod seating;
 pub mod standing;
 pub mod tally;
 pub mod why;

@@ -125,7 +125,7 @@ pub struct SlotRecord {
     pub key: SlotKey,
     /// What it says; `docs/wire.md` has the form for each part.
     pub body: Bytes,
-    /// Room for the signature planned in `docs/wire.md`; nothing makes or checks one yet.
+    /// Its [`Seal`](crate::trust::record::Seal), where the room is end to end.
     pub signature: Option<Bytes>,
 }
 
@@ -136,13 +136,15 @@ pub enum SlotKey {
     Closed,
     /// A part of an object.
     Of(ObjectId, SlotPart),
+    /// What its writer may do: [`ShownCredentials`](crate::trust::record::ShownCredentials).
+    Credential,
 }
 
 impl SlotKey {
     /// The object it is about.
     pub fn object(self) -> Option<ObjectId> {
         match self {
-            Self::Closed => None,
+            Self::Closed | Self::Credential => None,
             Self::Of(object, _) => Some(object),
         }
     }
@@ -152,6 +154,7 @@ impl fmt::Display for SlotKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Closed => f.write_str("closed"),
+            Self::Credential => f.write_str("credential"),
             Self::Of(object, part) => write!(f, "{object}/{}", part.as_str()),
         }
     }
@@ -223,6 +226,6 @@ pub struct Record {
     pub context: Vec<(ReplicaId, u64)>,
     /// What it says; `docs/wire.md` has the form for each kind.
     pub body: Bytes,
-    /// Room for the signature planned in `docs/wire.md`; nothing makes or checks one yet.
+    /// Its [`Seal`](crate::trust::record::Seal), where the room is end to end.
     pub signature: Option<Bytes>,
 }

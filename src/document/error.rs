@@ -1,9 +1,10 @@
 //! Why a document refused something.
 
+use super::SignerError;
 use crate::{
     engine::EngineError,
     error::Fault,
-    id::{AgentId, NameError, ReplicaId},
+    id::{AgentId, DocumentId, NameError, ReplicaId},
 };
 
 /// Why a document refused something. Unless the variant says otherwise, nothing was changed.
@@ -56,6 +57,25 @@ pub enum DocumentError {
         /// What is wrong, with value and limit.
         reason: String,
     },
+    /// A record that should be its writer's word is not, or never counts.
+    #[error("`{record}` of {writer} refused: {reason}")]
+    Sealed {
+        /// Who is said to have written it.
+        writer: ReplicaId,
+        /// Which one.
+        record: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// Records have to be signed, and this replica has no key.
+    #[error("records of `{document}` are signed end to end, and this replica has nothing to sign with")]
+    Unsigned {
+        /// The document.
+        document: DocumentId,
+    },
+    /// The signer given is not this replica's.
+    #[error(transparent)]
+    Signer(#[from] SignerError),
     /// Something is larger than its limit.
     #[error("{what} of {size} is over the limit of {max}")]
     TooLarge {
@@ -124,10 +144,13 @@ impl DocumentError {
             | Self::ForeignWriter { .. }
             | Self::Malformed { .. }
             | Self::Record { .. }
+            | Self::Sealed { .. }
             | Self::Poisoned { .. } => Fault::Peer,
             Self::Incomplete { .. } => Fault::Environment,
             Self::Name(_)
             | Self::Forbidden { .. }
+            | Self::Unsigned { .. }
+            | Self::Signer(_)
             | Self::TooLarge { .. }
             | Self::Overflow { .. }
             | Self::Serialize { .. }

@@ -3,15 +3,17 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use super::{
-    ContentDelta, Delta, Document, DocumentError, Incoming, Record, Span, Version,
+    ContentDelta, Delta, Document, DocumentError, Incoming, Record, SlotRecord, Span, Version,
     circle::join,
     records::{SEQ_MAX, Slot, check_record},
+    sealed::Held,
     slots::check_slot,
 };
 use crate::{
     engine::{self, Admission, Applied, Change, EngineError, Origin, Patch, UpdateInfo, Value, guarded},
     id::ReplicaId,
     limits,
+    trust::record::{RecordId, SignatureCheck},
 };
 
 /// Deltas that may wait for one document. Their bytes are bounded by [`limits::HELD_BYTES`] as well.
@@ -27,8 +29,12 @@ pub struct AppliedDeltas {
     pub landed: Vec<Incoming>,
     /// How many held nothing new.
     pub known: usize,
-    /// Those refused, by the caller's mark; nothing of them was kept.
+    /// Those refused, by the caller's mark; nothing of them was kept. Where records are signed, of those with a record
+    /// that is not its writer's word, nothing of that writer from there on.
     pub refused: Vec<(u64, DocumentError)>,
+    /// Records left out, by the caller's mark, because they are their writers' word and never count: those who bring them
+    /// need not be at fault.
+    pub void: Vec<(u64, DocumentError)>,
     /// Something waits for what has not arrived, or was dropped for want of room: ask its bringer (the caller's mark)
     /// for a resync.
     pub waiting_on: Option<u64>,
@@ -74,6 +80,25 @@ impl Document {
         wall_ms: u64,
         watch: bool,
     ) -> Result<AppliedDeltas, DocumentError> {
+        self.take_in(incoming, wall_ms, watch, true)
+    }
+
+    /// As [`Self::apply`], for what a store of ours held.
+    pub(super) fn apply_stored(
+        &mut self,
+        incoming: Vec<Incoming>,
+        wall_ms: u64,
+    ) -> Result<AppliedDeltas, DocumentError> {
+        self.take_in(incoming, wall_ms, false, false)
+    }
+
+    fn take_in(
+        &mut self,
+        incoming: Vec<Incoming>,
+        wall_ms: u64,
+        watch: bool,
+        examine: bool,
+    ) -> Result<AppliedDeltas, DocumentError> {
         self.check_sound()?;
         let mut outcome = AppliedDeltas::default();
         let mut queue = Vec::new();
@@ -85,7 +110,11 @@ impl Document {
         }
         // Newcomers first: what waits does so for one of them.
         queue.extend(self.held.drain(..));
+        if let Some(sealing) = self.sealing.as_mut().filter(|_| examine) {
+            queue.extend(sealing.due(wall_ms));
+        }
         for _ in 0..PASSES {
+            let unready = if examine { self.examine_all(&mut queue, wall_ms, &mut outcome) } else { Vec::new() };
             let (mut batch, mut waiting) = self.admit_all(queue, &mut outcome);
             if batch.is_empty() {
                 (batch, waiting) = self.admit_circle(waiting);
@@ -96,6 +125,7 @@ impl Document {
                 let late = self.land(batch, wall_ms, watch, &mut outcome)?;
                 queue.extend(late);
             }
+            queue.extend(unready);
             // Whatever took effect may be what the rest was waiting for.
             if queue.is_empty() || outcome.landed.len() + outcome.known == done {
                 break;
@@ -104,6 +134,36 @@ impl Document {
         outcome.waiting_on = queue.first().map(|incoming| incoming.source);
         self.hold(queue);
         Ok(outcome)
+    }
+
+    /// Where records are signed, leaves in `queue` what is proven, and returns what lacks something that may come.
+    fn examine_all(&mut self, queue: &mut Vec<Incoming>, wall_ms: u64, outcome: &mut AppliedDeltas) -> Vec<Incoming> {
+        let Some(sealing) = &mut self.sealing else { return Vec::new() };
+        let held = Held { lattice: &self.lattice, board: &self.board, wall_ms };
+        let mut pending = Vec::new();
+        for incoming in std::mem::take(queue) {
+            let source = incoming.source;
+            let examined = sealing.examine(incoming, &held);
+            queue.extend(examined.sound);
+            pending.extend(examined.pending);
+            outcome.refused.extend(examined.forged.into_iter().map(|error| (source, error)));
+            outcome.void.extend(examined.void.into_iter().map(|error| (source, error)));
+        }
+        pending
+    }
+
+    /// The signatures of deltas that [`Self::apply`] would have to verify, so that it can be done elsewhere, on as many
+    /// cores as there are: tell it what came out with [`Self::note_signatures`]. Empty where records are not signed.
+    pub fn signatures_of(&mut self, incoming: &[Incoming], wall_ms: u64) -> Vec<SignatureCheck> {
+        let Some(sealing) = &mut self.sealing else { return Vec::new() };
+        sealing.checks(incoming, &Held { lattice: &self.lattice, board: &self.board, wall_ms })
+    }
+
+    /// Takes in what became of signatures, in their order.
+    pub fn note_signatures(&mut self, checks: &[SignatureCheck], right: &[bool]) {
+        if let Some(sealing) = &mut self.sealing {
+            sealing.note(checks, right);
+        }
     }
 
     /// Splits `queue` into what can take effect now, in order, and what has to wait.
@@ -322,9 +382,11 @@ impl Document {
     ) -> Result<bool, DocumentError> {
         let mut changed = false;
         for run in &delta.slots {
-            let known = self.version.slots.get(run.span.writer);
+            let writer = run.span.writer;
+            let known = if self.is_cut(writer) { 0 } else { self.version.slots.get(writer) };
             for record in &run.records {
-                changed |= self.board.put(run.span.writer, record, known);
+                let ids = self.slot_ids(writer, record);
+                changed |= self.board.put(writer, record, known, ids);
             }
         }
         changed |= self.version.raise(delta);
@@ -341,11 +403,25 @@ impl Document {
             for record in &run.records {
                 let slot = Slot { kind: record.kind, key: record.key.clone() };
                 self.remember(&mut before, &slot, writer);
-                changed |= self.lattice.put(writer, record, content)?;
+                let ids = self.record_twin_ids(writer, record);
+                changed |= self.lattice.put(writer, record, content, ids)?;
                 self.clock.witness(record.hlc, wall_ms);
             }
         }
         Ok(changed)
+    }
+
+    /// Where records are signed: the name of this one, and of another one here with its number.
+    fn record_twin_ids(&mut self, writer: ReplicaId, record: &Record) -> Option<(RecordId, RecordId)> {
+        let sealing = self.sealing.as_mut()?;
+        let twin = self.lattice.twin(writer, record)?;
+        Some((sealing.record_id(writer, record, &self.board)?, sealing.record_id(writer, &twin, &self.board)?))
+    }
+
+    fn slot_ids(&mut self, writer: ReplicaId, record: &SlotRecord) -> Option<(RecordId, RecordId)> {
+        let sealing = self.sealing.as_mut()?;
+        let twin = self.board.numbered(writer, record.seq)?;
+        Some((sealing.slot_id(writer, record, &self.board)?, sealing.slot_id(writer, &twin, &self.board)?))
     }
 
     fn remember(&self, before: &mut Option<&mut Before>, slot: &Slot, writer: ReplicaId) {

@@ -1,11 +1,12 @@
 //! The document: one replica's copy of content and records.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, sync::Arc};
 
 use bytes::Bytes;
 
 use super::{
-    Confines, Delta, DocumentError, Equivocation, Frontier, Incoming, Version, records::Lattice, slots::Board,
+    Confines, Delta, DocumentError, Equivocation, Frontier, Incoming, Signing, Version, records::Lattice,
+    sealed::Sealing, slots::Board,
 };
 use crate::{
     engine::{self, Engine, EngineKind},
@@ -28,6 +29,8 @@ pub struct Document {
     pub(super) clock: HlcClock,
     /// Deltas that arrived before what they build on.
     pub(super) held: VecDeque<Incoming>,
+    /// Here where records are signed.
+    pub(super) sealing: Option<Box<Sealing>>,
     /// Set once the engine has failed half-way: nothing may be written or read on from here.
     pub(super) poisoned: Option<String>,
     /// What local transactions may change.
@@ -49,6 +52,7 @@ impl Document {
             version: Version::default(),
             clock: HlcClock::default(),
             held: VecDeque::new(),
+            sealing: None,
             poisoned: None,
             confines: None,
         })
@@ -68,6 +72,34 @@ impl Document {
         entries: &[Bytes],
     ) -> Result<Self, DocumentError> {
         let mut document = Self::new(id, kind, replica)?;
+        document.take_stored(snapshot, entries)?;
+        Ok(document)
+    }
+
+    /// As [`Self::load`], and then [`Self::set_signing`]: of records with one number the same one counts as before.
+    /// Their seals were checked when they came and are not again.
+    ///
+    /// # Errors
+    /// Those of both.
+    pub fn load_sealed(
+        id: DocumentId,
+        kind: EngineKind,
+        replica: ReplicaId,
+        snapshot: Option<&Bytes>,
+        entries: &[Bytes],
+        authority: &Arc<Signing>,
+    ) -> Result<Self, DocumentError> {
+        let mut document = Self::new(id, kind, replica)?;
+        document.take_authority(authority)?;
+        document.take_stored(snapshot, entries)?;
+        // Anew, now that our own last records are here.
+        document.sealing = None;
+        document.set_signing(authority)?;
+        Ok(document)
+    }
+
+    fn take_stored(&mut self, snapshot: Option<&Bytes>, entries: &[Bytes]) -> Result<(), DocumentError> {
+        let replica = self.replica;
         let numbered = snapshot.into_iter().map(|bytes| (0, bytes)).chain((1..).zip(entries));
         let incoming = numbered
             .map(|(position, bytes)| {
@@ -80,16 +112,16 @@ impl Document {
         let own = runs.filter(|run| run.span.writer == replica).flat_map(|run| &run.records);
         let wall_ms = own.map(|record| record.hlc.wall_ms()).max().unwrap_or(0);
         let own = own_updates(&incoming, replica);
-        let applied = document.apply(incoming, wall_ms, false)?;
+        let applied = self.apply_stored(incoming, wall_ms)?;
         if let Some((_, error)) = applied.refused.into_iter().next() {
             return Err(error);
         }
         if let Some(last) = applied.waiting_on {
-            let entry = document.held.front().map_or(last, |incoming| incoming.source);
+            let entry = self.held.front().map_or(last, |incoming| incoming.source);
             return Err(DocumentError::Incomplete { entry: usize::try_from(entry).unwrap_or(usize::MAX) });
         }
-        own.iter().try_for_each(|update| document.engine.adopt(update))?;
-        Ok(document)
+        own.iter().try_for_each(|update| self.engine.adopt(update))?;
+        Ok(())
     }
 
     /// The document's name.

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
-    ContentDelta, Delta, Document, DocumentError, Member, RecordKind, RecordsDelta, Span,
+    ContentDelta, Delta, Document, DocumentError, Member, Record, RecordKind, RecordsDelta, Span,
     merge::Before,
     records::{Body, BodyContent, Entry, SEQ_MAX, Slot, check_key, json_text},
 };
@@ -11,6 +11,7 @@ use crate::{
     engine::{EngineError, Op, Origin, Patch, Value, guarded},
     id::{AgentId, ReplicaId},
     limits,
+    time::Hlc,
 };
 
 /// Stubs written by one call of [`Document::shrink_dominated`]: bounds the delta it makes.
@@ -96,7 +97,7 @@ impl Document {
             slots.iter().try_for_each(|slot| {
                 let body = Body { version: 0, content: BodyContent::Stub }.encode(slot)?;
                 // Whoever overrode the record took its context over, so the stub needs none.
-                transaction.write_record(slot, body, Box::default())
+                transaction.write_record(slot, body, Box::default(), None)
             })
         })?;
         Ok(Some(commit))
@@ -169,7 +170,7 @@ impl Transaction<'_> {
         };
         let body = postcard::to_stdvec(&total)
             .map_err(|error| DocumentError::Serialize { path: slot.path_text(), reason: error.to_string() })?;
-        self.write_record(&slot, body.into(), Box::default())
+        self.write_record(&slot, body.into(), Box::default(), None)
     }
 
     /// Sets a key of an agent's state. Meant for the agent itself: nothing but convention keeps others out.
@@ -223,7 +224,20 @@ impl Transaction<'_> {
             let what = format!("number of writers of `{}`", slot.path_text());
             return Err(DocumentError::TooLarge { what, size: context.len(), max: limits::RECORD_CONTEXT });
         }
-        self.write_record(slot, body, context.into())
+        self.write_record(slot, body, context.into(), None)
+    }
+
+    /// Writes an own record once more, for a new seal. It keeps its stamp, so that it overrides nothing it did not
+    /// override before; one that others have overridden becomes a stub.
+    pub(super) fn seal_anew(&mut self, slot: &Slot) -> Result<(), DocumentError> {
+        let document = &*self.document;
+        let Some(entry) = document.lattice.entry(slot, document.replica).cloned() else { return Ok(()) };
+        let keeps_state = matches!(slot.kind, RecordKind::Register | RecordKind::Agent);
+        if keeps_state && document.is_overridden_here(slot) {
+            let body = Body { version: 0, content: BodyContent::Stub }.encode(slot)?;
+            return self.write_record(slot, body, Box::default(), Some(entry.hlc));
+        }
+        self.write_record(slot, entry.body, entry.context, Some(entry.hlc))
     }
 
     /// Puts a record in place at once, so that the rest of the transaction sees it; its fence is settled at the end.
@@ -232,9 +246,11 @@ impl Transaction<'_> {
         slot: &Slot,
         body: Box<[u8]>,
         context: Box<[(ReplicaId, u64)]>,
+        stamp: Option<Hlc>,
     ) -> Result<(), DocumentError> {
         check_key(slot)?;
         self.document.may_write_record(slot)?;
+        self.document.check_signer()?;
         let document = &mut *self.document;
         let own = document.replica;
         let known = document.version.records.get(own);
@@ -258,7 +274,7 @@ impl Transaction<'_> {
         if let Some(newest) = newest {
             document.clock.witness(newest, self.wall_ms);
         }
-        let hlc = document.clock.stamp(self.wall_ms);
+        let hlc = stamp.unwrap_or_else(|| document.clock.stamp(self.wall_ms));
         let fence = document.version.content.get(own);
         let entry = Entry { seq, hlc, fence, context, body, signature: None };
         let replaced = document.lattice.swap(own, slot, Some(entry));
@@ -303,7 +319,8 @@ impl Transaction<'_> {
             if let Some(content) = &mut commit.delta.content {
                 content.after.push((own, upto));
             }
-            let records = self.document.lattice.records(own, since).collect();
+            let mut records: Vec<Record> = self.document.lattice.records(own, since).collect();
+            self.document.seal_records(&mut records, self.wall_ms);
             commit.delta.records = vec![RecordsDelta { span: Span { writer: own, since, upto }, records }];
         }
         let before = std::mem::take(&mut self.before);

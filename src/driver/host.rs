@@ -366,6 +366,7 @@ mod tests {
             trust_inbound: false,
             authority: None,
             holder: None,
+            signing: None,
             seed: 1,
             // So that it is soon out to be compacted.
             tuning: Tuning { compact_entries: 1, ..Tuning::default() },

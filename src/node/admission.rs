@@ -1,6 +1,6 @@
 //! What credentials allow, and what happens when that changes: a newer policy, a newer credential, ours or a peer's.
 
-use super::{Node, Output, event::Event, room::State};
+use super::{Node, Output, event::Event, room::State, signing::signing_of};
 use crate::{
     error::CloseCode,
     id::LinkId,
@@ -48,9 +48,18 @@ impl Node {
             }
         }
         self.hub.config.authority = Some(authority.clone());
+        self.sign_anew();
         self.hub.out.push_back(Output::Judge { authority });
         for (link, code, reason) in cut {
             self.cut_off(link, code, reason);
+        }
+    }
+
+    /// Records are signed and checked by what is known now.
+    fn sign_anew(&mut self) {
+        let config = &self.hub.config;
+        if let Some(signing) = signing_of(config.authority.as_ref(), config.holder.as_ref()) {
+            self.set_signing(signing, self.hub.now);
         }
     }
 
@@ -94,6 +103,7 @@ impl Node {
         self.hub.config.holder = Some(holder.clone());
         self.hub.own = Some(own);
         self.hub.out.push_back(Output::Show { holder });
+        self.sign_anew();
         for room in self.rooms.values_mut() {
             let confines = self.hub.own_confines(&room.id);
             if let State::Ready(document) = &mut room.state

@@ -1,9 +1,10 @@
 //! How a node behaves: identity, role and the sizes and spans that trade latency against work.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use super::connector::Backoff;
 use crate::{
+    document::Signing,
     id::Identity,
     sync::Role,
     trust::{authority::Authority, possession::Holder},
@@ -82,6 +83,9 @@ pub struct Config {
     pub authority: Option<Authority>,
     /// What this node shows when asked who it is, and what it may change itself.
     pub holder: Option<Holder>,
+    /// By what records are signed and checked in rooms whose dial says end to end; `None`: by `authority`, with the key
+    /// of `holder`.
+    pub signing: Option<Arc<Signing>>,
     /// Seed of its jitter.
     pub seed: u64,
     /// Sizes and spans.

@@ -83,7 +83,8 @@ impl Room {
             return Err(NodeError::Busy { document: self.id.clone() });
         };
         let me = hub.me();
-        let written = document.write_slots(writes.iter().map(|write| (write.key, write.body.clone())).collect());
+        let records = writes.iter().map(|write| (write.key, write.body.clone())).collect();
+        let written = document.write_slots(records, hub.now.wall_ms);
         let upto = document.version().slots.get(me);
         let written = written.map_err(NodeError::from).and_then(|delta| {
             self.note_written(me);

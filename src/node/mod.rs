@@ -15,6 +15,7 @@
 //! - `gate`: what waits until it is kept;
 //! - `log`: what is kept: appends, acknowledgements, compaction;
 //! - `work`: what is too heavy to do inline;
+//! - `signing`, `verification`: signed records, where a room is end to end;
 //! - `coordination`, `queue`: barriers and their kin, and queues;
 //! - `connector`, `presence`, `ephemeral`: dialling, presence, messages;
 //! - `admission`, `tiers`: what credentials allow, and when that changes.
@@ -32,7 +33,9 @@ mod log;
 mod presence;
 mod queue;
 mod room;
+mod signing;
 mod tiers;
+mod verification;
 mod work;
 
 use std::{collections::BTreeMap, time::Duration};
@@ -252,7 +255,10 @@ pub struct Node {
 
 impl Node {
     /// A node without documents or connections.
-    pub fn new(config: Config, now: Moment) -> Self {
+    pub fn new(mut config: Config, now: Moment) -> Self {
+        if config.signing.is_none() {
+            config.signing = signing::signing_of(config.authority.as_ref(), config.holder.as_ref());
+        }
         let connector = Connector::new(config.tuning.backoff.clone());
         Self { hub: Hub::new(config, now), rooms: BTreeMap::new(), connector }
     }

@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     coordination::participant::Participant,
-    document::{DigestEntry, Document, DocumentError, Frontier, Subscription, Version},
+    document::{DigestEntry, Document, DocumentError, Frontier, Signing, Subscription, Version},
     engine::EngineKind,
     id::{DocumentId, LinkId, ReplicaId},
     limits,
@@ -31,6 +31,9 @@ use crate::{
     sync::{ErrorCode, Lane, Message},
     time::Monotonic,
 };
+
+/// Bytes of signed records that are verified at once, by whoever drives the node: some eight signatures, a millisecond.
+const SIGNED_INLINE_BYTES: usize = 2 * 1024;
 
 /// Where the document is.
 #[derive(Debug)]
@@ -54,6 +57,8 @@ pub(super) struct Room {
     pub(super) state: State,
     /// Tells the outcome of earlier work from that of the present document.
     pub(super) generation: u64,
+    /// The authority its document signs and checks by.
+    pub(super) signed_by: Option<Arc<Signing>>,
     /// Times the application has opened it and not closed it.
     pub(super) handles: u32,
     pub(super) watch: bool,
@@ -95,6 +100,7 @@ impl Room {
             engine,
             state: State::Loading { task: Some(task) },
             generation: 0,
+            signed_by: None,
             handles: 0,
             watch: false,
             subscription: Subscription::default(),
@@ -164,7 +170,8 @@ impl Room {
         self.weight = stored_bytes(&stored) as u64;
         self.state = State::Loading { task: None };
         let heavy = self.weight > hub.config.tuning.inline_bytes as u64;
-        let job = Job::Load { kind: self.engine, replica: hub.me(), stored };
+        let signing = hub.config.signing.clone();
+        let job = Job::Load { kind: self.engine, replica: hub.me(), stored, signing };
         let mut work =
             Work { document: self.id.clone(), generation: self.generation, subject: None, job, outcome: None };
         if heavy {
@@ -199,7 +206,7 @@ impl Room {
         self.state = State::Loading { task: Some(task) };
     }
 
-    fn fail(&mut self, reason: String, hub: &mut Hub) {
+    pub(super) fn fail(&mut self, reason: String, hub: &mut Hub) {
         for link in self.members.keys() {
             hub.refuse(*link, Some(&self.id), ErrorCode::Unavailable, reason.clone());
         }
@@ -224,7 +231,9 @@ impl Room {
                     self.log.durable = document.version().clone();
                     document.confine(confines);
                 }
+                self.signed_by = None;
                 hub.event(Event::Opened { document: self.id.clone() });
+                self.uphold(hub);
                 self.resume_coordination(hub);
             }
             Some(Outcome::Loaded(Err(error))) => return self.fail(error.to_string(), hub),
@@ -234,6 +243,8 @@ impl Room {
             Some(Outcome::Digest { link, path, entries }) => self.digested(link, path, entries, hub),
             None => {}
         }
+        // A version of the policy may have come while the document was away.
+        self.uphold(hub);
         // Who joined while the document was away has not heard what is here, nor what is durable.
         self.greet(hub);
         self.ack_known(hub);
@@ -244,8 +255,8 @@ impl Room {
 
     /// Tells all members that the document is here: what arrived before is answered now.
     fn greet(&mut self, hub: &mut Hub) {
-        let State::Ready(document) = &self.state else { return };
-        let frontier = document.frontier();
+        let State::Ready(document) = &mut self.state else { return };
+        let frontier = document.wanting();
         for (link, member) in &mut self.members {
             if member.greeted {
                 continue;
@@ -285,7 +296,8 @@ impl Room {
             let Tuning { bulk_bytes, inline_bytes, .. } = hub.config.tuning;
             let (tiers, wall_ms) = (std::mem::take(&mut self.tiers), hub.now.wall_ms);
             let job = Job::Apply { arrivals, tiers, wall_ms, watch: self.watch, bulk_bytes, inline_bytes };
-            if bytes > inline_bytes {
+            let is_sealed = self.document().is_some_and(Document::is_sealed);
+            if bytes > inline_bytes || is_sealed && bytes > SIGNED_INLINE_BYTES {
                 return self.send_away(job, hub);
             }
             let State::Ready(document) = std::mem::replace(&mut self.state, State::Away) else { return };
@@ -329,6 +341,11 @@ impl Room {
             if let Some(member) = self.members.get_mut(&link) {
                 member.owe_acks(writers);
             }
+        }
+        for (source, error) in applied.void {
+            // Its bringer may have it from somebody who could not tell.
+            let reason = error.to_string();
+            hub.event(Event::Offence { link: LinkId(source), document: Some(self.id.clone()), reason });
         }
         for (source, error) in applied.refused {
             hub.strike(LinkId(source), Some(&self.id), error.to_string());
@@ -387,9 +404,9 @@ impl Room {
 
     /// Asks a peer for what is missing, by telling it what is here.
     pub(super) fn ask_again(&mut self, link: LinkId, hub: &mut Hub) {
-        if let State::Ready(document) = &self.state {
+        if let State::Ready(document) = &mut self.state {
             hub.counters.resyncs += 1;
-            let message = Message::Frontier { document: self.id.clone(), frontier: document.frontier() };
+            let message = Message::Frontier { document: self.id.clone(), frontier: document.wanting() };
             hub.tell(link, &message, Lane::Critical);
         } else {
             let at = hub.now.mono + hub.config.tuning.resync_after;
@@ -431,7 +448,7 @@ impl Room {
 
     /// Takes part in a peer's room: tells it what is here.
     pub(super) fn approach(&mut self, link: LinkId, subscription: Subscription, hub: &mut Hub) {
-        let State::Ready(document) = &self.state else { return };
+        let State::Ready(document) = &mut self.state else { return };
         let Some(peer) = hub.links.get_mut(&link) else { return };
         peer.documents.insert(self.id.clone());
         let confines = peer.confines(&self.id).map(Arc::new);
@@ -441,7 +458,7 @@ impl Room {
         let join = Message::Join {
             document: self.id.clone(),
             engine: self.engine,
-            frontier: document.frontier(),
+            frontier: document.wanting(),
             subscription,
         };
         hub.tell(link, &join, Lane::Critical);

@@ -10,9 +10,12 @@ use bytes::Bytes;
 use super::{
     flow::{encode_batch, encode_whole},
     tiers::TierBook,
+    verification::verified,
 };
 use crate::{
-    document::{AppliedDeltas, Confines, DigestEntry, Document, DocumentError, Frontier, Incoming, Subscription},
+    document::{
+        AppliedDeltas, Confines, DigestEntry, Document, DocumentError, Frontier, Incoming, Signing, Subscription,
+    },
     engine::EngineKind,
     id::{DocumentId, LinkId, ReplicaId},
     store::StoredDocument,
@@ -32,7 +35,7 @@ pub struct Work {
 
 #[derive(Debug)]
 pub(super) enum Job {
-    Load { kind: EngineKind, replica: ReplicaId, stored: StoredDocument },
+    Load { kind: EngineKind, replica: ReplicaId, stored: StoredDocument, signing: Option<Arc<Signing>> },
     Apply { arrivals: Vec<Arrival>, tiers: TierBook, wall_ms: u64, watch: bool, bulk_bytes: usize, inline_bytes: usize },
     CatchUp { link: LinkId, since: Frontier, author: Option<ReplicaId>, subscription: Subscription, bulk_bytes: usize },
     Snapshot { upto: u64 },
@@ -90,9 +93,12 @@ impl Work {
     /// Does the job. May take long; touches nothing but the document it carries.
     pub fn run(&mut self) {
         let outcome = match std::mem::replace(&mut self.job, Job::Snapshot { upto: 0 }) {
-            Job::Load { kind, replica, stored } => {
-                let loaded =
-                    Document::load(self.document.clone(), kind, replica, stored.snapshot.as_ref(), &stored.entries);
+            Job::Load { kind, replica, stored, signing } => {
+                let (id, snapshot) = (self.document.clone(), stored.snapshot.as_ref());
+                let loaded = match &signing {
+                    Some(authority) => Document::load_sealed(id, kind, replica, snapshot, &stored.entries, authority),
+                    None => Document::load(id, kind, replica, snapshot, &stored.entries),
+                };
                 Outcome::Loaded(loaded.map(|document| self.subject = Some(Box::new(document))))
             }
             job => match self.subject.as_mut() {
@@ -159,6 +165,8 @@ fn apply(document: &mut Document, arrivals: Vec<Arrival>, mut tiers: TierBook, w
             Err(error) => unreadable.push((*link, format!("not a delta: {error}"))),
         }
     }
+    let checks = document.signatures_of(&incoming, wall_ms);
+    document.note_signatures(&checks, &verified(&checks));
     let result = document.apply(incoming, wall_ms, watch);
     let suspects = if result.is_err() { arrivals } else { Vec::new() };
     Applied { result, tiers, brought, unreadable, forbidden, message: None, suspects }

@@ -237,6 +237,7 @@ impl Shared {
                     trust_inbound: builder.trust_forwarding,
                     authority: builder.authority.clone(),
                     holder: None,
+                    signing: None,
                     seed: identity.replica.get() ^ shard as u64,
                     tuning: builder.tuning.clone(),
                 };

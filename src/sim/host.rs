@@ -107,6 +107,7 @@ impl Host {
             trust_inbound: self.trusts,
             authority: None,
             holder: None,
+            signing: None,
             seed: dice.bits(),
             tuning: tuning.clone(),
         };

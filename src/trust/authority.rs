@@ -34,6 +34,11 @@ impl Authority {
         &self.current
     }
 
+    /// The version in force, shared.
+    pub fn in_force(&self) -> Arc<InForce> {
+        Arc::clone(&self.current)
+    }
+
     /// The policy in force.
     pub fn policy(&self) -> &SwarmPolicy {
         &self.current.policy

@@ -4,17 +4,22 @@
 //! its first version, which is the name of the swarm. A credential is a signed token bound to its holder's key.
 //! [`admit`](credential::admit) judges it at a given time.
 //!
+//! [`record`] is about what agents sign: the form, and the verdict on it.
+//!
 //! Pure: time and seeds come in as arguments. The verdict depends on the policy, the token and the time alone.
 
 pub mod authority;
 pub mod binding;
 pub mod credential;
+pub mod cut;
 pub mod delegation;
+pub mod dial;
 pub mod jws;
 pub mod key;
 pub mod pattern;
 pub mod policy;
 pub mod possession;
+pub mod record;
 pub mod request;
 pub mod succession;
 pub mod tier;

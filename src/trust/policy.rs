@@ -13,8 +13,20 @@ use std::{
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use super::{encoding, key::PublicKey, pattern::RoomPattern, tier::spelled};
-use crate::{error::Fault, id::AgentId, limits, tier::Tier};
+use super::{
+    cut::Cut,
+    dial::{Dial, DialRule},
+    encoding,
+    key::PublicKey,
+    pattern::RoomPattern,
+    tier::spelled,
+};
+use crate::{
+    error::Fault,
+    id::{AgentId, DocumentId},
+    limits,
+    tier::Tier,
+};
 
 /// Keeps a signature over a policy from being one over anything else. The number is that of the encoding.
 const DOMAIN: &[u8] = b"swm/pol/1\0";
@@ -68,6 +80,11 @@ impl PolicyError {
 pub struct PolicyHash([u8; 32]);
 
 impl PolicyHash {
+    /// The hash with these bytes.
+    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
     /// Its 32 bytes.
     pub const fn as_bytes(&self) -> &[u8; 32] {
         &self.0
@@ -173,6 +190,10 @@ pub struct SwarmPolicy {
     /// What was issued to an agent before this time, in seconds since 1970, is void. An entry can go once the longest
     /// life has passed since.
     pub revoked: BTreeMap<AgentId, u64>,
+    /// What survives of the records of stolen keys. Holds in every later version too.
+    pub cuts: BTreeMap<PublicKey, Cut>,
+    /// How much is signed in which rooms. Holds in every later version too, which can only raise it.
+    pub trust: BTreeSet<DialRule>,
     /// How long credentials may live.
     pub limits: Lives,
 }
@@ -200,6 +221,11 @@ impl SwarmPolicy {
         }
         count("names on the list", self.allow.as_ref().map_or(0, BTreeSet::len), 0, limits::POLICY_NAMES)?;
         count("revoked names", self.revoked.len(), 0, limits::POLICY_NAMES)?;
+        count("keys cut off", self.cuts.len(), 0, limits::POLICY_CUTS)?;
+        for cut in self.cuts.values() {
+            count("records that survive a cut", cut.survivors.len(), 0, limits::CUT_SURVIVORS)?;
+        }
+        count("rules of the trust dial", self.trust.len(), 0, limits::POLICY_DIALS)?;
         let times = self.revoked.values().chain([&self.limits.alpha_seconds, &self.limits.other_seconds]);
         times.copied().try_for_each(|time| bounds("a time in seconds", time, 1, limits::TIME_MAX_SECONDS))
     }
@@ -224,6 +250,16 @@ impl SwarmPolicy {
             out.text(name.as_str());
             out.number(*before);
         });
+        out.list(&self.cuts, |out, (key, cut)| {
+            out.0.extend(key.as_bytes());
+            out.list(&cut.survivors, |out, id| out.0.extend(id.as_bytes()));
+        });
+        let spelled: BTreeSet<(String, Dial)> =
+            self.trust.iter().map(|rule| (rule.rooms.to_string(), rule.dial)).collect();
+        out.list(&spelled, |out, (rooms, dial)| {
+            out.text(rooms);
+            out.0.push(*dial as u8);
+        });
         out.number(self.limits.alpha_seconds);
         out.number(self.limits.other_seconds);
         out.0
@@ -232,6 +268,12 @@ impl SwarmPolicy {
     /// The hash of the canonical encoding.
     pub fn hash(&self) -> PolicyHash {
         PolicyHash(Sha256::digest(self.encode()).into())
+    }
+
+    /// What this version alone says of a room: the highest of the rules that match it, and [`Dial::Relay`] without any.
+    pub fn dial(&self, room: &DocumentId) -> Dial {
+        let matching = self.trust.iter().filter(|rule| rule.rooms.matches(room));
+        matching.map(|rule| rule.dial).max().unwrap_or(Dial::Relay)
     }
 
     /// The version after this one, the same in all else.

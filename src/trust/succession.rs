@@ -9,11 +9,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::{
+    cut::Cuts,
+    dial::Dial,
     encoding, json,
     key::{PrivateKey, PublicKey},
     policy::{PolicyError, PolicyHash, Roots, SwarmPolicy},
 };
-use crate::limits;
+use crate::{id::DocumentId, limits};
 
 /// 64 bytes, written as base64url.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -103,6 +105,7 @@ impl Versions {
         let genesis = genesis.filter(|first| first.has_enough(&first.policy.roots));
         let mut current = genesis.ok_or(PolicyError::NoGenesis(*swarm))?.policy;
         let (mut hash, mut siblings) = (*swarm, Vec::new());
+        let mut chain = BTreeMap::from([(*swarm, current.clone())]);
         while let Some(candidates) = followers.get(&Some(hash)) {
             let follows = |next: &Copies<'_>| {
                 next.policy.version == current.version + 1
@@ -113,8 +116,11 @@ impl Versions {
             let Some((lowest, next)) = valid.next() else { break };
             siblings.extend(valid.map(|(other, _)| *other));
             (current, hash) = (next.policy, *lowest);
+            chain.insert(hash, current.clone());
         }
-        Ok(InForce { policy: current.clone(), hash, siblings })
+        let mut cuts = Cuts::default();
+        chain.values().for_each(|version| cuts.join(&version.cuts));
+        Ok(InForce { policy: current.clone(), hash, siblings, chain, cuts })
     }
 }
 
@@ -158,4 +164,15 @@ pub struct InForce {
     pub hash: PolicyHash,
     /// Versions that were as well signed and lost to a lower hash: root keys were used twice, and people have to look.
     pub siblings: Vec<PolicyHash>,
+    /// All versions that led to it, and it.
+    pub chain: BTreeMap<PolicyHash, SwarmPolicy>,
+    /// The cuts of all of them.
+    pub cuts: Cuts,
+}
+
+impl InForce {
+    /// How much is signed in a room: the highest that any version on the chain has said of it.
+    pub fn dial(&self, room: &DocumentId) -> Dial {
+        self.chain.values().map(|version| version.dial(room)).max().unwrap_or_default()
+    }
 }

@@ -115,3 +115,24 @@ fn keys_are_private_and_never_overwritten_and_slips_are_named() {
     std::fs::write(desk.at("broken.token"), "a.b").unwrap();
     fails(1, &run(&["token", "inspect", &desk.at("broken.token")]), "this has 2");
 }
+
+#[test]
+fn a_dial_is_raised_and_a_stolen_key_cut_off_in_new_versions() {
+    let desk = Desk(tempfile::tempdir().unwrap());
+    let [root, stolen] = ["root", "stolen"].map(|name| desk.key(name));
+    let (policy, key) = (desk.at("swarm.json"), desk.at("root"));
+    let init = ["policy", "init", &policy, "--root", &root, "--dial", "crew=open", "--key", &key];
+    assert!(run(&init).status.success());
+    let raise = ["policy", "raise", &policy, "--key", &key, "--json", "--dial"];
+    assert_eq!(program::json(&[&raise[..], &["band/**=end-to-end"]].concat())["in_force"], 2);
+    fails(2, &run(&[&raise[..], &["band/**=higher"]].concat()), "`higher` is no dial: open, relay, end-to-end");
+    // A key or id may begin with a dash.
+    let kept = "-AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+    let cut = ["policy", "cut", &policy, "--public", &stolen, "--keep", kept, "--key", &key, "--json"];
+    assert_eq!(program::json(&cut)["policy"]["cuts"][&stolen]["survivors"], serde_json::json!([kept]));
+    fails(2, &run(&["policy", "cut", &policy, "--public", &stolen, "--keep", "x"]), "`x` is no record id");
+    let shown = text(&run(&["policy", "show", &policy]).stdout);
+    for line in ["rooms band/**: end-to-end", "rooms crew: open", &format!("cut {stolen}: 1 records survive")] {
+        assert!(shown.contains(line), "{shown}");
+    }
+}

@@ -34,7 +34,7 @@ impl Member {
     /// Puts records into the document; what they say counts at once.
     pub(crate) fn write(&mut self, writes: &[Write], now: Monotonic) -> Delta {
         let records = writes.iter().map(|write| (write.key, write.body.clone())).collect();
-        let delta = self.document.write_slots(records).unwrap();
+        let delta = self.document.write_slots(records, 0).unwrap();
         let upto = self.document.version().slots.get(self.document.replica());
         self.participant.wrote(writes, upto);
         self.participant.persisted(&self.document, upto, now);

@@ -97,7 +97,7 @@ fn records_that_break_their_rules_are_refused() {
     let mut unsorted = record(1, RecordKind::Register, "k", &good);
     unsorted.context = vec![(ReplicaId::from_bits(3), 1), (ReplicaId::from_bits(2), 1)];
     let mut signed = record(1, RecordKind::Register, "k", &good);
-    signed.signature = Some(Bytes::from_static(&[1, 2]));
+    signed.signature = Some(vec![0; limits::SEAL_BYTES + 1].into());
     let wrong = [
         record(1, RecordKind::Register, "", &good),
         record(1, RecordKind::Register, &long_key, &good),

@@ -95,7 +95,7 @@ fn histories(said: &[(u8, u8, bool)]) -> Vec<Vec<Delta>> {
         } else {
             (SlotKey::Of(object, SlotPart::Slot), vec![u8::try_from(count % 250).unwrap()].into())
         };
-        histories[writer].push(writers[writer].document.write_slots(vec![write]).unwrap());
+        histories[writer].push(writers[writer].document.write_slots(vec![write], 0).unwrap());
     }
     histories
 }

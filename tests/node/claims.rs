@@ -123,9 +123,10 @@ impl World {
         if writes.is_empty() {
             return;
         }
+        let wall_ms = self.moment().wall_ms;
         let host = &mut self.hosts[at];
         let pairs = writes.iter().map(|write| (write.key, write.body.clone())).collect();
-        let delta: Delta = host.document.write_slots(pairs).unwrap();
+        let delta: Delta = host.document.write_slots(pairs, wall_ms).unwrap();
         let encoded = delta.encode().unwrap();
         host.written.push(encoded.clone());
         host.unsent.push(encoded);

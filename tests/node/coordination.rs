@@ -60,13 +60,13 @@ pub(crate) fn plan(
 const ONCE: Purpose = Purpose::Barrier { once: true };
 
 impl World {
-    fn define(&mut self, host: usize, plan: impl Fn(ObjectId) -> Plan) -> ObjectId {
+    pub(crate) fn define(&mut self, host: usize, plan: impl Fn(ObjectId) -> Plan) -> ObjectId {
         let object = self.hosts[host].node.define(&document(), plan, self.now).unwrap();
         self.pass(Duration::from_millis(10));
         object
     }
 
-    fn arrive(&mut self, host: usize, object: ObjectId) -> u64 {
+    pub(crate) fn arrive(&mut self, host: usize, object: ObjectId) -> u64 {
         self.arrive_with(host, object, Arriving::default())
     }
 
@@ -80,7 +80,7 @@ impl World {
         self.hosts[host].node.standing(&document(), object, generation, self.now).unwrap()
     }
 
-    fn outcome(&self, host: usize, object: ObjectId, generation: u64) -> Outcome {
+    pub(crate) fn outcome(&self, host: usize, object: ObjectId, generation: u64) -> Outcome {
         match self.standing(host, object, generation) {
             Standing::Released(outcome) => outcome,
             other => panic!("host {host} is not released: {other:?}"),

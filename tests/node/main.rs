@@ -9,4 +9,5 @@ mod durability;
 mod flow;
 mod hops;
 mod queue;
+mod sealed;
 mod world;

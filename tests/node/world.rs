@@ -2,11 +2,12 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
+    sync::Arc,
     time::Duration,
 };
 
 use aepoch::{
-    document::Subscription,
+    document::{Signing, Subscription},
     engine::EngineKind,
     id::{AgentId, DocumentId, Identity, LinkId, ReplicaId},
     node::{Config, Event, Input, Node, Output, TargetId, Tuning, Work},
@@ -38,7 +39,15 @@ struct Wire {
     held: [bool; 2],
 }
 
+/// Which replica a host is, and by what it signs and checks: then others' writes may come by way of anybody.
+pub(crate) type Who = fn(usize) -> (ReplicaId, Option<Arc<Signing>>);
+
+fn nobody_signs(host: usize) -> (ReplicaId, Option<Arc<Signing>>) {
+    (ReplicaId::from_bits(100 + host as u64), None)
+}
+
 pub(crate) struct World {
+    who: Who,
     pub(crate) hosts: Vec<Host>,
     wires: Vec<Wire>,
     pub(crate) now: Moment,
@@ -58,8 +67,12 @@ pub(crate) fn tuning() -> Tuning {
 impl World {
     /// A relay (host 0) and so many agents, connected to it, with the document open.
     pub(crate) fn new(agents: usize, tuning: &Tuning) -> Self {
-        let mut world =
-            Self { hosts: Vec::new(), wires: Vec::new(), now: Moment { mono: Monotonic(0), wall_ms: 1_000 } };
+        Self::of(nobody_signs, 1_000, agents, tuning)
+    }
+
+    /// The same, of certain replicas, at a time.
+    pub(crate) fn of(who: Who, wall_ms: u64, agents: usize, tuning: &Tuning) -> Self {
+        let mut world = Self { who, hosts: Vec::new(), wires: Vec::new(), now: Moment { mono: Monotonic(0), wall_ms } };
         world.add(Role::Relay, tuning);
         for _ in 0..agents {
             world.join(tuning);
@@ -78,18 +91,17 @@ impl World {
 
     fn add(&mut self, role: Role, tuning: &Tuning) -> usize {
         let index = self.hosts.len();
-        let identity = Identity {
-            agent: AgentId::new(&format!("host-{index}")).unwrap(),
-            replica: ReplicaId::from_bits(100 + index as u64),
-            incarnation: 1,
-        };
+        let (replica, signing) = (self.who)(index);
+        let agent = AgentId::new(&format!("host-{index}")).unwrap();
+        let identity = Identity { agent, replica, incarnation: 1 };
         let config = Config {
             identity,
             role,
-            trust_inbound: false,
+            trust_inbound: signing.is_some(),
             keeps_identity: true,
             authority: None,
             holder: None,
+            signing,
             seed: 1,
             tuning: tuning.clone(),
         };
@@ -159,18 +171,16 @@ impl World {
                 self.hosts[peer].node.handle(Input::LinkDown { link, reason, is_final: false }, self.now);
             }
         }
+        let (replica, signing) = (self.who)(host);
         let old = &mut self.hosts[host];
         let config = Config {
-            identity: Identity {
-                agent: AgentId::new(&format!("host-{host}")).unwrap(),
-                replica: ReplicaId::from_bits(100 + host as u64),
-                incarnation: 1,
-            },
+            identity: Identity { agent: AgentId::new(&format!("host-{host}")).unwrap(), replica, incarnation: 1 },
             role: Role::Agent,
-            trust_inbound: false,
+            trust_inbound: signing.is_some(),
             authority: None,
             holder: None,
             keeps_identity: true,
+            signing,
             seed: 2,
             tuning: tuning(),
         };

@@ -122,11 +122,11 @@ async fn a_seat_above_the_credentials_tier_stays_empty() {
     let plan = Plan { definition, purpose: Purpose::Barrier { once: true } };
     let mut document = Document::new(id.clone(), EngineKind::Yrs, replica).unwrap();
     let defined =
-        document.write_slots(vec![(SlotKey::Of(object, SlotPart::Definition), plan.encode().into())]).unwrap();
-    let sat = document.write_slots(vec![(SlotKey::Of(object, SlotPart::Slot), Bytes::from_static(&[0]))]).unwrap();
+        document.write_slots(vec![(SlotKey::Of(object, SlotPart::Definition), plan.encode().into())], 1).unwrap();
+    let sat = document.write_slots(vec![(SlotKey::Of(object, SlotPart::Slot), Bytes::from_static(&[0]))], 1).unwrap();
     let item =
         ItemRecord { queue: object, tier: Tier::BETA, deadline_ms: None, stamp: Hlc::default(), payload: Bytes::new() };
-    let pushed = document.write_slots(vec![(SlotKey::Of(object, SlotPart::Item), item.encode().into())]).unwrap();
+    let pushed = document.write_slots(vec![(SlotKey::Of(object, SlotPart::Item), item.encode().into())], 1).unwrap();
     let mut cyd = Stranger::dial(&relay, |audience| {
         let channel = Channel { audience: audience.to_owned(), binding: None };
         Session::new(hello("cyd", replica), Monotonic(0)).holding(holder).over(channel)
@@ -456,7 +456,7 @@ async fn who_may_only_read_cannot_write() {
         subscription: Default::default(),
     };
     let delta = Message::Delta { document: id.clone(), delta: commit.delta.encode().unwrap() };
-    let slots = document.write_slots(vec![(SlotKey::Closed, Bytes::from_static(&[0]))]).unwrap();
+    let slots = document.write_slots(vec![(SlotKey::Closed, Bytes::from_static(&[0]))], 1).unwrap();
     let slots = Message::Delta { document: id, delta: slots.encode().unwrap() };
     for message in [join, delta, slots] {
         cyd.session.send(Encoded::new(&message, Lane::Critical).unwrap());

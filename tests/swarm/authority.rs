@@ -56,6 +56,8 @@ impl Founder {
             )]),
             allow: None,
             revoked: BTreeMap::new(),
+            cuts: BTreeMap::new(),
+            trust: BTreeSet::new(),
             limits: Lives::default(),
         };
         let mut founder = Self { root, issuer, versions: Vec::new() };

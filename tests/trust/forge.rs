@@ -49,6 +49,8 @@ pub(crate) fn policy() -> SwarmPolicy {
         ]),
         allow: None,
         revoked: BTreeMap::new(),
+        cuts: BTreeMap::new(),
+        trust: BTreeSet::new(),
         limits: Lives::default(),
     }
 }

@@ -10,3 +10,4 @@ mod keys;
 mod laws;
 mod patterns;
 mod policies;
+mod records;

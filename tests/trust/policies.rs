@@ -1,11 +1,40 @@
 //! Case 9, and every other rule of what policy is in force.
 
 use aepoch::trust::{
+    cut::Cut,
+    dial::{Dial, DialRule},
     policy::{PolicyError, SwarmPolicy},
+    record::RecordId,
     succession::{SignedPolicy, Versions},
 };
 
 use crate::forge::{in_force, key, policy, roots, signed};
+
+fn rule(rooms: &str, dial: Dial) -> DialRule {
+    DialRule { rooms: rooms.parse().unwrap(), dial }
+}
+
+#[test]
+fn a_dial_is_raised_by_later_versions_and_never_lowered() {
+    let dials = |versions: &[&[DialRule]]| {
+        let mut chain: Vec<SwarmPolicy> = Vec::new();
+        for rules in versions {
+            let before = chain.last().map_or_else(policy, SwarmPolicy::next);
+            chain.push(SwarmPolicy { trust: rules.iter().cloned().collect(), ..before });
+        }
+        let swarm = chain[0].hash();
+        let versions = chain.into_iter().map(|version| signed(version, &[1, 2])).collect();
+        let in_force = Versions { versions }.in_force(&swarm).unwrap();
+        ["band/stage", "band/deep/er", "crew"].map(|room| in_force.dial(&room.parse().unwrap()))
+    };
+    use Dial::{EndToEnd, Open, Relay};
+    assert_eq!(dials(&[&[]]), [Relay; 3], "what a room has when nobody says otherwise");
+    assert_eq!(dials(&[&[rule("band/*", Open)]]), [Open, Relay, Relay]);
+    assert_eq!(dials(&[&[rule("band/*", Open)], &[]]), [Relay; 3], "a rule that is gone says nothing");
+    assert_eq!(dials(&[&[rule("**", Open), rule("band/**", EndToEnd)]]), [EndToEnd, EndToEnd, Open]);
+    let raised = &[rule("band/*", EndToEnd)][..];
+    assert_eq!(dials(&[raised, &[], &[rule("**", Open)]]), [EndToEnd, Relay, Relay], "never lowered");
+}
 
 /// The next version, with other roots.
 fn handed_over() -> SwarmPolicy {
@@ -83,7 +112,7 @@ fn signatures_that_come_apart_count_together() {
 
 #[test]
 fn every_field_is_in_the_hash() {
-    let spoil: [fn(&mut SwarmPolicy); 11] = [
+    let spoil: [fn(&mut SwarmPolicy); 14] = [
         |policy| policy.version = 2,
         |policy| policy.previous = Some(policy.hash()),
         |policy| policy.roots.needed = 1,
@@ -95,13 +124,19 @@ fn every_field_is_in_the_hash() {
         |policy| policy.allow = Some([].into()),
         |policy| policy.revoked = [("a".parse().unwrap(), 1)].into(),
         |policy| policy.limits.alpha_seconds += 1,
+        |policy| drop(policy.cuts.insert(key(30).public(), Cut::default())),
+        |policy| {
+            let survivors = [RecordId::NONE].into();
+            policy.cuts = [(key(30).public(), Cut { survivors })].into();
+        },
+        |policy| policy.trust = [rule("**", Dial::Open)].into(),
     ];
     for (at, spoil) in spoil.into_iter().enumerate() {
         let mut other = policy();
         spoil(&mut other);
         assert_ne!(other.hash(), policy().hash(), "field {at}");
     }
-    assert_eq!(policy().hash().to_string(), "gsG-XEqD8Nte0NxbIAbgVRpTnufDudIDOlKZ33r4ujk", "the encoding is frozen");
+    assert_eq!(policy().hash().to_string(), "qkuD4IfA1PCJfxwdr1gOHXP9C7It8LoxBH9Z7MIE1xU", "the encoding is frozen");
     assert!(policy().encode().starts_with(b"swm/pol/1\0"));
 }
 
@@ -118,6 +153,17 @@ fn what_is_out_of_bounds_is_refused_with_the_value_and_the_limit() {
     assert!(refusal(|policy| policy.version = u64::MAX).starts_with("version: 18446744073709551615"));
     assert!(refusal(|policy| policy.version = 2).contains("has no predecessor"));
     assert!(refusal(|policy| policy.roots = roots(1, &[11])).contains("is an issuer too"));
+    assert!(
+        refusal(|policy| {
+            let survivors = (0..=10_000_u32).map(|number| {
+                let mut bytes = [0; 32];
+                bytes[..4].copy_from_slice(&number.to_be_bytes());
+                RecordId::from_bytes(bytes)
+            });
+            policy.cuts.insert(key(30).public(), Cut { survivors: survivors.collect() });
+        })
+        .starts_with("records that survive a cut: 10001")
+    );
     assert_eq!(policy().check(), Ok(()));
 }
 
@@ -127,7 +173,7 @@ fn a_file_is_read_strictly() {
     assert!(Versions::read(text.as_bytes()).is_ok());
     for (from, to, reason) in [
         (r#""ver":1"#, r#""ver":1,"ver":1"#, "stands twice"),
-        (r#""ver":1"#, r#""ver":1,"cuts":[]"#, "unknown field `cuts`"),
+        (r#""ver":1"#, r#""ver":1,"extra":[]"#, "unknown field `extra`"),
         (r#""needed":2"#, r#""needed":9"#, "must be 1 to 3"),
         (r#""needed":2"#, r#""needed":2.0"#, "cannot be read"),
     ] {

@@ -11,9 +11,12 @@ use aepoch::{
     limits,
     tier::Tier,
     trust::{
+        cut::Cut,
+        dial::DialRule,
         key::PublicKey,
         pattern::RoomPattern,
         policy::{Issuer, Lives, PolicyHash, Roots, SwarmPolicy},
+        record::RecordId,
         succession::{SignedPolicy, Versions},
     },
 };
@@ -38,7 +41,8 @@ Examples:
   aepoch policy init swarm.json --new-keys keys       one root, one issuer; keep keys/root.key offline
   aepoch policy init swarm.json --root \"$ROOT\" --issuer alpha:\"$ISSUER\" --key root.key
   aepoch policy init swarm.json --needed 2 --root \"$ADA\" --root \"$BOB\" --root \"$CYD\" \\
-      --issuer beta:\"$ISSUER\":band/**,crew/*         betas at most, in these rooms only")]
+      --issuer beta:\"$ISSUER\":band/**,crew/*         betas at most, in these rooms only
+  aepoch policy init swarm.json --root \"$ROOT\" --dial 'band/**=end-to-end' --key root.key")]
     Init(InitArgs),
     /// Add your signature to the newest version.
     #[command(after_help = "A new version needs enough root keys of the version before, and of its own.
@@ -66,6 +70,25 @@ Examples:
   aepoch policy revoke swarm.json --issuer \"$KID\"      then: aepoch policy sign"
     )]
     Revoke(RevokeArgs),
+    /// Write the version in which rooms have a higher trust dial.
+    #[command(
+        after_help = "open: everybody who reaches the room is believed. relay: the relays are, and ask for credentials; what rooms have
+unless a policy says otherwise. end-to-end: nobody is, every record is signed. A dial is never turned back.
+
+Examples:
+  aepoch policy raise swarm.json --dial 'band/**=end-to-end' --key root.key"
+    )]
+    Raise(RaiseArgs),
+    /// Write the version in which, of all that a stolen key has signed, only the records named count.
+    #[command(
+        after_help = "In rooms that are end to end. What the key signs from now on is void, whatever time it is stamped with, and so is
+what it signed before unless it is kept. Votes and arrivals that were counted stay counted. A cut is never taken back.
+
+Examples:
+  aepoch policy cut swarm.json --public \"$STOLEN\" --key root.key                   nothing of it survives
+  aepoch policy cut swarm.json --public \"$STOLEN\" --keep \"$ID\" --keep \"$OTHER\""
+    )]
+    Cut(CutArgs),
 }
 
 #[derive(Debug, Args)]
@@ -73,7 +96,7 @@ pub(in crate::cli) struct InitArgs {
     /// The file to write; it must not exist.
     file: PathBuf,
     /// A public key that may change the policy. Once for each.
-    #[arg(long = "root", required_unless_present = "new_keys", value_name = "PUBLIC")]
+    #[arg(long = "root", required_unless_present = "new_keys", value_name = "PUBLIC", allow_hyphen_values = true)]
     roots: Vec<PublicKey>,
     /// The quick way: make root.key and issuer.key in this folder, use them as the one root, and as the issuer of every
     /// tier in every room.
@@ -85,6 +108,9 @@ pub(in crate::cli) struct InitArgs {
     /// A public key that may issue credentials, the highest tier it may give, and its rooms (all, unless given).
     #[arg(long = "issuer", value_name = "TIER:PUBLIC[:ROOMS,..]", value_parser = issuer)]
     issuers: Vec<Issuer>,
+    /// How much is signed in rooms: open, relay (unless given) or end-to-end. Once for each pattern.
+    #[arg(long = "dial", value_name = "ROOMS=DIAL", value_parser = dial_rule)]
+    dials: Vec<DialRule>,
     /// An agent that may take part. Once for each; without any, everybody with a credential may.
     #[arg(long = "allow", value_name = "AGENT")]
     allow: Vec<AgentId>,
@@ -113,7 +139,7 @@ pub(in crate::cli) struct ShowArgs {
     /// The policy file.
     file: PathBuf,
     /// The name the swarm must have.
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", allow_hyphen_values = true)]
     swarm: Option<PolicyHash>,
 }
 
@@ -128,11 +154,44 @@ pub(in crate::cli) struct RevokeArgs {
     #[arg(long, value_name = "SECONDS", requires = "subject")]
     before: Option<u64>,
     /// The name (kid) of the issuer's key that is retired.
-    #[arg(long, value_name = "KID")]
+    #[arg(long, value_name = "KID", allow_hyphen_values = true)]
     issuer: Option<String>,
     /// The file of a root key to sign with. Once for each.
     #[arg(long = "key", value_name = "FILE")]
     keys: Vec<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct RaiseArgs {
+    /// The policy file.
+    file: PathBuf,
+    /// How much is signed in rooms: relay or end-to-end. Once for each pattern.
+    #[arg(long = "dial", required = true, value_name = "ROOMS=DIAL", value_parser = dial_rule)]
+    dials: Vec<DialRule>,
+    /// The file of a root key to sign with. Once for each.
+    #[arg(long = "key", value_name = "FILE")]
+    keys: Vec<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct CutArgs {
+    /// The policy file.
+    file: PathBuf,
+    /// The public half of the stolen key.
+    #[arg(long, value_name = "PUBLIC", allow_hyphen_values = true)]
+    public: PublicKey,
+    /// The id of a record that survives. Once for each.
+    #[arg(long = "keep", value_name = "ID", allow_hyphen_values = true)]
+    survivors: Vec<RecordId>,
+    /// The file of a root key to sign with. Once for each.
+    #[arg(long = "key", value_name = "FILE")]
+    keys: Vec<PathBuf>,
+}
+
+/// `band/**=end-to-end`.
+fn dial_rule(text: &str) -> Result<DialRule, String> {
+    let (rooms, dial) = text.split_once('=').ok_or_else(|| format!("`{text}` is not of the form ROOMS=DIAL"))?;
+    Ok(DialRule { rooms: rooms.parse().map_err(|error| format!("{error}"))?, dial: dial.parse()? })
 }
 
 /// `beta:KEY` or `beta:KEY:band/**,crew/*`.
@@ -166,6 +225,14 @@ pub(in crate::cli) fn run(command: PolicyCommand, output: &Output) -> Result<Exi
             Ok(if in_force { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }
         PolicyCommand::Revoke(args) => revoke(args, output),
+        PolicyCommand::Raise(args) => amend(&args.file, &args.keys, output, |next| {
+            next.trust.extend(args.dials);
+            Ok(())
+        }),
+        PolicyCommand::Cut(args) => amend(&args.file, &args.keys, output, |next| {
+            next.cuts.insert(args.public, Cut { survivors: args.survivors.into_iter().collect() });
+            Ok(())
+        }),
     }
 }
 
@@ -186,6 +253,8 @@ fn init(mut args: InitArgs, output: &Output) -> Result<ExitCode, Failure> {
         issuers: args.issuers.into_iter().map(|issuer| (issuer.key.thumbprint(), issuer)).collect(),
         allow: (!args.allow.is_empty()).then(|| args.allow.into_iter().collect()),
         revoked: BTreeMap::new(),
+        cuts: BTreeMap::new(),
+        trust: args.dials.into_iter().collect(),
         limits: Lives { alpha_seconds: args.alpha_life, other_seconds: args.life },
     };
     policy.check().map_err(|error| Failure::usage(error.to_string()))?;
@@ -197,8 +266,31 @@ fn init(mut args: InitArgs, output: &Output) -> Result<ExitCode, Failure> {
 }
 
 fn revoke(args: RevokeArgs, output: &Output) -> Result<ExitCode, Failure> {
-    let (swarm, mut versions) = files::read_policy(&args.file)?;
-    let current = files::in_force(&args.file, &swarm, &versions)?;
+    amend(&args.file, &args.keys, output, |next| {
+        if let Some(agent) = args.subject {
+            // What was issued in this very second is void too.
+            let before = args.before.unwrap_or_else(|| files::now() + 1);
+            let earlier = next.revoked.get(&agent).copied().unwrap_or(0);
+            next.revoked.insert(agent, before.max(earlier));
+        }
+        match args.issuer {
+            Some(kid) if next.issuers.remove(&kid).is_none() => {
+                Err(Failure::failed(format!("version {} has no issuer `{kid}`", next.version - 1)))
+            }
+            _ => Ok(()),
+        }
+    })
+}
+
+/// Writes the version after the one in force, with what `change` makes of it.
+fn amend(
+    file: &Path,
+    keys: &[PathBuf],
+    output: &Output,
+    change: impl FnOnce(&mut SwarmPolicy) -> Result<(), Failure>,
+) -> Result<ExitCode, Failure> {
+    let (swarm, mut versions) = files::read_policy(file)?;
+    let current = files::in_force(file, &swarm, &versions)?;
     if let Some(pending) = versions.versions.iter().find(|version| version.policy.version > current.policy.version) {
         let version = pending.policy.version;
         return Err(Failure::failed(format!(
@@ -206,21 +298,11 @@ fn revoke(args: RevokeArgs, output: &Output) -> Result<ExitCode, Failure> {
         )));
     }
     let mut next = current.policy.next();
-    if let Some(agent) = args.subject {
-        // What was issued in this very second is void too.
-        let before = args.before.unwrap_or_else(|| files::now() + 1);
-        let earlier = next.revoked.get(&agent).copied().unwrap_or(0);
-        next.revoked.insert(agent, before.max(earlier));
-    }
-    if let Some(kid) = args.issuer
-        && next.issuers.remove(&kid).is_none()
-    {
-        return Err(Failure::failed(format!("version {} has no issuer `{kid}`", current.policy.version)));
-    }
+    change(&mut next)?;
     next.check().map_err(|error| Failure::usage(error.to_string()))?;
     versions.versions.push(SignedPolicy::unsigned(next));
-    sign(&mut versions, &args.keys)?;
-    files::replace_policy(&args.file, &versions)?;
+    sign(&mut versions, keys)?;
+    files::replace_policy(file, &versions)?;
     tell(&swarm, &versions, output).map(|_| ExitCode::SUCCESS)
 }
 
@@ -276,6 +358,14 @@ fn tell(swarm: &PolicyHash, versions: &Versions, output: &Output) -> Result<bool
     for (agent, before) in current.iter().flat_map(|current| &current.policy.revoked) {
         lines.push(format!("  revoked {agent}: what was issued before {before}"));
     }
+    let dials: BTreeSet<&DialRule> =
+        current.iter().flat_map(|current| current.chain.values()).flat_map(|version| &version.trust).collect();
+    for rule in &dials {
+        lines.push(format!("  rooms {}: {}", rule.rooms, rule.dial));
+    }
+    for (key, cut) in current.iter().flat_map(|current| &current.policy.cuts) {
+        lines.push(format!("  cut {key}: {} records survive", cut.survivors.len()));
+    }
     for sibling in current.iter().flat_map(|current| &current.siblings) {
         lines.push(format!("  {ODD}alarm{ODD:#}: {sibling} was signed as well, and lost: root keys were used twice"));
     }
@@ -287,6 +377,7 @@ fn tell(swarm: &PolicyHash, versions: &Versions, output: &Output) -> Result<bool
         "swarm": swarm,
         "in_force": in_force,
         "policy": current.as_ref().map(|current| &current.policy),
+        "dials": dials,
         "siblings": current.as_ref().map_or(&[][..], |current| &current.siblings),
         "pending": pending,
     });

@@ -71,7 +71,7 @@ pub(in crate::cli) struct MintArgs {
     #[arg(long, value_name = "AGENT", required_unless_present = "agents", requires = "holder")]
     subject: Option<AgentId>,
     /// The public key of that agent.
-    #[arg(long, value_name = "PUBLIC", requires = "subject")]
+    #[arg(long, value_name = "PUBLIC", requires = "subject", allow_hyphen_values = true)]
     holder: Option<PublicKey>,
     /// Issue to each of these agents, into files AGENT.token beside AGENT.key; a key that is not there yet is made.
     #[arg(long, value_name = "AGENT,..", value_delimiter = ',', conflicts_with = "subject", requires = "into")]

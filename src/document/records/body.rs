@@ -12,8 +12,6 @@ use crate::{
 
 /// The largest number of a record or commit: the largest integer JavaScript holds exactly.
 pub(in crate::document) const SEQ_MAX: u64 = ReplicaId::MAX;
-/// Bytes an Ed25519 signature has.
-const SIGNATURE_BYTES: usize = 64;
 /// Bytes the envelope around a value's JSON may take: a version, a tag and a length.
 const ENVELOPE_BYTES: usize = 24;
 
@@ -134,10 +132,8 @@ pub(in crate::document) fn check_record(record: &Record) -> Result<(), DocumentE
     if !record.context.is_sorted_by(|a, b| a.0 < b.0) {
         return Err(refuse("its context is not sorted by writer".to_owned()));
     }
-    if let Some(signature) = &record.signature
-        && signature.len() != SIGNATURE_BYTES
-    {
-        return Err(refuse(format!("signature of {} bytes instead of {SIGNATURE_BYTES}", signature.len())));
+    if let Some(seal) = record.signature.as_ref().filter(|seal| seal.len() > limits::SEAL_BYTES) {
+        return Err(refuse(format!("seal of {} bytes is over the limit of {}", seal.len(), limits::SEAL_BYTES)));
     }
     match record.kind {
         RecordKind::Counter => decode_share(&record.body).map(drop).map_err(refuse),

@@ -91,7 +91,8 @@ impl Entry {
 
     /// Bytes this entry holds on the heap and in its indexes, roughly: what limits count.
     pub(in crate::document) fn cost(&self, slot: &Slot) -> usize {
-        size_of::<Self>() + self.context.len() * 16 + self.body.len() + slot.key.len()
+        let seal = self.signature.as_ref().map_or(0, |seal| seal.len());
+        size_of::<Self>() + self.context.len() * 16 + self.body.len() + slot.key.len() + seal
     }
 
     /// Names the record as written: settles two records with one number.

@@ -7,6 +7,7 @@ use crate::{
     document::{DocumentError, Record, RecordKind},
     id::ReplicaId,
     limits,
+    trust::record::RecordId,
 };
 
 /// Records of one writer and slot that wait for content. When more wait, the oldest is skipped: a reader then sees
@@ -55,12 +56,14 @@ impl Lattice {
     /// Joins one record. `content` is how far the writer's content is here. Returns whether anything changed.
     ///
     /// Per writer and slot the higher number wins; of two records with one number, the one with the lower hash. That
-    /// is a total order, so replicas agree whatever the order of arrival.
+    /// is a total order, so replicas agree whatever the order of arrival. Where records have names (`ids`: of this one,
+    /// and of that with its number), the lower name is the lower hash.
     pub(in crate::document) fn put(
         &mut self,
         writer: ReplicaId,
         record: &Record,
         content: u64,
+        ids: Option<(RecordId, RecordId)>,
     ) -> Result<bool, DocumentError> {
         let slot = self.intern(record);
         let entry = Entry::of(record);
@@ -69,10 +72,14 @@ impl Lattice {
         let mut gone = Vec::new();
         let twin = cell.shown.iter().chain(&cell.hidden).find(|known| known.seq == entry.seq);
         if let Some(twin) = twin {
-            if *twin == entry {
+            // One record signed twice is one record.
+            if *twin == entry || ids.is_some_and(|(own, other)| own == other) {
                 return Ok(false);
             }
-            let wins = entry.hash(&slot)? < twin.hash(&slot)?;
+            let wins = match ids {
+                Some((own, other)) => own < other,
+                None => entry.hash(&slot)? < twin.hash(&slot)?,
+            };
             let (kept, other) = if wins { (&entry, twin) } else { (twin, &entry) };
             let evidence = Equivocation { writer, kept: kept.record(&slot), other: other.record(&slot) };
             note(&mut self.evidence, &mut self.equivocations, evidence);
@@ -133,6 +140,36 @@ impl Lattice {
             self.index(writer, slot, entry, false);
         }
         old
+    }
+
+    /// Takes a record away, shown or not.
+    pub(in crate::document) fn remove(&mut self, writer: ReplicaId, slot: &Slot, seq: u64) {
+        if self.entry(slot, writer).is_some_and(|entry| entry.seq == seq) {
+            self.swap(writer, slot, None);
+        } else if let Some(cells) = self.slots.get_mut(slot) {
+            let gone: Vec<Entry> = cell_mut(cells, writer).hidden.extract_if(.., |entry| entry.seq == seq).collect();
+            for entry in &gone {
+                self.unindex(writer, slot, entry);
+            }
+            self.forget_empty(writer, slot);
+        }
+    }
+
+    fn forget_empty(&mut self, writer: ReplicaId, slot: &Slot) {
+        if let Some(cells) = self.slots.get_mut(slot) {
+            cells.retain(|cell| cell.writer != writer || cell.shown.is_some() || !cell.hidden.is_empty());
+            if cells.is_empty() {
+                self.slots.remove(slot);
+            }
+        }
+    }
+
+    /// The record of a number, in a slot.
+    pub(in crate::document) fn twin(&self, writer: ReplicaId, record: &Record) -> Option<Record> {
+        let numbered = self.numbered(writer, record.seq.saturating_sub(1));
+        let mut same = numbered.take_while(|(_, entry)| entry.seq == record.seq);
+        let (slot, entry) = same.find(|(slot, _)| slot.kind == record.kind && slot.key == record.key)?;
+        Some(entry.record(slot))
     }
 
     /// The slots whose hidden records of `writer` become visible once its content has reached `content`.

@@ -10,6 +10,7 @@ use crate::{
     document::{DocumentError, SlotKey, SlotPart, SlotRecord, records::SEQ_MAX},
     id::{ObjectId, ReplicaId},
     limits,
+    trust::record::{RecordId, ShownCredentials},
 };
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,8 +20,16 @@ struct Entry {
     signature: Option<Bytes>,
 }
 
+/// Pairs of contradicting records kept as evidence; all are counted.
+const EVIDENCE_MAX: usize = 16;
 /// What an entry costs beside its body: its place in two maps.
 const ENTRY_BYTES: usize = 160;
+
+impl Entry {
+    fn cost(&self) -> usize {
+        ENTRY_BYTES + self.body.len() + self.signature.as_ref().map_or(0, Bytes::len)
+    }
+}
 
 /// All coordination records of a document that are not finished.
 #[derive(Debug, Default)]
@@ -30,6 +39,7 @@ pub(in crate::document) struct Board {
     closed: Closed,
     bytes: usize,
     equivocations: u64,
+    evidence: Vec<(ReplicaId, SlotRecord, SlotRecord)>,
     /// Keys written since [`Board::take_changed`].
     changed: Vec<(SlotKey, ReplicaId)>,
     newly_closed: bool,
@@ -39,14 +49,21 @@ impl Board {
     /// Joins a record; `known` is how far its writer has been followed. Returns whether anything changed.
     ///
     /// A number followed already is here, overwritten or finished: such a record says nothing new, unless its writer
-    /// used the number twice. Then the lower hash stands at every replica that holds one of the two.
-    pub(in crate::document) fn put(&mut self, writer: ReplicaId, record: &SlotRecord, known: u64) -> bool {
+    /// used the number twice. Then the lower hash stands at every replica that holds one of the two; where records have
+    /// names (`ids`: of this one, and of that with its number), the lower name.
+    pub(in crate::document) fn put(
+        &mut self,
+        writer: ReplicaId,
+        record: &SlotRecord,
+        known: u64,
+        ids: Option<(RecordId, RecordId)>,
+    ) -> bool {
         if let SlotKey::Of(object, _) = record.key
             && self.closed.contains(object)
         {
             return false;
         }
-        if record.seq <= known && !self.wins_over_twin(writer, record) {
+        if record.seq <= known && !self.wins_over_twin(writer, record, ids) {
             return false;
         }
         let entry = Entry { seq: record.seq, body: record.body.clone(), signature: record.signature.clone() };
@@ -54,7 +71,7 @@ impl Board {
         if self.entries.get(&at).is_some_and(|newer| newer.seq > entry.seq) {
             return false;
         }
-        self.bytes += ENTRY_BYTES + entry.body.len();
+        self.bytes += entry.cost();
         if let Some(old) = self.entries.insert(at, entry) {
             self.unindex(writer, &old);
         }
@@ -68,28 +85,51 @@ impl Board {
         true
     }
 
-    fn wins_over_twin(&mut self, writer: ReplicaId, record: &SlotRecord) -> bool {
-        let key = self.order.get(&writer).and_then(|order| order.get(&record.seq)).copied();
-        let Some((key, twin)) = key.and_then(|key| Some((key, self.entries.get(&(key, writer))?))) else {
-            return false;
+    /// The record of that number.
+    pub(in crate::document) fn numbered(&self, writer: ReplicaId, seq: u64) -> Option<SlotRecord> {
+        let key = *self.order.get(&writer)?.get(&seq)?;
+        let entry = self.entries.get(&(key, writer))?;
+        Some(SlotRecord { seq, key, body: entry.body.clone(), signature: entry.signature.clone() })
+    }
+
+    fn wins_over_twin(&mut self, writer: ReplicaId, record: &SlotRecord, ids: Option<(RecordId, RecordId)>) -> bool {
+        let Some(twin) = self.numbered(writer, record.seq) else { return false };
+        let is_same = match ids {
+            Some((own, other)) => own == other,
+            None => (twin.key, &twin.body) == (record.key, &record.body),
         };
-        if (key, &twin.body) == (record.key, &record.body) {
+        if is_same {
             return false;
         }
         self.equivocations += 1;
+        let pair = (writer, twin.clone(), record.clone());
+        if self.evidence.len() < EVIDENCE_MAX && !self.evidence.contains(&pair) {
+            self.evidence.push(pair);
+        }
         let hash = |key: &SlotKey, body: &[u8]| -> [u8; 32] {
             let key = postcard::to_stdvec(key).unwrap_or_default();
             Sha256::new().chain_update(key).chain_update(body).finalize().into()
         };
-        let wins = hash(&record.key, &record.body) < hash(&key, &twin.body);
-        if wins && let Some(twin) = self.entries.remove(&(key, writer)) {
-            self.unindex(writer, &twin);
+        let wins = match ids {
+            Some((own, other)) => own < other,
+            None => hash(&record.key, &record.body) < hash(&twin.key, &twin.body),
+        };
+        if wins {
+            self.remove(twin.key, writer);
         }
         wins
     }
 
+    /// Takes a record away.
+    pub(in crate::document) fn remove(&mut self, key: SlotKey, writer: ReplicaId) {
+        if let Some(entry) = self.entries.remove(&(key, writer)) {
+            self.unindex(writer, &entry);
+            self.changed.push((key, writer));
+        }
+    }
+
     fn unindex(&mut self, writer: ReplicaId, old: &Entry) {
-        self.bytes -= ENTRY_BYTES + old.body.len();
+        self.bytes -= old.cost();
         if let Some(order) = self.order.get_mut(&writer) {
             order.remove(&old.seq);
             if order.is_empty() {
@@ -143,13 +183,18 @@ impl Board {
         let to = (SlotKey::Of(object, SlotPart::LAST), ReplicaId::LAST);
         self.entries.range(from..=to).filter_map(|((key, writer), entry)| match key {
             SlotKey::Of(_, part) => Some((*part, *writer, &entry.body)),
-            SlotKey::Closed => None,
+            SlotKey::Closed | SlotKey::Credential => None,
         })
     }
 
     /// One record's bytes.
     pub(in crate::document) fn get(&self, key: SlotKey, writer: ReplicaId) -> Option<&Bytes> {
         self.entries.get(&(key, writer)).map(|entry| &entry.body)
+    }
+
+    /// One record's number, bytes and seal.
+    pub(in crate::document) fn sealed(&self, key: SlotKey, writer: ReplicaId) -> Option<(u64, &Bytes, Option<&Bytes>)> {
+        self.entries.get(&(key, writer)).map(|entry| (entry.seq, &entry.body, entry.signature.as_ref()))
     }
 
     /// What changed since the last call, and whether objects were finished.
@@ -172,6 +217,11 @@ impl Board {
 
     pub(in crate::document) fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// Pairs of records with one number: the one that was here, and the other.
+    pub(in crate::document) fn evidence(&self) -> &[(ReplicaId, SlotRecord, SlotRecord)] {
+        &self.evidence
     }
 
     /// How often a writer was seen to use one number twice.
@@ -197,8 +247,14 @@ pub(in crate::document) fn check(record: &SlotRecord) -> Result<(), DocumentErro
     if record.body.len() > limits::SLOT_BYTES {
         return refuse(format!("body of {} bytes is over the limit of {}", record.body.len(), limits::SLOT_BYTES));
     }
+    if let Some(seal) = record.signature.as_ref().filter(|seal| seal.len() > limits::SEAL_BYTES) {
+        return refuse(format!("seal of {} bytes is over the limit of {}", seal.len(), limits::SEAL_BYTES));
+    }
     match record.key {
         SlotKey::Closed => Closed::decode(&record.body).map(drop).or_else(refuse),
+        SlotKey::Credential => {
+            ShownCredentials::decode(&record.body).map(drop).or_else(|error| refuse(error.to_string()))
+        }
         SlotKey::Of(..) => Ok(()),
     }
 }

@@ -14,9 +14,11 @@ impl Document {
     /// Writes coordination records of this replica: all of them, or none. Returns what to store and to send.
     ///
     /// # Errors
-    /// `Forbidden`, `Record` when one is over its limit, `TooLarge` when the document has no room, `Poisoned`.
-    pub fn write_slots(&mut self, writes: Vec<(SlotKey, Bytes)>) -> Result<Delta, DocumentError> {
+    /// `Forbidden`, `Record` when one is over its limit, `TooLarge` when the document has no room, `Unsigned` when they
+    /// would have to be signed, `Poisoned`.
+    pub fn write_slots(&mut self, writes: Vec<(SlotKey, Bytes)>, wall_ms: u64) -> Result<Delta, DocumentError> {
         self.check_sound()?;
+        self.check_signer()?;
         if writes.is_empty() {
             return Ok(Delta::default());
         }
@@ -24,7 +26,7 @@ impl Document {
         let own = self.replica;
         let since = self.version.slots.get(own);
         let numbered = (since + 1..).zip(writes);
-        let records: Vec<SlotRecord> =
+        let mut records: Vec<SlotRecord> =
             numbered.map(|(seq, (key, body))| SlotRecord { seq, key, body, signature: None }).collect();
         records.iter().try_for_each(check_slot)?;
         let limit = |what: &str, size: usize, max: usize| {
@@ -34,8 +36,9 @@ impl Document {
         limit("coordination records", self.board.len() + records.len(), limits::DOCUMENT_SLOTS)?;
         limit("bytes of coordination records", self.board.bytes() + bytes, limits::DOCUMENT_BYTES)?;
         let upto = since + records.len() as u64;
-        for record in &records {
-            self.board.put(own, record, record.seq - 1);
+        for record in &mut records {
+            self.seal_slot(record, wall_ms);
+            self.board.put(own, record, record.seq - 1, None);
         }
         self.version.slots.raise(own, upto);
         let slots = vec![SlotsDelta { span: Span { writer: own, since, upto }, records }];
