@@ -79,6 +79,15 @@ impl From<NameError> for Failure {
     }
 }
 
+impl From<RelayError> for Failure {
+    fn from(error: RelayError) -> Self {
+        match error {
+            RelayError::Name(_) | RelayError::Host { .. } | RelayError::Origin { .. } => Self::usage(error.to_string()),
+            error => Self::failed(error.to_string()),
+        }
+    }
+}
+
 macro_rules! failed_from {
     ($($error:ty),*) => {$(
         impl From<$error> for Failure {
@@ -88,4 +97,4 @@ macro_rules! failed_from {
         }
     )*};
 }
-failed_from!(DocumentError, EngineError, RelayError, StoreError, std::io::Error, serde_json::Error);
+failed_from!(DocumentError, EngineError, StoreError, std::io::Error, serde_json::Error);

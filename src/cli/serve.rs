@@ -18,6 +18,7 @@ Examples:
   aepoch serve --listen 0.0.0.0:4433 --store /var/lib/aepoch/relay.redb
   aepoch serve --store-key-file /etc/aepoch/store.key     nobody reads the store without the key
   aepoch serve --memory --listen 127.0.0.1:0 --print-address
+  aepoch serve --listen 0.0.0.0:4433 --host relay.example --allow-origin https://app.example
   curl http://127.0.0.1:4433/v1/documents        what it keeps; also /health and /metrics
 
 An interrupt (Ctrl-C) or SIGTERM ends it in order: agents are told to come back, everything becomes durable.
@@ -30,6 +31,15 @@ pub(super) struct ServeArgs {
     /// Where to listen; port 0 takes any free one.
     #[arg(long, value_name = "ADDRESS", default_value = DEFAULT_LISTEN)]
     listen: String,
+
+    /// A name agents call this relay by, besides addresses, localhost and the name it listens on: with a port it
+    /// counts for that port alone. Once for each; calls under other names are refused.
+    #[arg(long = "host", value_name = "NAME")]
+    hosts: Vec<String>,
+
+    /// Let web pages of this origin connect, such as https://app.example. Once for each; without it none can.
+    #[arg(long = "allow-origin", value_name = "URL")]
+    origins: Vec<String>,
 
     /// The file that keeps the documents.
     #[arg(long, value_name = "FILE", default_value = "aepoch.redb")]
@@ -72,6 +82,8 @@ async fn serve(args: &ServeArgs, output: &Output) -> Result<ExitCode, Failure> {
     // Before the address is printed: whoever reads it may stop the relay at once.
     let told_to_stop = stop_signal()?;
     let mut builder = Relay::builder().name(&args.name).listen(&args.listen).trust_forwarding(args.trust_forwarding);
+    builder = args.hosts.iter().fold(builder, |builder, name| builder.host(name));
+    builder = args.origins.iter().fold(builder, |builder, origin| builder.allow_origin(origin));
     if !args.memory {
         builder = builder.store(&args.store);
     }

@@ -5,7 +5,8 @@ use std::sync::{Arc, atomic::Ordering};
 use axum::{
     Json, Router,
     extract::{Path, State, ws::WebSocketUpgrade},
-    http::{HeaderMap, StatusCode, header},
+    http::{StatusCode, header},
+    middleware,
     response::{IntoResponse, Response},
     routing::get,
     serve::ListenerExt as _,
@@ -13,14 +14,24 @@ use axum::{
 use serde_json::json;
 use tokio::sync::Notify;
 
-use super::{Shared, metrics, rest, socket::ServerSocket};
+use super::{
+    Shared,
+    callers::{self, Callers},
+    metrics, rest,
+    socket::ServerSocket,
+};
 use crate::{
     driver::run_link,
     id::DocumentId,
     transport::{SUBPROTOCOL, set_prompt, websocket_config},
 };
 
-pub(super) async fn serve(listener: tokio::net::TcpListener, shared: Arc<Shared>, stopping: Arc<Notify>) {
+pub(super) async fn serve(
+    listener: tokio::net::TcpListener,
+    shared: Arc<Shared>,
+    callers: Arc<Callers>,
+    stopping: Arc<Notify>,
+) {
     let listener = listener.tap_io(|stream| set_prompt(stream));
     let router = Router::new()
         .route("/v1/sync", get(sync))
@@ -30,7 +41,8 @@ pub(super) async fn serve(listener: tokio::net::TcpListener, shared: Arc<Shared>
         .route("/v1/documents/{*id}", get(document))
         .route("/v1/coordination/{*id}", get(coordination))
         .fallback(nothing_here)
-        .with_state(shared);
+        .with_state(shared)
+        .layer(middleware::from_fn_with_state(callers, callers::check));
     let served = axum::serve(listener, router).with_graceful_shutdown(async move { stopping.notified().await });
     if let Err(error) = served.await {
         tracing::error!(%error, "the listener failed");
@@ -38,7 +50,7 @@ pub(super) async fn serve(listener: tokio::net::TcpListener, shared: Arc<Shared>
 }
 
 /// The error a client gets as JSON.
-struct Refusal(StatusCode, String);
+pub(super) struct Refusal(pub(super) StatusCode, pub(super) String);
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
@@ -51,14 +63,9 @@ async fn nothing_here() -> Refusal {
     Refusal(StatusCode::NOT_FOUND, format!("nothing here; there is {known}"))
 }
 
-async fn sync(State(shared): State<Arc<Shared>>, headers: HeaderMap, upgrade: WebSocketUpgrade) -> Response {
+async fn sync(State(shared): State<Arc<Shared>>, upgrade: WebSocketUpgrade) -> Response {
     if shared.stopping.load(Ordering::Relaxed) {
         return Refusal(StatusCode::SERVICE_UNAVAILABLE, "the relay is shutting down".to_owned()).into_response();
-    }
-    if let Some(origin) = headers.get(header::ORIGIN) {
-        // Browsers send it; until origins can be allowed, a page must not reach a relay on the user's machine.
-        let origin = String::from_utf8_lossy(origin.as_bytes()).into_owned();
-        return Refusal(StatusCode::FORBIDDEN, format!("origin {origin} is not allowed")).into_response();
     }
     let open = shared.connections.fetch_add(1, Ordering::Relaxed);
     let counted = Counted(shared.clone());

@@ -3,6 +3,7 @@
 //! A convenience for reach and durability, never needed for convergence. Documents are sharded by name over several
 //! nodes, each behind its own lock, so that connections are served on all cores; one store thread commits for all.
 
+mod callers;
 mod http;
 mod metrics;
 mod rest;
@@ -19,6 +20,7 @@ use std::{
     time::Duration,
 };
 
+use callers::Callers;
 use tokio::sync::Notify;
 
 use crate::{
@@ -50,6 +52,18 @@ pub enum RelayError {
         /// What the system said.
         source: io::Error,
     },
+    /// No name of a host.
+    #[error("`{host}` is no host: a name or an address, with a port when no other counts")]
+    Host {
+        /// What was given.
+        host: String,
+    },
+    /// No origin that can be allowed.
+    #[error("`{origin}` is no origin: scheme://host or scheme://host:port, and nothing after it")]
+    Origin {
+        /// What was given.
+        origin: String,
+    },
     /// A fault of this library; please report it.
     #[error("internal fault: {reason}")]
     Internal {
@@ -63,6 +77,8 @@ pub enum RelayError {
 pub struct RelayBuilder {
     name: String,
     listen: String,
+    hosts: Vec<String>,
+    origins: Vec<String>,
     store: Option<PathBuf>,
     store_key: Option<KeySource>,
     shards: usize,
@@ -84,6 +100,23 @@ impl RelayBuilder {
     #[must_use]
     pub fn listen(mut self, address: &str) -> Self {
         address.clone_into(&mut self.listen);
+        self
+    }
+
+    /// A name the relay may be called by (`relay.example`, or `relay.example:4433` for that port alone), besides
+    /// addresses, `localhost` and the name it listens on. May be called several times. Calls under other names are
+    /// refused: a page that lets its own name resolve to the relay's address must not reach it.
+    #[must_use]
+    pub fn host(mut self, name: &str) -> Self {
+        self.hosts.push(name.to_owned());
+        self
+    }
+
+    /// Lets web pages of an origin (`https://app.example`) connect. May be called several times; without it none can.
+    /// What is no browser sends no origin and may connect anyway.
+    #[must_use]
+    pub fn allow_origin(mut self, origin: &str) -> Self {
+        self.origins.push(origin.to_owned());
         self
     }
 
@@ -142,9 +175,10 @@ impl RelayBuilder {
     /// Opens the store, starts the nodes and listens.
     ///
     /// # Errors
-    /// `Name`, `Store`, `Listen`.
+    /// `Name`, `Host`, `Origin`, `Store`, `Listen`.
     pub async fn open(self) -> Result<Relay, RelayError> {
         let name = AgentId::new(&self.name)?;
+        let callers = Arc::new(Callers::new(&self.hosts, &self.origins, &self.listen, 80)?);
         let (path, key) = (self.store.clone(), self.store_key.clone());
         let opened = tokio::task::spawn_blocking(move || -> Result<_, StoreError> {
             let mut store: Box<dyn Store> = match path {
@@ -161,7 +195,7 @@ impl RelayBuilder {
         let address = listener.local_addr().map_err(internal)?;
         let shared = Shared::start(&self, store, &identity)?;
         let stopping = Arc::new(Notify::new());
-        let server = http::serve(listener, shared.clone(), stopping.clone());
+        let server = http::serve(listener, shared.clone(), callers, stopping.clone());
         Ok(Relay { shared, address, stopping, server: Mutex::new(Some(tokio::spawn(server))) })
     }
 }
@@ -266,6 +300,8 @@ impl Relay {
         RelayBuilder {
             name: "relay".to_owned(),
             listen: DEFAULT_LISTEN.to_owned(),
+            hosts: Vec::new(),
+            origins: Vec::new(),
             store: None,
             store_key: None,
             shards: std::thread::available_parallelism().map_or(1, |cores| cores.get().min(64)),

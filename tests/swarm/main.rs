@@ -3,6 +3,7 @@
 //! Nothing here measures time. Waiting is for conditions, with a bound far above what they take.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod callers;
 mod closing;
 mod coordination;
 mod hostile;
