@@ -57,6 +57,10 @@ pub const BULK_BYTES: usize = DOCUMENT_BYTES + 1024 * 1024;
 pub const HELLO_BYTES: usize = 8 * 1024;
 /// How long a connection may take over its handshake.
 pub const HELLO_WAIT: Duration = Duration::from_secs(5);
+/// TLS handshakes under way at once at a relay; further connections wait to be accepted.
+pub const HANDSHAKES: usize = 1_024;
+/// Bytes of a file of certificates or of a private key: a few hundred authorities fit.
+pub const CERTIFICATE_FILE_BYTES: u64 = 1024 * 1024;
 /// Inflated size over compressed size; LZ4 itself cannot exceed 255.
 pub const INFLATE_RATIO: usize = 255;
 /// Bytes of one application message, and of one presence entry.

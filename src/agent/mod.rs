@@ -38,7 +38,7 @@ use crate::{
     store::{Answers, StoreError, StoreThread},
     sync::{Address, Lane},
     time::Moment,
-    transport::{Transport, TransportError, connect_websocket},
+    transport::{Dialer, Transport, TransportError},
 };
 
 /// The document of a swarm that holds its members and their states.
@@ -140,6 +140,8 @@ pub enum AgentError {
 /// What lies around the node of an agent.
 struct Surroundings {
     relays: Vec<String>,
+    dialer: Dialer,
+    troubles: Arc<Mutex<BTreeMap<TargetId, String>>>,
     events: broadcast::Sender<Arc<Event>>,
     progress: Arc<Notify>,
     last_ack: Arc<Mutex<Option<u64>>>,
@@ -149,19 +151,27 @@ struct Surroundings {
 impl Outside for Surroundings {
     fn dial(&self, host: &Arc<Host>, target: TargetId) {
         let Some(address) = self.relays.get(target.0 as usize).cloned() else { return };
-        let (host, traffic) = (host.clone(), self.traffic.clone());
+        let (host, traffic, troubles) = (host.clone(), self.traffic.clone(), self.troubles.clone());
+        let dialer = self.dialer.clone();
         host.runtime().clone().spawn(async move {
-            match tokio::time::timeout(DIAL_TIMEOUT, connect_websocket(&address)).await {
-                Ok(Ok(transport)) => {
+            let dialled = tokio::time::timeout(DIAL_TIMEOUT, dialer.websocket(&address)).await;
+            let late = |_| {
+                let reason = format!("no answer within {DIAL_TIMEOUT:?}");
+                Err(TransportError::Connect { address: address.clone(), reason })
+            };
+            let trouble = match dialled.unwrap_or_else(late) {
+                Ok(transport) => {
                     let ended = run_link(std::slice::from_ref(&host), transport, Some(target), traffic).await;
                     tracing::info!(%address, reason = %ended.reason, "connection ended");
+                    ended.reason
                 }
-                Ok(Err(error)) => {
+                Err(error) => {
                     tracing::debug!(%error, "dial failed");
                     host.handle(crate::node::Input::DialFailed { target });
+                    error.to_string()
                 }
-                Err(_) => host.handle(crate::node::Input::DialFailed { target }),
-            }
+            };
+            troubles.lock().unwrap_or_else(PoisonError::into_inner).insert(target, trouble);
         });
     }
 
@@ -198,6 +208,8 @@ struct Inner {
     swarm_document: DocumentId,
     engine: EngineKind,
     relays: Vec<String>,
+    /// Why the last connection to each of them failed or ended.
+    troubles: Arc<Mutex<BTreeMap<TargetId, String>>>,
     host: Arc<Host>,
     /// The thread of its store, when that is on a disk.
     store: Option<Arc<StoreThread>>,
@@ -233,6 +245,7 @@ impl Agent {
 
     async fn start(
         builder: AgentBuilder,
+        dialer: Dialer,
         identity: Identity,
         node: Node,
         clock: Clock,
@@ -249,8 +262,11 @@ impl Agent {
                 }
             }
         }))?;
+        let troubles: Arc<Mutex<BTreeMap<TargetId, String>>> = Arc::default();
         let outside = Surroundings {
             relays: builder.relays.clone(),
+            dialer,
+            troubles: troubles.clone(),
             events: events.clone(),
             progress: progress.clone(),
             last_ack: last_ack.clone(),
@@ -271,6 +287,7 @@ impl Agent {
                 swarm_document,
                 engine: builder.engine,
                 relays: builder.relays,
+                troubles,
                 host,
                 store,
                 events,

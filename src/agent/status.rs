@@ -16,6 +16,8 @@ pub struct RelayStatus {
     pub state: TargetState,
     /// Failed dials in a row.
     pub failures: u32,
+    /// Why the last connection could not be made, or ended; none when there was no such trouble yet.
+    pub trouble: Option<String>,
 }
 
 /// How an agent stands right now.
@@ -41,9 +43,10 @@ pub struct AgentStatus {
 
 pub(super) fn status_of(inner: &Inner) -> AgentStatus {
     let node = inner.host.with(|node, _| node.status());
+    let troubles = inner.troubles.lock().unwrap_or_else(PoisonError::into_inner).clone();
     let relays = node.targets.iter().filter_map(|(target, state, failures)| {
         let address = inner.relays.get(target.0 as usize)?.clone();
-        Some(RelayStatus { address, state: *state, failures: *failures })
+        Some(RelayStatus { address, state: *state, failures: *failures, trouble: troubles.get(target).cloned() })
     });
     AgentStatus {
         online: node.online,

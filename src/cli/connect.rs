@@ -15,7 +15,7 @@ use aepoch::{
 };
 use clap::Args;
 
-use super::{Failure, source::Source};
+use super::{Failure, source::Source, tls::TlsArgs};
 
 /// The document holding members and agents' states.
 const SWARM_DOCUMENT: &str = "_swarm";
@@ -29,6 +29,9 @@ pub(super) struct PlaceArgs {
     /// The relay (or listening agent) to talk to.
     #[arg(long, value_name = "URL", env = "AEPOCH_RELAY", default_value = "ws://127.0.0.1:4433")]
     connect: String,
+
+    #[command(flatten)]
+    pub(super) tls: TlsArgs,
 
     /// Work on a store file instead, offline. No other process may have it open.
     #[arg(long, value_name = "FILE")]
@@ -58,7 +61,7 @@ impl PlaceArgs {
     pub(super) fn source(&self) -> Source {
         match &self.store {
             Some(path) => Source::Store(path.clone()),
-            None => Source::Relay { url: self.connect.clone(), timeout: self.timeout() },
+            None => Source::Relay { url: self.connect.clone(), tls: self.tls.trust(), timeout: self.timeout() },
         }
     }
 
@@ -89,7 +92,7 @@ impl DocumentArgs {
         let builder = Agent::builder(name).swarm(&self.place.swarm).onlooker(true);
         let (builder, online) = match &self.place.store {
             Some(path) => (builder.store(path), None),
-            None => (builder.connect(&self.place.connect), Some(self.place.timeout())),
+            None => (self.place.tls.set(builder.connect(&self.place.connect)), Some(self.place.timeout())),
         };
         open(&builder, self.name(path), online).await
     }
@@ -203,7 +206,10 @@ pub(super) async fn catch_up(agent: &Agent, document: &AgentDocument, timeout: D
                     let path = path.unwrap_or_default();
                     format!("after {seconds} s this replica still differs from the relay's at `{path}`")
                 }
-                (false, _) => format!("no relay answered within {seconds} s; is `aepoch serve` running?"),
+                (false, _) => match status.relays.iter().find_map(|relay| relay.trouble.as_ref()) {
+                    Some(trouble) => format!("no relay within {seconds} s: {trouble}"),
+                    None => format!("no relay answered within {seconds} s; is `aepoch serve` running?"),
+                },
             }));
         }
         tokio::time::sleep(LOOK_AGAIN).await;

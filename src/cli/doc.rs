@@ -134,8 +134,9 @@ async fn digest(args: &DigestArgs, output: &Output) -> Result<ExitCode, Failure>
         return Ok(ExitCode::SUCCESS);
     };
     let timeout = args.document.place.timeout();
-    let one = Source::parse(one, timeout).show(&id).await?;
-    let other = Source::parse(other, timeout).show(&id).await?;
+    let tls = args.document.place.tls.trust();
+    let one = Source::parse(one, tls.clone(), timeout).show(&id).await?;
+    let other = Source::parse(other, tls, timeout).show(&id).await?;
     compare(&one, &other, output)
 }
 

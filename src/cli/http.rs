@@ -4,24 +4,21 @@
 
 use std::time::Duration;
 
+use aepoch::transport::{Dialer, Endpoint, TlsTrust};
 use serde_json::Value;
-use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpStream,
-};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::Failure;
 
 /// The largest answer read: a whole document as JSON, escaped.
 const ANSWER_BYTES: u64 = 256 * 1024 * 1024;
 
-/// The answer of `GET path` at a relay given as `ws://host:port`; `None` when there is no such thing.
-pub(super) async fn get(relay: &str, path: &str, timeout: Duration) -> Result<Option<Value>, Failure> {
-    let host = host_of(relay)?;
-    let asked = tokio::time::timeout(timeout, exchange(host, path)).await;
-    let answer = asked
-        .map_err(|_| Failure::unreachable(format!("{relay} did not answer within {} s", timeout.as_secs())))?
-        .map_err(|error| Failure::unreachable(format!("cannot reach {relay}: {error}")))?;
+/// The answer of `GET path` at a relay given as `ws://host:port` or `wss://host:port`; `None` when there is no such
+/// thing.
+pub(super) async fn get(relay: &str, tls: &TlsTrust, path: &str, timeout: Duration) -> Result<Option<Value>, Failure> {
+    let asked = tokio::time::timeout(timeout, exchange(relay, tls, path)).await;
+    let answer =
+        asked.map_err(|_| Failure::unreachable(format!("{relay} did not answer within {} s", timeout.as_secs())))??;
     let (status, body) = parse(&answer).ok_or_else(|| Failure::failed(format!("{relay} does not speak HTTP")))?;
     match status {
         200 => Ok(Some(serde_json::from_slice(body)?)),
@@ -34,18 +31,14 @@ pub(super) async fn get(relay: &str, path: &str, timeout: Duration) -> Result<Op
     }
 }
 
-/// The `host:port` of an address such as `ws://127.0.0.1:4433/v1/sync`.
-pub(super) fn host_of(relay: &str) -> Result<&str, Failure> {
-    let rest = relay.strip_prefix("ws://").ok_or_else(|| Failure::usage(format!("`{relay}` must start with ws://")))?;
-    Ok(rest.split('/').next().unwrap_or(rest))
-}
-
-async fn exchange(host: &str, path: &str) -> std::io::Result<Vec<u8>> {
-    let mut stream = TcpStream::connect(host).await?;
+async fn exchange(relay: &str, tls: &TlsTrust, path: &str) -> Result<Vec<u8>, Failure> {
+    let lost = |error: std::io::Error| Failure::unreachable(format!("cannot reach {relay}: {error}"));
+    let mut stream = Dialer::new(tls)?.open(relay).await?;
+    let host = Endpoint::read(relay)?.authority;
     let request = format!("GET {path} HTTP/1.0\r\nHost: {host}\r\nAccept: application/json\r\n\r\n");
-    stream.write_all(request.as_bytes()).await?;
+    stream.write_all(request.as_bytes()).await.map_err(lost)?;
     let mut answer = Vec::new();
-    stream.take(ANSWER_BYTES).read_to_end(&mut answer).await?;
+    stream.take(ANSWER_BYTES).read_to_end(&mut answer).await.map_err(lost)?;
     Ok(answer)
 }
 
@@ -65,11 +58,5 @@ mod tests {
         assert_eq!(parse(b"HTTP/1.0 200 OK\r\nA: b\r\n\r\n{}"), Some((200, &b"{}"[..])));
         assert_eq!(parse(b"HTTP/1.1 404 Not Found\r\n\r\n"), Some((404, &b""[..])));
         assert_eq!(parse(b"SSH-2.0\r\n\r\n"), None);
-    }
-
-    #[test]
-    fn an_address_yields_its_host() {
-        assert_eq!(host_of("ws://127.0.0.1:4433/v1/sync").unwrap(), "127.0.0.1:4433");
-        assert!(host_of("http://127.0.0.1").is_err());
     }
 }

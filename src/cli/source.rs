@@ -9,6 +9,7 @@ use aepoch::{
     engine::EngineKind,
     id::{DocumentId, ReplicaId},
     store::{StoreDone, StoreError, StoreTask, StoredDocument, sealed},
+    transport::TlsTrust,
 };
 use serde::Serialize;
 use serde_json::Value;
@@ -20,8 +21,10 @@ use super::{Failure, http};
 pub(super) enum Source {
     /// At a relay.
     Relay {
-        /// `ws://host:port`.
+        /// `ws://host:port` or `wss://host:port`.
         url: String,
+        /// Whom to believe there.
+        tls: TlsTrust,
         /// How long it may take to answer.
         timeout: Duration,
     },
@@ -55,9 +58,9 @@ pub(super) struct Listed {
 
 impl Source {
     /// A relay's address or the path of a store.
-    pub(super) fn parse(text: &str, timeout: Duration) -> Self {
-        match text.starts_with("ws://") {
-            true => Self::Relay { url: text.to_owned(), timeout },
+    pub(super) fn parse(text: &str, tls: TlsTrust, timeout: Duration) -> Self {
+        match text.starts_with("ws://") || text.starts_with("wss://") {
+            true => Self::Relay { url: text.to_owned(), tls, timeout },
             false => Self::Store(text.into()),
         }
     }
@@ -65,8 +68,8 @@ impl Source {
     /// All documents kept, sorted by name.
     pub(super) async fn list(&self) -> Result<Vec<Listed>, Failure> {
         match self {
-            Self::Relay { url, timeout } => {
-                let answer = http::get(url, "/v1/documents", *timeout).await?.unwrap_or_default();
+            Self::Relay { url, tls, timeout } => {
+                let answer = http::get(url, tls, "/v1/documents", *timeout).await?.unwrap_or_default();
                 answer.as_array().into_iter().flatten().map(listed_by_relay).collect()
             }
             Self::Store(path) => {
@@ -84,8 +87,8 @@ impl Source {
     /// One document; a failure when there is none.
     pub(super) async fn show(&self, id: &DocumentId) -> Result<Shown, Failure> {
         match self {
-            Self::Relay { url, timeout } => {
-                let answer = http::get(url, &format!("/v1/documents/{id}"), *timeout).await?;
+            Self::Relay { url, tls, timeout } => {
+                let answer = http::get(url, tls, &format!("/v1/documents/{id}"), *timeout).await?;
                 let mut answer = answer.ok_or_else(|| self.lacks(id))?;
                 Ok(Shown {
                     document: id.clone(),

@@ -71,6 +71,12 @@ impl Callers {
         Ok(Self { names, origins, default_port })
     }
 
+    /// The names, without ports: those a certificate has to be for.
+    pub(super) fn names(&self) -> Vec<String> {
+        let is_any = |host: &str| host.parse::<IpAddr>().is_ok_and(|address| address.is_unspecified());
+        self.names.iter().filter(|name| !is_any(&name.host)).map(|name| name.host.clone()).collect()
+    }
+
     fn check(&self, version: Version, uri: &Uri, headers: &HeaderMap) -> Result<(), Refusal> {
         self.check_name(version, uri, headers)?;
         headers.get_all(header::ORIGIN).iter().try_for_each(|origin| self.check_origin(origin))

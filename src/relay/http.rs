@@ -4,35 +4,37 @@ use std::sync::{Arc, atomic::Ordering};
 
 use axum::{
     Json, Router,
-    extract::{Path, State, ws::WebSocketUpgrade},
+    extract::{ConnectInfo, Path, State, ws::WebSocketUpgrade},
     http::{StatusCode, header},
     middleware,
     response::{IntoResponse, Response},
     routing::get,
-    serve::ListenerExt as _,
 };
+use rustls::ServerConfig;
 use serde_json::json;
-use tokio::sync::Notify;
+use tokio::{net::TcpListener, sync::Notify};
 
 use super::{
     Shared,
     callers::{self, Callers},
     metrics, rest,
     socket::ServerSocket,
+    tls::{Caller, PlainListener, TlsListener},
 };
 use crate::{
     driver::run_link,
     id::DocumentId,
-    transport::{SUBPROTOCOL, set_prompt, websocket_config},
+    transport::{SUBPROTOCOL, websocket_config},
 };
 
+/// Serves until told to stop; with TLS when there is a configuration of it.
 pub(super) async fn serve(
-    listener: tokio::net::TcpListener,
+    listener: TcpListener,
+    tls: Option<ServerConfig>,
     shared: Arc<Shared>,
     callers: Arc<Callers>,
     stopping: Arc<Notify>,
 ) {
-    let listener = listener.tap_io(|stream| set_prompt(stream));
     let router = Router::new()
         .route("/v1/sync", get(sync))
         .route("/health", get(health))
@@ -42,9 +44,15 @@ pub(super) async fn serve(
         .route("/v1/coordination/{*id}", get(coordination))
         .fallback(nothing_here)
         .with_state(shared)
-        .layer(middleware::from_fn_with_state(callers, callers::check));
-    let served = axum::serve(listener, router).with_graceful_shutdown(async move { stopping.notified().await });
-    if let Err(error) = served.await {
+        .layer(middleware::from_fn_with_state(callers, callers::check))
+        .into_make_service_with_connect_info::<Caller>();
+    let stop = async move { stopping.notified().await };
+    let listener = PlainListener(listener);
+    let served = match tls {
+        None => axum::serve(listener, router).with_graceful_shutdown(stop).await,
+        Some(tls) => axum::serve(TlsListener::new(listener, tls), router).with_graceful_shutdown(stop).await,
+    };
+    if let Err(error) = served {
         tracing::error!(%error, "the listener failed");
     }
 }
@@ -63,7 +71,11 @@ async fn nothing_here() -> Refusal {
     Refusal(StatusCode::NOT_FOUND, format!("nothing here; there is {known}"))
 }
 
-async fn sync(State(shared): State<Arc<Shared>>, upgrade: WebSocketUpgrade) -> Response {
+async fn sync(
+    State(shared): State<Arc<Shared>>,
+    ConnectInfo(caller): ConnectInfo<Caller>,
+    upgrade: WebSocketUpgrade,
+) -> Response {
     if shared.stopping.load(Ordering::Relaxed) {
         return Refusal(StatusCode::SERVICE_UNAVAILABLE, "the relay is shutting down".to_owned()).into_response();
     }
@@ -84,7 +96,8 @@ async fn sync(State(shared): State<Arc<Shared>>, upgrade: WebSocketUpgrade) -> R
         .on_upgrade(move |socket| async move {
             let shared = &counted.0;
             let traffic = shared.traffic.clone();
-            let ended = run_link(&shared.hosts, ServerSocket::new(socket), None, traffic).await;
+            let socket = ServerSocket::new(socket, caller.binding);
+            let ended = run_link(&shared.hosts, socket, None, traffic).await;
             tracing::debug!(reason = %ended.reason, "connection ended");
         })
 }

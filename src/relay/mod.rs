@@ -8,6 +8,7 @@ mod http;
 mod metrics;
 mod rest;
 mod socket;
+mod tls;
 
 use std::{
     fmt, io,
@@ -21,6 +22,8 @@ use std::{
 };
 
 use callers::Callers;
+pub use tls::TlsError;
+use tls::{Certificate, TlsSource};
 use tokio::sync::Notify;
 
 use crate::{
@@ -29,6 +32,7 @@ use crate::{
     node::{Config, Event, Node, TargetId, Tuning},
     store::{Answers, KeySource, MemoryStore, Store, StoreError, StoreThread, WriterConfig, sealed},
     sync::Role,
+    transport::SpkiPin,
 };
 
 /// Where a relay listens unless told otherwise.
@@ -52,6 +56,9 @@ pub enum RelayError {
         /// What the system said.
         source: io::Error,
     },
+    /// There is no certificate to show.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// No name of a host.
     #[error("`{host}` is no host: a name or an address, with a port when no other counts")]
     Host {
@@ -79,6 +86,8 @@ pub struct RelayBuilder {
     listen: String,
     hosts: Vec<String>,
     origins: Vec<String>,
+    tls: Option<TlsSource>,
+    tls_reload: Duration,
     store: Option<PathBuf>,
     store_key: Option<KeySource>,
     shards: usize,
@@ -117,6 +126,31 @@ impl RelayBuilder {
     #[must_use]
     pub fn allow_origin(mut self, origin: &str) -> Self {
         self.origins.push(origin.to_owned());
+        self
+    }
+
+    /// Serves with TLS 1.3 and nothing without it: `certificate` is a file of certificates, the relay's own first, `key`
+    /// one with its private key, which nobody else may read; both are PEM. They are looked at again while the relay
+    /// runs: a new pair that is good takes the old one's place, and no connection is dropped for it.
+    #[must_use]
+    pub fn tls(mut self, certificate: impl Into<PathBuf>, key: impl Into<PathBuf>) -> Self {
+        self.tls = Some(TlsSource::Files { certificate: certificate.into(), key: key.into() });
+        self
+    }
+
+    /// As [`RelayBuilder::tls`], with a certificate of its own making for this machine and the names given with
+    /// [`RelayBuilder::host`]. Clients have to be told its pin ([`Relay::tls_pin`]), which stays the same as long as the
+    /// key does: it is kept beside the store.
+    #[must_use]
+    pub fn tls_self_signed(mut self) -> Self {
+        self.tls = Some(TlsSource::SelfSigned);
+        self
+    }
+
+    /// How often the files of the certificate are looked at; every 5 seconds unless set.
+    #[must_use]
+    pub fn tls_reload_every(mut self, interval: Duration) -> Self {
+        self.tls_reload = interval;
         self
     }
 
@@ -175,28 +209,35 @@ impl RelayBuilder {
     /// Opens the store, starts the nodes and listens.
     ///
     /// # Errors
-    /// `Name`, `Host`, `Origin`, `Store`, `Listen`.
+    /// `Name`, `Host`, `Origin`, `Tls`, `Store`, `Listen`.
     pub async fn open(self) -> Result<Relay, RelayError> {
         let name = AgentId::new(&self.name)?;
-        let callers = Arc::new(Callers::new(&self.hosts, &self.origins, &self.listen, 80)?);
-        let (path, key) = (self.store.clone(), self.store_key.clone());
-        let opened = tokio::task::spawn_blocking(move || -> Result<_, StoreError> {
+        let port = if self.tls.is_some() { 443 } else { 80 };
+        let callers = Arc::new(Callers::new(&self.hosts, &self.origins, &self.listen, port)?);
+        let (path, key, tls, names) = (self.store.clone(), self.store_key.clone(), self.tls.clone(), callers.names());
+        let opened = tokio::task::spawn_blocking(move || -> Result<_, RelayError> {
+            let certificate = tls.map(|tls| tls.open(path.as_deref(), names)).transpose()?;
             let mut store: Box<dyn Store> = match path {
                 None => Box::new(MemoryStore::default()),
                 Some(path) => sealed::open(&path, key.as_ref())?,
             };
             let identity = identity_from(&mut *store, name)?;
-            Ok((store, identity))
+            Ok((store, identity, certificate))
         });
-        let (store, identity) = opened.await.map_err(internal)??;
+        let (store, identity, certificate) = opened.await.map_err(internal)??;
         let listener = tokio::net::TcpListener::bind(&self.listen)
             .await
             .map_err(|source| RelayError::Listen { address: self.listen.clone(), source })?;
         let address = listener.local_addr().map_err(internal)?;
         let shared = Shared::start(&self, store, &identity)?;
         let stopping = Arc::new(Notify::new());
-        let server = http::serve(listener, shared.clone(), callers, stopping.clone());
-        Ok(Relay { shared, address, stopping, server: Mutex::new(Some(tokio::spawn(server))) })
+        let tls = certificate.clone().map(tls::configuration).transpose().map_err(internal)?;
+        if let Some(certificate) = &certificate {
+            tokio::spawn(Certificate::keep_current(Arc::downgrade(certificate), self.tls_reload));
+        }
+        let server = http::serve(listener, tls, shared.clone(), callers, stopping.clone());
+        let server = Mutex::new(Some(tokio::spawn(server)));
+        Ok(Relay { shared, address, certificate, stopping, server })
     }
 }
 
@@ -290,6 +331,7 @@ impl Outside for Log {
 pub struct Relay {
     shared: Arc<Shared>,
     address: SocketAddr,
+    certificate: Option<Arc<Certificate>>,
     stopping: Arc<Notify>,
     server: Mutex<Option<tokio::task::JoinHandle<()>>>,
 }
@@ -302,6 +344,8 @@ impl Relay {
             listen: DEFAULT_LISTEN.to_owned(),
             hosts: Vec::new(),
             origins: Vec::new(),
+            tls: None,
+            tls_reload: tls::RELOAD_EVERY,
             store: None,
             store_key: None,
             shards: std::thread::available_parallelism().map_or(1, |cores| cores.get().min(64)),
@@ -319,7 +363,23 @@ impl Relay {
 
     /// What agents connect to.
     pub fn url(&self) -> String {
-        format!("ws://{}", self.address)
+        let scheme = if self.certificate.is_some() { "wss" } else { "ws" };
+        format!("{scheme}://{}", self.address)
+    }
+
+    /// The pin of the certificate it shows now, for [`AgentBuilder::tls_pin`](crate::agent::AgentBuilder::tls_pin);
+    /// none without TLS.
+    pub fn tls_pin(&self) -> Option<SpkiPin> {
+        self.certificate.as_ref().map(|certificate| certificate.pin())
+    }
+
+    /// Looks at the files of the certificate at once; true when a new one is in use from here on.
+    ///
+    /// # Errors
+    /// `Tls` when they cannot be used: the old one stays.
+    pub async fn reload_tls(&self) -> Result<bool, RelayError> {
+        let Some(certificate) = self.certificate.clone() else { return Ok(false) };
+        Ok(tokio::task::spawn_blocking(move || certificate.reload()).await.map_err(internal)??)
     }
 
     /// Connections being served.

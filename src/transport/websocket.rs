@@ -12,14 +12,13 @@ use tokio_tungstenite::{
     MaybeTlsStream, WebSocketStream,
     tungstenite::{
         Message,
-        client::IntoClientRequest as _,
         handshake::server::{Request, Response},
         http::HeaderValue,
         protocol::{CloseFrame, WebSocketConfig},
     },
 };
 
-use super::{Transport, TransportError, short};
+use super::{Transport, TransportError, short, tls};
 use crate::{error::CloseCode, limits};
 
 /// The subprotocol both ends agree on.
@@ -56,28 +55,10 @@ pub struct WebSocketTransport {
     farewell: Option<CloseFrame>,
 }
 
-/// Connects to a relay. `address` is `ws://host:port`, with or without a path (`/v1/sync` when absent).
-///
-/// # Errors
-/// `Address` when it cannot be parsed, `Connect` when nobody answers; the latter may pass.
-pub async fn connect_websocket(address: &str) -> Result<WebSocketTransport, TransportError> {
-    let refuse = |reason: String| TransportError::Address { address: address.to_owned(), reason };
-    let rest = address.strip_prefix("ws://").ok_or_else(|| refuse("it must start with ws://".to_owned()))?;
-    let url = match rest.find('/') {
-        Some(slash) if slash + 1 < rest.len() => address.to_owned(),
-        Some(_) => format!("{address}v1/sync"),
-        None => format!("{address}/v1/sync"),
-    };
-    let mut request = url.into_client_request().map_err(|error| refuse(error.to_string()))?;
-    request.headers_mut().insert("Sec-WebSocket-Protocol", HeaderValue::from_static(SUBPROTOCOL));
-    let connect = tokio_tungstenite::connect_async_with_config(request, Some(websocket_config()), true);
-    let (socket, _) = connect
-        .await
-        .map_err(|error| TransportError::Connect { address: address.to_owned(), reason: error.to_string() })?;
-    if let MaybeTlsStream::Plain(stream) = socket.get_ref() {
-        set_prompt(stream);
+impl WebSocketTransport {
+    pub(super) fn new(socket: WebSocketStream<MaybeTlsStream<TcpStream>>) -> Self {
+        Self { socket, farewell: None }
     }
-    Ok(WebSocketTransport { socket, farewell: None })
 }
 
 /// Accepts a WebSocket on a connection another agent opened.
@@ -96,7 +77,7 @@ pub async fn accept_websocket(stream: TcpStream) -> Result<WebSocketTransport, T
     let socket = tokio_tungstenite::accept_hdr_async_with_config(stream, answer, Some(websocket_config()))
         .await
         .map_err(|error| refuse(error.to_string()))?;
-    Ok(WebSocketTransport { socket, farewell: None })
+    Ok(WebSocketTransport::new(socket))
 }
 
 impl Stream for WebSocketTransport {
@@ -153,6 +134,13 @@ impl Sink<Bytes> for WebSocketTransport {
 impl Transport for WebSocketTransport {
     fn explain(&mut self, code: CloseCode, reason: &str) {
         self.farewell = Some(CloseFrame { code: code.0.into(), reason: short(reason).into() });
+    }
+
+    fn binding(&self) -> Option<[u8; 32]> {
+        match self.socket.get_ref() {
+            MaybeTlsStream::Rustls(stream) => tls::binding(stream.get_ref().1),
+            _ => None,
+        }
     }
 }
 

@@ -12,9 +12,10 @@ use serde_json::Value;
 pub(crate) fn program(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_aepoch"));
     command.args(arguments);
-    for name in ["AEPOCH_RELAY", "AEPOCH_SWARM", "AEPOCH_DOCUMENT", "RUST_LOG", "CARGO_MANIFEST_DIR"] {
+    for name in ["AEPOCH_RELAY", "AEPOCH_SWARM", "AEPOCH_DOCUMENT", "AEPOCH_TLS_CA", "AEPOCH_TLS_PIN"] {
         command.env_remove(name);
     }
+    command.env_remove("RUST_LOG").env_remove("CARGO_MANIFEST_DIR");
     command
 }
 

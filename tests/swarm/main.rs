@@ -3,6 +3,7 @@
 //! Nothing here measures time. Waiting is for conditions, with a bound far above what they take.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod authority;
 mod callers;
 mod closing;
 mod coordination;
@@ -14,5 +15,6 @@ mod queue;
 mod rest;
 mod share;
 mod storage;
+mod tls;
 mod why;
 mod world;

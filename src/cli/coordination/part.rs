@@ -17,7 +17,10 @@ use clap::Args;
 use tokio::time::Instant;
 
 use super::{Failure, values};
-use crate::cli::connect::{self, Live};
+use crate::cli::{
+    connect::{self, Live},
+    tls::TlsArgs,
+};
 
 /// How long the relay may take to answer and to make something durable.
 const RELAY_WAIT: Duration = Duration::from_secs(10);
@@ -32,6 +35,9 @@ pub(super) struct PartArgs {
     /// The relay (or listening agent) to talk to.
     #[arg(long, alias = "relay", value_name = "URL", env = "AEPOCH_RELAY", default_value = "ws://127.0.0.1:4433")]
     connect: String,
+
+    #[command(flatten)]
+    tls: TlsArgs,
 
     /// The swarm the document belongs to.
     #[arg(long, env = "AEPOCH_SWARM", default_value = "default")]
@@ -96,7 +102,7 @@ impl PartArgs {
     async fn open(&self) -> Result<Part, Failure> {
         let deadline = Instant::now() + self.wait;
         let name = self.agent().unwrap_or(ONLOOKER);
-        let mut builder = Agent::builder(name).swarm(&self.swarm).connect(&self.connect);
+        let mut builder = self.tls.set(Agent::builder(name).swarm(&self.swarm).connect(&self.connect));
         builder = builder.onlooker(self.agent.is_none());
         if let Some(path) = &self.store {
             builder = builder.store(path);

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use aepoch::agent::Agent;
+use aepoch::{agent::Agent, transport::TlsTrust};
 use serde::Serialize;
 
 use super::{
@@ -75,7 +75,7 @@ impl Found {
         let statistics = document.map::<Statistics>(FILES).entries()?.into_iter();
         let statistics: BTreeMap<String, Statistics> = statistics.map(|(file, one)| (file.to_string(), one)).collect();
         let index = document.map::<u64>(INDEX).entries()?;
-        let relay = Source::parse(&plan.relay, PATIENCE).show(document.id()).await?;
+        let relay = Source::parse(&plan.relay, TlsTrust::default(), PATIENCE).show(document.id()).await?;
         let found = Self {
             index: index.into_iter().map(|(key, count)| (key.to_string(), count)).collect(),
             words: statistics.values().map(|one| one.words).sum(),
