@@ -9,5 +9,6 @@ mod relay;
 mod stage;
 mod stores;
 mod texts;
+mod tls;
 mod trust;
 mod votes;
