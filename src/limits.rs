@@ -127,6 +127,20 @@ pub const TOKEN_BYTES: usize = 4 * 1024;
 /// How often a credential may be passed on: an agent to its helper, the helper to one of its own. Deeper chains are
 /// long to verify and nobody's responsibility.
 pub const DELEGATION_DEPTH: usize = 2;
+/// Bytes of another issuer's token that is to be exchanged: those with long lists of groups included.
+pub const SUBJECT_TOKEN_BYTES: usize = 16 * 1024;
+/// Seconds between a proof of possession and its arrival: the clocks of two machines, and the way.
+pub const PROOF_SECONDS: u64 = 60;
+/// Bytes of another issuer's key set, and keys in it: two or three are usual.
+pub const KEY_SET_BYTES: u64 = 256 * 1024;
+/// Keys in another issuer's key set.
+pub const KEY_SET_KEYS: usize = 128;
+/// How long fetching a key set may take.
+pub const KEY_SET_WAIT: Duration = Duration::from_secs(5);
+/// How old a fetched key set may be: an issuer that withdraws a key is heard within this.
+pub const KEY_SET_AGE: Duration = Duration::from_secs(3_600);
+/// Bytes of a policy file: what 100,000 names in a few versions take.
+pub const POLICY_FILE_BYTES: u64 = 64 * 1024 * 1024;
 /// Seconds by which the clocks of an issuer and of whoever admits may differ.
 pub const CLOCK_LEEWAY_SECONDS: u64 = 30;
 /// The latest time in a credential or policy, in seconds since 1970: the end of the year 9999.

@@ -57,6 +57,10 @@ pub(super) struct ServeArgs {
     #[arg(long)]
     tls_self_signed: bool,
 
+    /// Give credentials for tokens of other issuers, at /v1/token, as this file says (docs/security.md).
+    #[arg(long, value_name = "FILE")]
+    exchange: Option<PathBuf>,
+
     /// The file that keeps the documents.
     #[arg(long, value_name = "FILE", default_value = "aepoch.redb")]
     store: PathBuf,
@@ -102,6 +106,9 @@ async fn serve(args: &ServeArgs, output: &Output) -> Result<ExitCode, Failure> {
     builder = args.origins.iter().fold(builder, |builder, origin| builder.allow_origin(origin));
     if let (Some(certificate), Some(key)) = (&args.tls_cert, &args.tls_key) {
         builder = builder.tls(certificate, key);
+    }
+    if let Some(path) = &args.exchange {
+        builder = builder.exchange(path);
     }
     if args.tls_self_signed {
         builder = builder.tls_self_signed();

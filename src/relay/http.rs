@@ -17,6 +17,7 @@ use tokio::{net::TcpListener, sync::Notify};
 use super::{
     Shared,
     callers::{self, Callers},
+    exchange::{self, Exchange},
     metrics, rest,
     socket::ServerSocket,
     tls::{Caller, PlainListener, TlsListener},
@@ -32,6 +33,7 @@ pub(super) async fn serve(
     listener: TcpListener,
     tls: Option<ServerConfig>,
     shared: Arc<Shared>,
+    exchange: Option<Arc<Exchange>>,
     callers: Arc<Callers>,
     stopping: Arc<Notify>,
 ) {
@@ -44,6 +46,7 @@ pub(super) async fn serve(
         .route("/v1/coordination/{*id}", get(coordination))
         .fallback(nothing_here)
         .with_state(shared)
+        .merge(exchange.map(exchange::routes).unwrap_or_default())
         .layer(middleware::from_fn_with_state(callers, callers::check))
         .into_make_service_with_connect_info::<Caller>();
     let stop = async move { stopping.notified().await };

@@ -4,6 +4,7 @@
 //! nodes, each behind its own lock, so that connections are served on all cores; one store thread commits for all.
 
 mod callers;
+mod exchange;
 mod http;
 mod metrics;
 mod rest;
@@ -22,6 +23,8 @@ use std::{
 };
 
 use callers::Callers;
+use exchange::Exchange;
+pub use exchange::ExchangeError;
 pub use tls::TlsError;
 use tls::{Certificate, TlsSource};
 use tokio::sync::Notify;
@@ -59,6 +62,9 @@ pub enum RelayError {
     /// There is no certificate to show.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// Tokens cannot be exchanged.
+    #[error("no tokens can be exchanged: {0}")]
+    Exchange(#[from] ExchangeError),
     /// No name of a host.
     #[error("`{host}` is no host: a name or an address, with a port when no other counts")]
     Host {
@@ -88,6 +94,7 @@ pub struct RelayBuilder {
     origins: Vec<String>,
     tls: Option<TlsSource>,
     tls_reload: Duration,
+    exchange: Option<PathBuf>,
     store: Option<PathBuf>,
     store_key: Option<KeySource>,
     shards: usize,
@@ -154,6 +161,13 @@ impl RelayBuilder {
         self
     }
 
+    /// Gives credentials for tokens of other issuers, at `/v1/token`, as a file of JSON says (`docs/security.md`).
+    #[must_use]
+    pub fn exchange(mut self, path: impl Into<PathBuf>) -> Self {
+        self.exchange = Some(path.into());
+        self
+    }
+
     /// The redb file documents are kept in. Without it they are kept in memory, and an acknowledgement means no more
     /// than that.
     #[must_use]
@@ -209,22 +223,24 @@ impl RelayBuilder {
     /// Opens the store, starts the nodes and listens.
     ///
     /// # Errors
-    /// `Name`, `Host`, `Origin`, `Tls`, `Store`, `Listen`.
+    /// `Name`, `Host`, `Origin`, `Tls`, `Exchange`, `Store`, `Listen`.
     pub async fn open(self) -> Result<Relay, RelayError> {
         let name = AgentId::new(&self.name)?;
         let port = if self.tls.is_some() { 443 } else { 80 };
         let callers = Arc::new(Callers::new(&self.hosts, &self.origins, &self.listen, port)?);
         let (path, key, tls, names) = (self.store.clone(), self.store_key.clone(), self.tls.clone(), callers.names());
+        let exchange = self.exchange.clone();
         let opened = tokio::task::spawn_blocking(move || -> Result<_, RelayError> {
+            let exchange = exchange.map(|path| Exchange::open(&path, Clock::start())).transpose()?;
             let certificate = tls.map(|tls| tls.open(path.as_deref(), names)).transpose()?;
             let mut store: Box<dyn Store> = match path {
                 None => Box::new(MemoryStore::default()),
                 Some(path) => sealed::open(&path, key.as_ref())?,
             };
             let identity = identity_from(&mut *store, name)?;
-            Ok((store, identity, certificate))
+            Ok((store, identity, certificate, exchange))
         });
-        let (store, identity, certificate) = opened.await.map_err(internal)??;
+        let (store, identity, certificate, exchange) = opened.await.map_err(internal)??;
         let listener = tokio::net::TcpListener::bind(&self.listen)
             .await
             .map_err(|source| RelayError::Listen { address: self.listen.clone(), source })?;
@@ -235,7 +251,7 @@ impl RelayBuilder {
         if let Some(certificate) = &certificate {
             tokio::spawn(Certificate::keep_current(Arc::downgrade(certificate), self.tls_reload));
         }
-        let server = http::serve(listener, tls, shared.clone(), callers, stopping.clone());
+        let server = http::serve(listener, tls, shared.clone(), exchange, callers, stopping.clone());
         let server = Mutex::new(Some(tokio::spawn(server)));
         Ok(Relay { shared, address, certificate, stopping, server })
     }
@@ -346,6 +362,7 @@ impl Relay {
             origins: Vec::new(),
             tls: None,
             tls_reload: tls::RELOAD_EVERY,
+            exchange: None,
             store: None,
             store_key: None,
             shards: std::thread::available_parallelism().map_or(1, |cores| cores.get().min(64)),

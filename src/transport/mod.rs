@@ -12,6 +12,8 @@ use futures_util::{Sink, Stream};
 use crate::{error::CloseCode, limits};
 
 #[cfg(feature = "websocket")]
+mod ask;
+#[cfg(feature = "websocket")]
 mod dial;
 mod memory;
 #[cfg(feature = "websocket")]

@@ -8,6 +8,7 @@
 
 pub mod credential;
 pub mod delegation;
+pub mod exchange;
 pub mod jws;
 pub mod key;
 pub mod pattern;
@@ -15,5 +16,5 @@ pub mod policy;
 pub mod succession;
 pub mod tier;
 
-mod encoding;
-mod json;
+pub(crate) mod encoding;
+pub(crate) mod json;

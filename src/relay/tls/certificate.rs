@@ -120,8 +120,8 @@ struct Files<'a> {
 
 impl<'a> Files<'a> {
     fn read(certificate: &'a Path, key: &'a Path) -> Result<Self, TlsError> {
-        let chain = file::read(certificate, false).map_err(|error| unusable(certificate, error.to_string()))?;
-        let secret = file::read(key, true).map_err(|error| unusable(key, error.to_string()))?;
+        let chain = file::read(certificate).map_err(|error| unusable(certificate, error.to_string()))?;
+        let secret = file::read_secret(key).map_err(|error| unusable(key, error.to_string()))?;
         let secret = Zeroizing::new(secret);
         let digest = Sha256::new().chain_update((chain.len() as u64).to_be_bytes()).chain_update(&chain);
         let digest = digest.chain_update(&*secret).finalize().into();

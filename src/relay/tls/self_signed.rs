@@ -46,7 +46,7 @@ pub(super) fn make(store: Option<&Path>, names: Vec<String>) -> Result<(Arc<Cert
 /// The key in the file; a new one, put there, when there is none.
 fn kept_key(path: &Path) -> Result<KeyPair, TlsError> {
     let unusable = |reason: String| TlsError::File { path: path.to_owned(), reason };
-    let kept = match file::read(path, true) {
+    let kept = match file::read_secret(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let key = KeyPair::generate().map_err(|error| unusable(error.to_string()))?;
             write_secret(path, key.serialize_pem()).map_err(|error| unusable(error.to_string()))?;

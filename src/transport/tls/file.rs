@@ -8,18 +8,25 @@ use std::{
 
 use crate::limits;
 
-/// The bytes of a file of at most [`limits::CERTIFICATE_FILE_BYTES`]. One that holds a secret is refused when others
-/// have a right to it.
-pub(crate) fn read(path: &Path, is_secret: bool) -> io::Result<Vec<u8>> {
+/// The bytes of a file of certificates.
+pub(crate) fn read(path: &Path) -> io::Result<Vec<u8>> {
+    bounded(File::open(path)?, limits::CERTIFICATE_FILE_BYTES)
+}
+
+/// The bytes of a file that holds a secret: refused when others have a right to it.
+pub(crate) fn read_secret(path: &Path) -> io::Result<Vec<u8>> {
     let file = File::open(path)?;
-    if is_secret {
-        // Of the opened file, so that nobody puts another in its place in between.
-        check_mode(&file)?;
-    }
+    // Of the opened file, so that nobody puts another in its place in between.
+    check_mode(&file)?;
+    bounded(file, limits::CERTIFICATE_FILE_BYTES)
+}
+
+/// The bytes of a file of at most `bytes_max`.
+pub(crate) fn bounded(file: File, bytes_max: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    file.take(limits::CERTIFICATE_FILE_BYTES + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > limits::CERTIFICATE_FILE_BYTES {
-        return Err(io::Error::other(format!("it is over the limit of {} bytes", limits::CERTIFICATE_FILE_BYTES)));
+    file.take(bytes_max + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > bytes_max {
+        return Err(io::Error::other(format!("it is over the limit of {bytes_max} bytes")));
     }
     Ok(bytes)
 }

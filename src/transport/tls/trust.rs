@@ -64,7 +64,7 @@ impl TlsTrust {
         let Some(path) = &self.authorities else {
             return Ok(webpki_roots::TLS_SERVER_ROOTS.iter().cloned().collect());
         };
-        let pem = file::read(path, false).map_err(|error| self.unusable(&error))?;
+        let pem = file::read(path).map_err(|error| self.unusable(&error))?;
         let mut roots = RootCertStore::empty();
         for certificate in CertificateDer::pem_slice_iter(&pem) {
             let certificate = certificate.map_err(|error| self.unusable(&error))?;
