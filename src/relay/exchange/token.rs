@@ -34,7 +34,12 @@ async fn describe(State(exchange): State<Arc<Exchange>>) -> Json<Value> {
 async fn token(State(exchange): State<Arc<Exchange>>, form: Result<Form<Asked>, FormRejection>) -> Response {
     let asked = match form {
         Ok(Form(asked)) => asked,
-        Err(rejection) => return refuse(rejection.status(), "invalid_request", &rejection.body_text()),
+        Err(rejection) => {
+            let is_long = rejection.status() == StatusCode::PAYLOAD_TOO_LARGE;
+            // Whatever else is wrong with it (RFC 6749, section 5.2).
+            let status = if is_long { StatusCode::PAYLOAD_TOO_LARGE } else { StatusCode::BAD_REQUEST };
+            return refuse(status, "invalid_request", &rejection.body_text());
+        }
     };
     match exchange.exchange(asked, wall_ms() / 1_000).await {
         Ok(issued) => answer(
