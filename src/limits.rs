@@ -57,6 +57,10 @@ pub const BULK_BYTES: usize = DOCUMENT_BYTES + 1024 * 1024;
 pub const HELLO_BYTES: usize = 8 * 1024;
 /// How long a connection may take over its handshake.
 pub const HELLO_WAIT: Duration = Duration::from_secs(5);
+/// TLS handshakes under way at once at a relay; further connections wait to be accepted.
+pub const HANDSHAKES: usize = 1_024;
+/// Bytes of a file of certificates or of a private key: a few hundred authorities fit.
+pub const CERTIFICATE_FILE_BYTES: u64 = 1024 * 1024;
 /// Inflated size over compressed size; LZ4 itself cannot exceed 255.
 pub const INFLATE_RATIO: usize = 255;
 /// Bytes of one application message, and of one presence entry.
@@ -128,6 +132,20 @@ pub const PROOF_BYTES: usize = HELLO_BYTES - 8;
 /// How often a credential may be passed on: an agent to its helper, the helper to one of its own. Deeper chains are
 /// long to verify and nobody's responsibility.
 pub const DELEGATION_DEPTH: usize = 2;
+/// Bytes of another issuer's token that is to be exchanged: those with long lists of groups included.
+pub const SUBJECT_TOKEN_BYTES: usize = 16 * 1024;
+/// Seconds between a proof of possession and its arrival: the clocks of two machines, and the way.
+pub const PROOF_SECONDS: u64 = 60;
+/// Bytes of another issuer's key set, and keys in it: two or three are usual.
+pub const KEY_SET_BYTES: u64 = 256 * 1024;
+/// Keys in another issuer's key set.
+pub const KEY_SET_KEYS: usize = 128;
+/// How long fetching a key set may take.
+pub const KEY_SET_WAIT: Duration = Duration::from_secs(5);
+/// How old a fetched key set may be: an issuer that withdraws a key is heard within this.
+pub const KEY_SET_AGE: Duration = Duration::from_secs(3_600);
+/// Bytes of a policy file: what 100,000 names in a few versions take.
+pub const POLICY_FILE_BYTES: u64 = 64 * 1024 * 1024;
 /// Seconds by which the clocks of an issuer and of whoever admits may differ.
 pub const CLOCK_LEEWAY_SECONDS: u64 = 30;
 /// The latest time in a credential or policy, in seconds since 1970: the end of the year 9999.

@@ -85,7 +85,7 @@ pub(crate) async fn start(plan: &Plan, report: &mut Report) {
     compare(&more, report, "start", &[Kind::Ours], &[at_most("ms", 50.0, None)], |kind| async move {
         let server = Server::start(kind);
         let mut stream = TcpStream::connect(server.address()).unwrap();
-        stream.write_all(b"GET /health HTTP/1.1\r\nHost: relay\r\nConnection: close\r\n\r\n").unwrap();
+        stream.write_all(b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();
         assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");

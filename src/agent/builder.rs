@@ -12,6 +12,7 @@ use crate::{
     node::{Backoff, Config, Node, Tuning},
     store::{MemoryStore, Store, StoreThread, WriterConfig},
     sync::Role,
+    transport::{Dialer, SpkiPin, TlsTrust},
     trust::{authority::Authority, credential::Admission, key::PrivateKey, possession::Holder},
 };
 
@@ -22,6 +23,7 @@ pub struct AgentBuilder {
     pub(super) swarm: String,
     pub(super) engine: EngineKind,
     pub(super) relays: Vec<String>,
+    tls: TlsTrust,
     pub(super) store: Option<PathBuf>,
     #[cfg(feature = "redb")]
     pub(super) store_key: Option<KeySource>,
@@ -39,6 +41,7 @@ impl AgentBuilder {
             swarm: "default".to_owned(),
             engine: EngineKind::default(),
             relays: Vec::new(),
+            tls: TlsTrust::default(),
             store: None,
             #[cfg(feature = "redb")]
             store_key: None,
@@ -57,11 +60,27 @@ impl AgentBuilder {
         self
     }
 
-    /// Keeps a connection to a relay or to a listening agent (`ws://host:port`). May be called several times; without
-    /// it the agent works alone.
+    /// Keeps a connection to a relay or to a listening agent (`ws://host:port`, or `wss://host:port` with TLS). May be
+    /// called several times; without it the agent works alone.
     #[must_use]
     pub fn connect(mut self, address: &str) -> Self {
         self.relays.push(address.to_owned());
+        self
+    }
+
+    /// Of relays at `wss://`, believes those with a certificate of the authorities in this file (PEM); a relay's own
+    /// self-signed certificate will do. Read when the agent opens. Unless set: the authorities browsers believe.
+    #[must_use]
+    pub fn tls_ca(mut self, path: impl Into<PathBuf>) -> Self {
+        self.tls = self.tls.authorities(path);
+        self
+    }
+
+    /// Of relays at `wss://`, believes the one whose key has this pin, whatever its certificate says otherwise. Beside
+    /// [`AgentBuilder::tls_ca`] both must agree.
+    #[must_use]
+    pub fn tls_pin(mut self, pin: SpkiPin) -> Self {
+        self.tls = self.tls.pin(pin);
         self
     }
 
@@ -141,10 +160,11 @@ impl AgentBuilder {
     /// Starts the agent. Does not wait for connections: an agent without any works on its own replica.
     ///
     /// # Errors
-    /// `Name` for a bad name or swarm, `Store` when the file cannot be used, `Credential` and `OthersCredential` for one
-    /// that is none, or of another agent.
+    /// `Name` for a bad name or swarm, `Store` and `Transport` when a file cannot be used, `Credential` and
+    /// `OthersCredential` for a credential that is none, or of another agent.
     pub async fn open(self) -> Result<Agent, AgentError> {
         let agent = AgentId::new(&self.name)?;
+        let tls = self.tls.clone();
         let path = self.store.clone();
         #[cfg(feature = "redb")]
         let key = self.store_key.clone();
@@ -163,14 +183,15 @@ impl AgentBuilder {
                 #[cfg(not(feature = "redb"))]
                 Some(path) => return Err(AgentError::NoStore { path }),
             };
+            let dialer = Dialer::new(&tls)?;
             let Some((presented, key)) = credential else {
                 let identity = identity_from(&mut *store, agent)?;
-                return Ok((store, identity, None));
+                return Ok((store, identity, None, dialer));
             };
             let (identity, salt) = identity_of_key(&mut *store, agent, &key.public())?;
-            Ok((store, identity, Some(Holder::new(&presented, key, salt))))
+            Ok((store, identity, Some(Holder::new(&presented, key, salt)), dialer))
         });
-        let (store, identity, holder) =
+        let (store, identity, holder, dialer) =
             opened.await.map_err(|error| AgentError::Internal { reason: error.to_string() })??;
         let seed = identity.replica.get() ^ identity.incarnation;
         let config = Config {
@@ -196,6 +217,6 @@ impl AgentBuilder {
             }
             Ok(Keeper::Here(store))
         };
-        Agent::start(self, identity, node, clock, keep).await
+        Agent::start(self, dialer, identity, node, clock, keep).await
     }
 }

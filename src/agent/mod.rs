@@ -38,7 +38,7 @@ use crate::{
     store::{Answers, StoreError, StoreThread},
     sync::{Address, Channel, Lane},
     time::Moment,
-    transport::{Transport, TransportError, connect_websocket},
+    transport::{Dialer, Transport, TransportError, WebSocketTransport},
     trust::{
         authority::Authority,
         credential::{Admission, CredentialError},
@@ -164,6 +164,7 @@ pub enum AgentError {
 /// What lies around the node of an agent.
 struct Surroundings {
     relays: Vec<String>,
+    dialer: Dialer,
     events: broadcast::Sender<Arc<Event>>,
     progress: Arc<Notify>,
     last_ack: Arc<Mutex<Option<u64>>>,
@@ -174,21 +175,23 @@ impl Outside for Surroundings {
     fn dial(&self, host: &Arc<Host>, target: TargetId) {
         let Some(address) = self.relays.get(target.0 as usize).cloned() else { return };
         let (host, traffic) = (host.clone(), self.traffic.clone());
+        let dialer = self.dialer.clone();
         host.runtime().clone().spawn(async move {
-            match tokio::time::timeout(DIAL_TIMEOUT, connect_websocket(&address)).await {
-                Ok(Ok(transport)) => {
-                    let channel = Channel { audience: transport.audience().to_owned(), binding: None };
-                    let ended =
-                        run_link(std::slice::from_ref(&host), transport, Some(target), channel, traffic, None).await;
+            let dialled = tokio::time::timeout(DIAL_TIMEOUT, dialer.websocket(&address)).await;
+            let late = |_| {
+                let reason = format!("no answer within {DIAL_TIMEOUT:?}");
+                Err(TransportError::Connect { address: address.clone(), reason })
+            };
+            match dialled.unwrap_or_else(late) {
+                Ok(transport) => {
+                    let channel = channel_of(&transport);
+                    let hosts = std::slice::from_ref(&host);
+                    let ended = run_link(hosts, transport, Some(target), channel, traffic, None).await;
                     tracing::info!(%address, reason = %ended.reason, "connection ended");
                 }
-                Ok(Err(error)) => {
+                Err(error) => {
                     tracing::debug!(%error, "dial failed");
                     host.handle(Input::DialFailed { target, reason: error.to_string() });
-                }
-                Err(_) => {
-                    let reason = format!("{address} did not answer within {} s", DIAL_TIMEOUT.as_secs());
-                    host.handle(Input::DialFailed { target, reason });
                 }
             }
         });
@@ -227,6 +230,7 @@ struct Inner {
     swarm_document: DocumentId,
     engine: EngineKind,
     relays: Vec<String>,
+    /// Why the last connection to each of them failed or ended.
     host: Arc<Host>,
     /// The thread of its store, when that is on a disk.
     store: Option<Arc<StoreThread>>,
@@ -262,6 +266,7 @@ impl Agent {
 
     async fn start(
         builder: AgentBuilder,
+        dialer: Dialer,
         identity: Identity,
         node: Node,
         clock: Clock,
@@ -280,6 +285,7 @@ impl Agent {
         }))?;
         let outside = Surroundings {
             relays: builder.relays.clone(),
+            dialer,
             events: events.clone(),
             progress: progress.clone(),
             last_ack: last_ack.clone(),
@@ -509,7 +515,7 @@ impl Agent {
                     let accepted = crate::transport::accept_websocket(stream);
                     match tokio::time::timeout(crate::limits::HELLO_WAIT, accepted).await {
                         Ok(Ok(transport)) => {
-                            let channel = Channel { audience: transport.audience().to_owned(), binding: None };
+                            let channel = channel_of(&transport);
                             run_link(&[host], transport, None, channel, traffic, None).await;
                         }
                         Ok(Err(error)) => tracing::debug!(%error, "a connection was not accepted"),
@@ -612,6 +618,11 @@ impl Drop for Inner {
         self.host.stop();
         self.host.close_links("the agent was dropped");
     }
+}
+
+/// What both ends of a WebSocket know of it.
+fn channel_of(transport: &WebSocketTransport) -> Channel {
+    Channel { audience: transport.audience().to_owned(), binding: transport.binding() }
 }
 
 fn to_json(value: &impl Serialize) -> Result<Bytes, AgentError> {

@@ -15,7 +15,7 @@ use aepoch::{
 };
 use clap::Args;
 
-use super::{Failure, credential::CredentialArgs, source::Source};
+use super::{Failure, credential::CredentialArgs, http::Access, source::Source, tls::TlsArgs};
 
 /// The document holding members and agents' states.
 const SWARM_DOCUMENT: &str = "_swarm";
@@ -29,6 +29,9 @@ pub(super) struct PlaceArgs {
     /// The relay (or listening agent) to talk to.
     #[arg(long, value_name = "URL", env = "AEPOCH_RELAY", default_value = "ws://127.0.0.1:4433")]
     connect: String,
+
+    #[command(flatten)]
+    pub(super) tls: TlsArgs,
 
     /// Work on a store file instead, offline. No other process may have it open.
     #[arg(long, value_name = "FILE")]
@@ -61,16 +64,13 @@ impl PlaceArgs {
     pub(super) fn source(&self) -> Source {
         match &self.store {
             Some(path) => Source::Store(path.clone()),
-            None => Source::Relay {
-                url: self.connect.clone(),
-                credential: self.credential.clone(),
-                timeout: self.timeout(),
-            },
+            None => Source::Relay { url: self.connect.clone(), access: self.access(), timeout: self.timeout() },
         }
     }
 
-    pub(super) fn credential(&self) -> &CredentialArgs {
-        &self.credential
+    /// How to ask the relay over HTTP.
+    pub(super) fn access(&self) -> Access {
+        Access { tls: self.tls.trust(), credential: self.credential.clone() }
     }
 
     pub(super) fn timeout(&self) -> Duration {
@@ -100,7 +100,7 @@ impl DocumentArgs {
         let builder = self.place.credential.agent(name)?.swarm(&self.place.swarm).onlooker(true);
         let (builder, online) = match &self.place.store {
             Some(path) => (builder.store(path), None),
-            None => (builder.connect(&self.place.connect), Some(self.place.timeout())),
+            None => (self.place.tls.set(builder.connect(&self.place.connect)), Some(self.place.timeout())),
         };
         open(&builder, self.name(path), online).await
     }

@@ -134,9 +134,9 @@ async fn digest(args: &DigestArgs, output: &Output) -> Result<ExitCode, Failure>
         return Ok(ExitCode::SUCCESS);
     };
     let timeout = args.document.place.timeout();
-    let credential = args.document.place.credential();
-    let one = Source::parse(one, credential, timeout).show(&id).await?;
-    let other = Source::parse(other, credential, timeout).show(&id).await?;
+    let access = args.document.place.access();
+    let one = Source::parse(one, access.clone(), timeout).show(&id).await?;
+    let other = Source::parse(other, access, timeout).show(&id).await?;
     compare(&one, &other, output)
 }
 

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use aepoch::{
     agent::AgentError, document::DocumentError, engine::EngineError, id::NameError, node::NodeError, relay::RelayError,
-    store::StoreError,
+    store::StoreError, transport::TransportError,
 };
 
 use super::output::Output;
@@ -66,7 +66,7 @@ impl From<AgentError> for Failure {
             AgentError::TooManyAgents { .. }
             | AgentError::NoOption { .. }
             | AgentError::Node(NodeError::Plan(_) | NodeError::TooLarge { .. }) => Self::usage(error.to_string()),
-            AgentError::Transport(error) => Self::unreachable(error.to_string()),
+            AgentError::Transport(error) => error.into(),
             AgentError::NoAnswer { .. } => Self::unreachable(error.to_string()),
             error => Self::failed(error.to_string()),
         }
@@ -79,6 +79,25 @@ impl From<NameError> for Failure {
     }
 }
 
+impl From<TransportError> for Failure {
+    fn from(error: TransportError) -> Self {
+        match error {
+            TransportError::Address { .. } => Self::usage(error.to_string()),
+            TransportError::Authorities { .. } => Self::failed(error.to_string()),
+            error => Self::unreachable(error.to_string()),
+        }
+    }
+}
+
+impl From<RelayError> for Failure {
+    fn from(error: RelayError) -> Self {
+        match error {
+            RelayError::Name(_) | RelayError::Host { .. } | RelayError::Origin { .. } => Self::usage(error.to_string()),
+            error => Self::failed(error.to_string()),
+        }
+    }
+}
+
 macro_rules! failed_from {
     ($($error:ty),*) => {$(
         impl From<$error> for Failure {
@@ -88,4 +107,4 @@ macro_rules! failed_from {
         }
     )*};
 }
-failed_from!(DocumentError, EngineError, RelayError, StoreError, std::io::Error, serde_json::Error);
+failed_from!(DocumentError, EngineError, StoreError, std::io::Error, serde_json::Error);

@@ -1,84 +1,66 @@
 //! Asking a relay's REST interface. Layer 7.
-//!
-//! Questions of a few lines to a server of ours need no HTTP library: HTTP/1.0 has no chunks and no kept connections.
 
 use std::time::Duration;
 
-use aepoch::trust::request::Request;
-use serde_json::Value;
-use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpStream,
+use aepoch::{
+    transport::{Dialer, Endpoint, Question, TlsTrust, TransportError},
+    trust::request::Request,
 };
+use serde_json::Value;
 
 use super::{Failure, credential::CredentialArgs, trust::files};
 
 /// The largest answer read: a whole document as JSON, escaped.
 const ANSWER_BYTES: u64 = 256 * 1024 * 1024;
 
-/// The answer of `GET path` at a relay given as `ws://host:port`; `None` when there is no such thing.
-pub(super) async fn get(
+/// Whom to believe at a relay, and who to be there.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Access {
+    pub(super) tls: TlsTrust,
+    pub(super) credential: CredentialArgs,
+}
+
+/// The answer of `GET path` at a relay given as `ws://host:port` or `wss://host:port`; `None` when there is no such
+/// thing.
+pub(super) async fn get(relay: &str, access: &Access, path: &str, timeout: Duration) -> Result<Option<Value>, Failure> {
+    let audience = Endpoint::read(relay)?.authority;
+    let request = Request { method: "GET", path, audience: &audience };
+    let shown = access.credential.holder()?.map(|holder| request.authorization(&holder, files::now()).to_string());
+    ask(relay, &access.tls, &Question { path, authorization: shown.as_deref(), form: None }, timeout).await
+}
+
+/// The answer of `POST path` with a form.
+pub(super) async fn post(
     relay: &str,
+    tls: &TlsTrust,
     path: &str,
-    credential: &CredentialArgs,
+    form: &str,
     timeout: Duration,
 ) -> Result<Option<Value>, Failure> {
-    let host = host_of(relay)?;
-    let request = Request { method: "GET", path, audience: host };
-    let shown = credential.holder()?.map(|holder| request.authorization(&holder, files::now()).to_string());
-    let asked = tokio::time::timeout(timeout, exchange(host, path, shown)).await;
-    let answer = asked
-        .map_err(|_| Failure::unreachable(format!("{relay} did not answer within {} s", timeout.as_secs())))?
-        .map_err(|error| Failure::unreachable(format!("cannot reach {relay}: {error}")))?;
-    let (status, body) = parse(&answer).ok_or_else(|| Failure::failed(format!("{relay} does not speak HTTP")))?;
+    ask(relay, tls, &Question { path, authorization: None, form: Some(form) }, timeout).await
+}
+
+async fn ask(
+    relay: &str,
+    tls: &TlsTrust,
+    question: &Question<'_>,
+    timeout: Duration,
+) -> Result<Option<Value>, Failure> {
+    let dialer = Dialer::new(tls)?;
+    let asked = tokio::time::timeout(timeout, dialer.ask(relay, question, ANSWER_BYTES)).await;
+    let asked =
+        asked.map_err(|_| Failure::unreachable(format!("{relay} did not answer within {} s", timeout.as_secs())))?;
+    let (status, body) = asked.map_err(|error| match error {
+        TransportError::Unexpected { what } => Failure::failed(format!("{relay} sent {what}")),
+        error => error.into(),
+    })?;
     match status {
-        200 => Ok(Some(serde_json::from_slice(body)?)),
+        200 => Ok(Some(serde_json::from_slice(&body)?)),
         404 => Ok(None),
         status => {
-            let told: Value = serde_json::from_slice(body).unwrap_or_default();
-            let reason = told["error"].as_str().unwrap_or("no reason given").to_owned();
+            let told: Value = serde_json::from_slice(&body).unwrap_or_default();
+            let reason = told["error_description"].as_str().or(told["error"].as_str()).unwrap_or("no reason given");
             Err(Failure::failed(format!("{relay} answered {status}: {reason}")))
         }
-    }
-}
-
-/// The `host:port` of an address such as `ws://127.0.0.1:4433/v1/sync`.
-pub(super) fn host_of(relay: &str) -> Result<&str, Failure> {
-    let rest = relay.strip_prefix("ws://").ok_or_else(|| Failure::usage(format!("`{relay}` must start with ws://")))?;
-    Ok(rest.split('/').next().unwrap_or(rest))
-}
-
-async fn exchange(host: &str, path: &str, shown: Option<String>) -> std::io::Result<Vec<u8>> {
-    let mut stream = TcpStream::connect(host).await?;
-    let shown = shown.map_or_else(String::new, |shown| format!("Authorization: {shown}\r\n"));
-    let request = format!("GET {path} HTTP/1.0\r\nHost: {host}\r\n{shown}Accept: application/json\r\n\r\n");
-    stream.write_all(request.as_bytes()).await?;
-    let mut answer = Vec::new();
-    stream.take(ANSWER_BYTES).read_to_end(&mut answer).await?;
-    Ok(answer)
-}
-
-fn parse(answer: &[u8]) -> Option<(u16, &[u8])> {
-    let end = answer.windows(4).position(|window| window == b"\r\n\r\n")?;
-    let head = std::str::from_utf8(&answer[..end]).ok()?;
-    let status = head.strip_prefix("HTTP/1.")?.split(' ').nth(1)?.parse().ok()?;
-    Some((status, &answer[end + 4..]))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_answer_is_split_into_status_and_body() {
-        assert_eq!(parse(b"HTTP/1.0 200 OK\r\nA: b\r\n\r\n{}"), Some((200, &b"{}"[..])));
-        assert_eq!(parse(b"HTTP/1.1 404 Not Found\r\n\r\n"), Some((404, &b""[..])));
-        assert_eq!(parse(b"SSH-2.0\r\n\r\n"), None);
-    }
-
-    #[test]
-    fn an_address_yields_its_host() {
-        assert_eq!(host_of("ws://127.0.0.1:4433/v1/sync").unwrap(), "127.0.0.1:4433");
-        assert!(host_of("http://127.0.0.1").is_err());
     }
 }

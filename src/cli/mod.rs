@@ -16,6 +16,7 @@ mod source;
 mod state;
 mod store;
 mod store_key;
+mod tls;
 mod trust;
 mod why;
 

@@ -26,6 +26,9 @@ Examples:
   aepoch serve --store-key-file /etc/aepoch/store.key     nobody reads the store without the key
   aepoch serve --listen 0.0.0.0:4433 --policy swarm.json    only for agents with credentials; see aepoch policy --help
   aepoch serve --memory --listen 127.0.0.1:0 --print-address
+  aepoch serve --listen 0.0.0.0:4433 --host relay.example --allow-origin https://app.example
+  aepoch serve --tls-cert relay.crt --tls-key relay.key   wss://, and https:// for REST
+  aepoch serve --tls-self-signed --host relay.lan         the same, with a certificate of its own
   curl http://127.0.0.1:4433/v1/documents        what it keeps; also /health and /metrics
 
 An interrupt (Ctrl-C) or SIGTERM ends it in order: agents are told to come back, everything becomes durable.
@@ -38,6 +41,33 @@ pub(super) struct ServeArgs {
     /// Where to listen; port 0 takes any free one.
     #[arg(long, value_name = "ADDRESS", default_value = DEFAULT_LISTEN)]
     listen: String,
+
+    /// A name agents call this relay by, besides addresses, localhost and the name it listens on: with a port it
+    /// counts for that port alone. Once for each; calls under other names are refused.
+    #[arg(long = "host", value_name = "NAME")]
+    hosts: Vec<String>,
+
+    /// Let web pages of this origin connect, such as https://app.example. Once for each; without it none can.
+    #[arg(long = "allow-origin", value_name = "URL")]
+    origins: Vec<String>,
+
+    /// Serve with TLS only: this file has the certificate, and those of its authorities after it (PEM). Looked at again
+    /// every few seconds, and on SIGHUP.
+    #[arg(long, value_name = "FILE", requires = "tls_key", conflicts_with = "tls_self_signed")]
+    tls_cert: Option<PathBuf>,
+
+    /// The private key of the certificate (PEM), in a file that only its owner may read.
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
+
+    /// Serve with TLS only, with a certificate made at the start. Its key stays beside the store: clients are given the
+    /// pin that is printed, or the file that ends in .tls.crt.
+    #[arg(long)]
+    tls_self_signed: bool,
+
+    /// Give credentials for tokens of other issuers, at /v1/token, as this file says (docs/security.md).
+    #[arg(long, value_name = "FILE")]
+    exchange: Option<PathBuf>,
 
     /// The file that keeps the documents.
     #[arg(long, value_name = "FILE", default_value = "aepoch.redb")]
@@ -89,6 +119,17 @@ async fn serve(args: &ServeArgs, output: &Output) -> Result<ExitCode, Failure> {
     // Before the address is printed: whoever reads it may stop the relay at once.
     let told_to_stop = stop_signal()?;
     let mut builder = Relay::builder().name(&args.name).listen(&args.listen).trust_forwarding(args.trust_forwarding);
+    builder = args.hosts.iter().fold(builder, |builder, name| builder.host(name));
+    builder = args.origins.iter().fold(builder, |builder, origin| builder.allow_origin(origin));
+    if let (Some(certificate), Some(key)) = (&args.tls_cert, &args.tls_key) {
+        builder = builder.tls(certificate, key);
+    }
+    if let Some(path) = &args.exchange {
+        builder = builder.exchange(path);
+    }
+    if args.tls_self_signed {
+        builder = builder.tls_self_signed();
+    }
     if !args.memory {
         builder = builder.store(&args.store);
     }
@@ -106,6 +147,7 @@ async fn serve(args: &ServeArgs, output: &Output) -> Result<ExitCode, Failure> {
     announce(args, output, &relay)?;
     tokio::select! {
         reason = told_to_stop => tracing::info!(reason, "stopping"),
+        never = reload_when_asked(&relay), if relay.tls_pin().is_some() => never?,
         () = lines::ended(), if args.until_stdin_ends => tracing::info!("stdin ended, stopping"),
         () = follow(policy, &relay) => {}
     }
@@ -141,10 +183,33 @@ fn announce(args: &ServeArgs, output: &Output, relay: &Relay) -> Result<(), Fail
         return output.answer(&url, &url);
     }
     let kept = if args.memory { "memory".to_owned() } else { args.store.display().to_string() };
+    let pin = relay.tls_pin().map(|pin| pin.to_string());
+    let how = pin.as_ref().map(|pin| format!("\nclients: aepoch state get --connect {url} --tls-pin {pin}"));
+    let how = how.unwrap_or_default();
     output.answer(
-        format_args!("{STRONG}relay listening on {url}{STRONG:#}{FAINT}, documents in {kept}{FAINT:#}"),
-        &json!({ "url": url, "address": relay.address().to_string(), "store": kept }),
+        format_args!("{STRONG}relay listening on {url}{STRONG:#}{FAINT}, documents in {kept}{how}{FAINT:#}"),
+        &json!({ "url": url, "address": relay.address().to_string(), "store": kept, "tls_pin": pin }),
     )
+}
+
+/// Looks at the certificate's files whenever SIGHUP asks for it.
+#[cfg(unix)]
+async fn reload_when_asked(relay: &Relay) -> Result<(), Failure> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut hangup = signal(SignalKind::hangup())?;
+    while hangup.recv().await.is_some() {
+        match relay.reload_tls().await {
+            Ok(true) => {}
+            Ok(false) => tracing::info!("the certificate has not changed"),
+            Err(error) => tracing::error!(%error, "the new certificate cannot be used, the old one stays"),
+        }
+    }
+    std::future::pending().await
+}
+
+#[cfg(not(unix))]
+async fn reload_when_asked(_: &Relay) -> Result<(), Failure> {
+    std::future::pending().await
 }
 
 /// Ends when the system asks the process to stop; with the name of how it asked.

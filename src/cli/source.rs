@@ -13,17 +13,20 @@ use aepoch::{
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{Failure, credential::CredentialArgs, http};
+use super::{
+    Failure,
+    http::{self, Access},
+};
 
 /// Where documents are kept.
 #[derive(Debug, Clone)]
 pub(super) enum Source {
     /// At a relay.
     Relay {
-        /// `ws://host:port`.
+        /// `ws://host:port` or `wss://host:port`.
         url: String,
-        /// What to show it.
-        credential: CredentialArgs,
+        /// How to ask there.
+        access: Access,
         /// How long it may take to answer.
         timeout: Duration,
     },
@@ -57,9 +60,9 @@ pub(super) struct Listed {
 
 impl Source {
     /// A relay's address or the path of a store.
-    pub(super) fn parse(text: &str, credential: &CredentialArgs, timeout: Duration) -> Self {
-        match text.starts_with("ws://") {
-            true => Self::Relay { url: text.to_owned(), credential: credential.clone(), timeout },
+    pub(super) fn parse(text: &str, access: Access, timeout: Duration) -> Self {
+        match text.starts_with("ws://") || text.starts_with("wss://") {
+            true => Self::Relay { url: text.to_owned(), access, timeout },
             false => Self::Store(text.into()),
         }
     }
@@ -67,8 +70,8 @@ impl Source {
     /// All documents kept, sorted by name.
     pub(super) async fn list(&self) -> Result<Vec<Listed>, Failure> {
         match self {
-            Self::Relay { url, credential, timeout } => {
-                let answer = http::get(url, "/v1/documents", credential, *timeout).await?.unwrap_or_default();
+            Self::Relay { url, access, timeout } => {
+                let answer = http::get(url, access, "/v1/documents", *timeout).await?.unwrap_or_default();
                 answer.as_array().into_iter().flatten().map(listed_by_relay).collect()
             }
             Self::Store(path) => {
@@ -86,8 +89,8 @@ impl Source {
     /// One document; a failure when there is none.
     pub(super) async fn show(&self, id: &DocumentId) -> Result<Shown, Failure> {
         match self {
-            Self::Relay { url, credential, timeout } => {
-                let answer = http::get(url, &format!("/v1/documents/{id}"), credential, *timeout).await?;
+            Self::Relay { url, access, timeout } => {
+                let answer = http::get(url, access, &format!("/v1/documents/{id}"), *timeout).await?;
                 let mut answer = answer.ok_or_else(|| self.lacks(id))?;
                 Ok(Shown {
                     document: id.clone(),

@@ -4,26 +4,41 @@ use std::sync::{Arc, atomic::Ordering};
 
 use axum::{
     Json, Router,
-    extract::{Path, State, ws::WebSocketUpgrade},
+    extract::{ConnectInfo, Path, State, ws::WebSocketUpgrade},
     http::{HeaderMap, StatusCode, Uri, header},
+    middleware,
     response::{IntoResponse, Response},
     routing::get,
-    serve::ListenerExt as _,
 };
+use rustls::ServerConfig;
 use serde_json::json;
-use tokio::sync::Notify;
+use tokio::{net::TcpListener, sync::Notify};
 
-use super::{Shared, metrics, rest, socket::ServerSocket};
+use super::{
+    Shared,
+    callers::{self, Callers},
+    exchange::{self, Exchange},
+    metrics, rest,
+    socket::ServerSocket,
+    tls::{Caller, PlainListener, TlsListener},
+};
 use crate::{
     driver::{run_link, wall_ms},
     id::DocumentId,
     sync::Channel,
-    transport::{SUBPROTOCOL, audience_of, set_prompt, websocket_config},
+    transport::{SUBPROTOCOL, audience_of, websocket_config},
     trust::{credential::Admission, pattern::Right, request::Request},
 };
 
-pub(super) async fn serve(listener: tokio::net::TcpListener, shared: Arc<Shared>, stopping: Arc<Notify>) {
-    let listener = listener.tap_io(|stream| set_prompt(stream));
+/// Serves until told to stop; with TLS when there is a configuration of it.
+pub(super) async fn serve(
+    listener: TcpListener,
+    tls: Option<ServerConfig>,
+    shared: Arc<Shared>,
+    exchange: Option<Arc<Exchange>>,
+    callers: Arc<Callers>,
+    stopping: Arc<Notify>,
+) {
     let router = Router::new()
         .route("/v1/sync", get(sync))
         .route("/health", get(health))
@@ -32,15 +47,23 @@ pub(super) async fn serve(listener: tokio::net::TcpListener, shared: Arc<Shared>
         .route("/v1/documents/{*id}", get(document))
         .route("/v1/coordination/{*id}", get(coordination))
         .fallback(nothing_here)
-        .with_state(shared);
-    let served = axum::serve(listener, router).with_graceful_shutdown(async move { stopping.notified().await });
-    if let Err(error) = served.await {
+        .with_state(shared)
+        .merge(exchange.map(exchange::routes).unwrap_or_default())
+        .layer(middleware::from_fn_with_state(callers, callers::check))
+        .into_make_service_with_connect_info::<Caller>();
+    let stop = async move { stopping.notified().await };
+    let listener = PlainListener(listener);
+    let served = match tls {
+        None => axum::serve(listener, router).with_graceful_shutdown(stop).await,
+        Some(tls) => axum::serve(TlsListener::new(listener, tls), router).with_graceful_shutdown(stop).await,
+    };
+    if let Err(error) = served {
         tracing::error!(%error, "the listener failed");
     }
 }
 
 /// The error a client gets as JSON.
-struct Refusal(StatusCode, String);
+pub(super) struct Refusal(pub(super) StatusCode, pub(super) String);
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
@@ -53,7 +76,13 @@ async fn nothing_here() -> Refusal {
     Refusal(StatusCode::NOT_FOUND, format!("nothing here; there is {known}"))
 }
 
-async fn sync(State(shared): State<Arc<Shared>>, uri: Uri, headers: HeaderMap, upgrade: WebSocketUpgrade) -> Response {
+async fn sync(
+    State(shared): State<Arc<Shared>>,
+    ConnectInfo(caller): ConnectInfo<Caller>,
+    uri: Uri,
+    headers: HeaderMap,
+    upgrade: WebSocketUpgrade,
+) -> Response {
     if uri.query().is_some() {
         // Not repeated, here or in a log: it may be a credential.
         let reason = "/v1/sync takes no query: a credential is shown in the first message, never in an address";
@@ -62,18 +91,13 @@ async fn sync(State(shared): State<Arc<Shared>>, uri: Uri, headers: HeaderMap, u
     if shared.stopping.load(Ordering::Relaxed) {
         return Refusal(StatusCode::SERVICE_UNAVAILABLE, "the relay is shutting down".to_owned()).into_response();
     }
-    if let Some(origin) = headers.get(header::ORIGIN) {
-        // Browsers send it; until origins can be allowed, a page must not reach a relay on the user's machine.
-        let origin = String::from_utf8_lossy(origin.as_bytes()).into_owned();
-        return Refusal(StatusCode::FORBIDDEN, format!("origin {origin} is not allowed")).into_response();
-    }
     let open = shared.connections.fetch_add(1, Ordering::Relaxed);
     let counted = Counted(shared.clone());
     if open >= shared.connections_max as u64 {
         let reason = format!("{open} connections are open, limit {}", shared.connections_max);
         return Refusal(StatusCode::SERVICE_UNAVAILABLE, reason).into_response();
     }
-    let channel = Channel { audience: audience_of(&headers), binding: None };
+    let channel = Channel { audience: audience_of(&headers), binding: caller.binding };
     let config = websocket_config();
     upgrade
         .protocols([SUBPROTOCOL])
@@ -85,7 +109,8 @@ async fn sync(State(shared): State<Arc<Shared>>, uri: Uri, headers: HeaderMap, u
         .on_upgrade(move |socket| async move {
             let shared = &counted.0;
             let (traffic, fairness) = (shared.traffic.clone(), Some(shared.fairness.clone()));
-            let ended = run_link(&shared.hosts, ServerSocket::new(socket), None, channel, traffic, fairness).await;
+            let socket = ServerSocket::new(socket, caller.binding);
+            let ended = run_link(&shared.hosts, socket, None, channel, traffic, fairness).await;
             tracing::debug!(reason = %ended.reason, "connection ended");
         })
 }

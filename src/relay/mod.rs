@@ -3,10 +3,13 @@
 //! A convenience for reach and durability, never needed for convergence. Documents are sharded by name over several
 //! nodes, each behind its own lock, so that connections are served on all cores; one store thread commits for all.
 
+mod callers;
+mod exchange;
 mod http;
 mod metrics;
 mod rest;
 mod socket;
+mod tls;
 
 use std::{
     fmt, io,
@@ -19,6 +22,11 @@ use std::{
     time::Duration,
 };
 
+use callers::Callers;
+use exchange::Exchange;
+pub use exchange::ExchangeError;
+pub use tls::TlsError;
+use tls::{Certificate, TlsSource};
 use tokio::sync::Notify;
 
 use crate::{
@@ -28,6 +36,7 @@ use crate::{
     node::{Config, Event, Node, TargetId, Tuning},
     store::{Answers, KeySource, MemoryStore, Store, StoreError, StoreThread, WriterConfig, sealed},
     sync::Role,
+    transport::SpkiPin,
     trust::authority::Authority,
 };
 
@@ -52,6 +61,24 @@ pub enum RelayError {
         /// What the system said.
         source: io::Error,
     },
+    /// There is no certificate to show.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// Tokens cannot be exchanged.
+    #[error("no tokens can be exchanged: {0}")]
+    Exchange(#[from] ExchangeError),
+    /// No name of a host.
+    #[error("`{host}` is no host: a name or an address, with a port when no other counts")]
+    Host {
+        /// What was given.
+        host: String,
+    },
+    /// No origin that can be allowed.
+    #[error("`{origin}` is no origin: scheme://host or scheme://host:port, and nothing after it")]
+    Origin {
+        /// What was given.
+        origin: String,
+    },
     /// A fault of this library; please report it.
     #[error("internal fault: {reason}")]
     Internal {
@@ -65,6 +92,11 @@ pub enum RelayError {
 pub struct RelayBuilder {
     name: String,
     listen: String,
+    hosts: Vec<String>,
+    origins: Vec<String>,
+    tls: Option<TlsSource>,
+    tls_reload: Duration,
+    exchange: Option<PathBuf>,
     store: Option<PathBuf>,
     store_key: Option<KeySource>,
     shards: usize,
@@ -88,6 +120,55 @@ impl RelayBuilder {
     #[must_use]
     pub fn listen(mut self, address: &str) -> Self {
         address.clone_into(&mut self.listen);
+        self
+    }
+
+    /// A name the relay may be called by (`relay.example`, or `relay.example:4433` for that port alone), besides
+    /// addresses, `localhost` and the name it listens on. May be called several times. Calls under other names are
+    /// refused: a page that lets its own name resolve to the relay's address must not reach it.
+    #[must_use]
+    pub fn host(mut self, name: &str) -> Self {
+        self.hosts.push(name.to_owned());
+        self
+    }
+
+    /// Lets web pages of an origin (`https://app.example`) connect. May be called several times; without it none can.
+    /// What is no browser sends no origin and may connect anyway.
+    #[must_use]
+    pub fn allow_origin(mut self, origin: &str) -> Self {
+        self.origins.push(origin.to_owned());
+        self
+    }
+
+    /// Serves with TLS 1.3 and nothing without it: `certificate` is a file of certificates, the relay's own first, `key`
+    /// one with its private key, which nobody else may read; both are PEM. They are looked at again while the relay
+    /// runs: a new pair that is good takes the old one's place, and no connection is dropped for it.
+    #[must_use]
+    pub fn tls(mut self, certificate: impl Into<PathBuf>, key: impl Into<PathBuf>) -> Self {
+        self.tls = Some(TlsSource::Files { certificate: certificate.into(), key: key.into() });
+        self
+    }
+
+    /// As [`RelayBuilder::tls`], with a certificate of its own making for this machine and the names given with
+    /// [`RelayBuilder::host`]. Clients have to be told its pin ([`Relay::tls_pin`]), which stays the same as long as the
+    /// key does: it is kept beside the store.
+    #[must_use]
+    pub fn tls_self_signed(mut self) -> Self {
+        self.tls = Some(TlsSource::SelfSigned);
+        self
+    }
+
+    /// How often the files of the certificate are looked at; every 5 seconds unless set.
+    #[must_use]
+    pub fn tls_reload_every(mut self, interval: Duration) -> Self {
+        self.tls_reload = interval;
+        self
+    }
+
+    /// Gives credentials for tokens of other issuers, at `/v1/token`, as a file of JSON says (`docs/security.md`).
+    #[must_use]
+    pub fn exchange(mut self, path: impl Into<PathBuf>) -> Self {
+        self.exchange = Some(path.into());
         self
     }
 
@@ -165,27 +246,37 @@ impl RelayBuilder {
     /// Opens the store, starts the nodes and listens.
     ///
     /// # Errors
-    /// `Name`, `Store`, `Listen`.
+    /// `Name`, `Host`, `Origin`, `Tls`, `Exchange`, `Store`, `Listen`.
     pub async fn open(self) -> Result<Relay, RelayError> {
         let name = AgentId::new(&self.name)?;
-        let (path, key) = (self.store.clone(), self.store_key.clone());
-        let opened = tokio::task::spawn_blocking(move || -> Result<_, StoreError> {
+        let port = if self.tls.is_some() { 443 } else { 80 };
+        let callers = Arc::new(Callers::new(&self.hosts, &self.origins, &self.listen, port)?);
+        let (path, key, tls, names) = (self.store.clone(), self.store_key.clone(), self.tls.clone(), callers.names());
+        let exchange = self.exchange.clone();
+        let opened = tokio::task::spawn_blocking(move || -> Result<_, RelayError> {
+            let exchange = exchange.map(|path| Exchange::open(&path, Clock::start())).transpose()?;
+            let certificate = tls.map(|tls| tls.open(path.as_deref(), names)).transpose()?;
             let mut store: Box<dyn Store> = match path {
                 None => Box::new(MemoryStore::default()),
                 Some(path) => sealed::open(&path, key.as_ref())?,
             };
             let identity = identity_from(&mut *store, name)?;
-            Ok((store, identity))
+            Ok((store, identity, certificate, exchange))
         });
-        let (store, identity) = opened.await.map_err(internal)??;
+        let (store, identity, certificate, exchange) = opened.await.map_err(internal)??;
         let listener = tokio::net::TcpListener::bind(&self.listen)
             .await
             .map_err(|source| RelayError::Listen { address: self.listen.clone(), source })?;
         let address = listener.local_addr().map_err(internal)?;
         let shared = Shared::start(&self, store, &identity)?;
         let stopping = Arc::new(Notify::new());
-        let server = http::serve(listener, shared.clone(), stopping.clone());
-        Ok(Relay { shared, address, stopping, server: Mutex::new(Some(tokio::spawn(server))) })
+        let tls = certificate.clone().map(tls::configuration).transpose().map_err(internal)?;
+        if let Some(certificate) = &certificate {
+            tokio::spawn(Certificate::keep_current(Arc::downgrade(certificate), self.tls_reload));
+        }
+        let server = http::serve(listener, tls, shared.clone(), exchange, callers, stopping.clone());
+        let server = Mutex::new(Some(tokio::spawn(server)));
+        Ok(Relay { shared, address, certificate, stopping, server })
     }
 }
 
@@ -288,6 +379,7 @@ impl Outside for Log {
 pub struct Relay {
     shared: Arc<Shared>,
     address: SocketAddr,
+    certificate: Option<Arc<Certificate>>,
     stopping: Arc<Notify>,
     server: Mutex<Option<tokio::task::JoinHandle<()>>>,
 }
@@ -298,6 +390,11 @@ impl Relay {
         RelayBuilder {
             name: "relay".to_owned(),
             listen: DEFAULT_LISTEN.to_owned(),
+            hosts: Vec::new(),
+            origins: Vec::new(),
+            tls: None,
+            tls_reload: tls::RELOAD_EVERY,
+            exchange: None,
             store: None,
             store_key: None,
             shards: cores().min(64),
@@ -317,7 +414,23 @@ impl Relay {
 
     /// What agents connect to.
     pub fn url(&self) -> String {
-        format!("ws://{}", self.address)
+        let scheme = if self.certificate.is_some() { "wss" } else { "ws" };
+        format!("{scheme}://{}", self.address)
+    }
+
+    /// The pin of the certificate it shows now, for [`AgentBuilder::tls_pin`](crate::agent::AgentBuilder::tls_pin);
+    /// none without TLS.
+    pub fn tls_pin(&self) -> Option<SpkiPin> {
+        self.certificate.as_ref().map(|certificate| certificate.pin())
+    }
+
+    /// Looks at the files of the certificate at once; true when a new one is in use from here on.
+    ///
+    /// # Errors
+    /// `Tls` when they cannot be used: the old one stays.
+    pub async fn reload_tls(&self) -> Result<bool, RelayError> {
+        let Some(certificate) = self.certificate.clone() else { return Ok(false) };
+        Ok(tokio::task::spawn_blocking(move || certificate.reload()).await.map_err(internal)??)
     }
 
     /// Connections being served.

@@ -19,11 +19,12 @@ pub(super) struct ServerSocket {
     socket: WebSocket,
     /// The close frame that is still to go out.
     farewell: Option<CloseFrame>,
+    binding: Option<[u8; 32]>,
 }
 
 impl ServerSocket {
-    pub(super) fn new(socket: WebSocket) -> Self {
-        Self { socket, farewell: None }
+    pub(super) fn new(socket: WebSocket, binding: Option<[u8; 32]>) -> Self {
+        Self { socket, farewell: None, binding }
     }
 }
 
@@ -76,6 +77,10 @@ impl Sink<Bytes> for ServerSocket {
 impl Transport for ServerSocket {
     fn explain(&mut self, code: CloseCode, reason: &str) {
         self.farewell = Some(CloseFrame { code: code.0, reason: short(reason).into() });
+    }
+
+    fn binding(&self) -> Option<[u8; 32]> {
+        self.binding
     }
 }
 

@@ -64,6 +64,8 @@ pub(super) struct Threshold {
     theirs: [u8; 32],
     /// The peer asks.
     is_asked: bool,
+    /// Both ends know the binding: neither Hello can be changed on the way to hide that, since both are signed over.
+    binds: bool,
 }
 
 impl Threshold {
@@ -93,7 +95,8 @@ impl Threshold {
     }
 
     /// The peer's Hello, as it came.
-    pub(super) fn heard(&mut self, payload: &[u8], hello: &Hello) {
+    pub(super) fn heard(&mut self, payload: &[u8], hello: &Hello, binds: bool) {
+        self.binds = binds;
         self.theirs = Sha256::digest(payload).into();
         self.is_asked = hello.challenge.is_some();
     }
@@ -137,7 +140,7 @@ impl Threshold {
 
     fn conversation<'a>(&'a self, asker: &'a [u8; 32], asked: &'a [u8; 32]) -> Conversation<'a> {
         let Channel { audience, binding } = &self.channel;
-        Conversation { asker, asked, audience, binding: binding.as_ref() }
+        Conversation { asker, asked, audience, binding: binding.as_ref().filter(|_| self.binds) }
     }
 
     /// When to look at the time again: the peer's credential ends.

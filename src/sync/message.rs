@@ -78,6 +78,9 @@ impl Capabilities {
     /// Acknowledges only what is durable.
     pub const DURABLE: Self = Self(4);
 
+    /// Knows what binds a credential's proof to this encrypted connection.
+    pub const BINDS: Self = Self(8);
+
     /// True when every ability of `other` is in this set.
     pub const fn has(self, other: Self) -> bool {
         self.0 & other.0 == other.0

@@ -158,6 +158,10 @@ impl Session {
     /// What the connection is: both ends have to say the same for a credential to count.
     #[must_use]
     pub fn over(mut self, channel: Channel) -> Self {
+        if channel.binding.is_some() {
+            self.ours.capabilities = self.ours.capabilities.with(Capabilities::BINDS);
+            self.introduce();
+        }
         self.threshold.set_channel(channel);
         self
     }
@@ -271,7 +275,7 @@ impl Session {
             return Err(SessionError::Version { ours: self.ours.versions, theirs: theirs.versions });
         }
         let agreed = Negotiated { version, capabilities: self.ours.capabilities.and(theirs.capabilities) };
-        self.threshold.heard(payload, &theirs);
+        self.threshold.heard(payload, &theirs, agreed.capabilities.has(Capabilities::BINDS));
         self.peer = Some(Peer { hello: theirs, agreed });
         self.answer()?;
         if self.is_ready() {

@@ -3,20 +3,36 @@
 //! A transport keeps packets whole and in order, and is polled from one task. Which packet goes next is the session's
 //! business, so a transport should hold as little as it can.
 
+#[cfg(feature = "websocket")]
+use std::path::PathBuf;
+
 use bytes::Bytes;
 use futures_util::{Sink, Stream};
 
 use crate::{error::CloseCode, limits};
 
+#[cfg(feature = "websocket")]
+mod ask;
+#[cfg(feature = "websocket")]
+mod dial;
 mod memory;
+#[cfg(feature = "websocket")]
+pub(crate) mod tls;
 #[cfg(feature = "websocket")]
 mod websocket;
 
+#[cfg(feature = "websocket")]
+pub use ask::Question;
+#[cfg(feature = "websocket")]
+pub use dial::{Dialer, Endpoint, connect_websocket};
+
 pub use memory::{MemoryTransport, memory_pair};
+#[cfg(feature = "websocket")]
+pub use tls::{PinError, SpkiPin, TlsTrust};
 #[cfg(feature = "relay")]
 pub(crate) use websocket::{SUBPROTOCOL, audience_of, said, set_prompt};
 #[cfg(feature = "websocket")]
-pub use websocket::{WebSocketTransport, accept_websocket, connect_websocket, websocket_config};
+pub use websocket::{WebSocketTransport, accept_websocket, websocket_config};
 
 /// Why a transport ended.
 #[derive(Debug, thiserror::Error)]
@@ -36,6 +52,15 @@ pub enum TransportError {
         /// The address.
         address: String,
         /// What the system said.
+        reason: String,
+    },
+    /// The file of authorities cannot be used.
+    #[cfg(feature = "websocket")]
+    #[error("no authorities from `{}`: {reason}", path.display())]
+    Authorities {
+        /// The file; empty for those built in.
+        path: PathBuf,
+        /// What is wrong with it.
         reason: String,
     },
     /// The connection broke.
@@ -67,6 +92,12 @@ pub trait Transport:
     /// What the peer is to be told when this end is closed: it gets [`TransportError::Closed`], with the reason cut to
     /// [`limits::CLOSE_REASON_BYTES`]. Call it before closing. An end that closes without it just ends.
     fn explain(&mut self, code: CloseCode, reason: &str);
+
+    /// 32 bytes that only the two ends of this very connection know and that are the same at both: a proof that is
+    /// bound to them is worth nothing on another connection (RFC 5705). None without TLS.
+    fn binding(&self) -> Option<[u8; 32]> {
+        None
+    }
 }
 
 /// As much of a reason as a close frame holds.

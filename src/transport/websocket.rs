@@ -12,14 +12,13 @@ use tokio_tungstenite::{
     MaybeTlsStream, WebSocketStream,
     tungstenite::{
         Message,
-        client::IntoClientRequest as _,
         handshake::server::{Request, Response},
         http::{HeaderMap, HeaderValue},
         protocol::{CloseFrame, WebSocketConfig},
     },
 };
 
-use super::{Transport, TransportError, short};
+use super::{Transport, TransportError, short, tls};
 use crate::{error::CloseCode, limits};
 
 /// The subprotocol both ends agree on.
@@ -58,34 +57,15 @@ pub struct WebSocketTransport {
     farewell: Option<CloseFrame>,
 }
 
-/// Connects to a relay. `address` is `ws://host:port`, with or without a path (`/v1/sync` when absent).
-///
-/// # Errors
-/// `Address` when it cannot be parsed, `Connect` when nobody answers; the latter may pass.
-pub async fn connect_websocket(address: &str) -> Result<WebSocketTransport, TransportError> {
-    if let Some((before, _)) = address.split_once('?') {
-        // Not repeated: it may be a credential, and errors reach logs.
-        let reason = "it has a query: credentials are shown in the first message".to_owned();
-        return Err(TransportError::Address { address: before.to_owned(), reason });
+impl WebSocketTransport {
+    pub(super) fn new(socket: WebSocketStream<MaybeTlsStream<TcpStream>>, audience: String) -> Self {
+        Self { socket, audience, farewell: None }
     }
-    let refuse = |reason: String| TransportError::Address { address: address.to_owned(), reason };
-    let rest = address.strip_prefix("ws://").ok_or_else(|| refuse("it must start with ws://".to_owned()))?;
-    let url = match rest.find('/') {
-        Some(slash) if slash + 1 < rest.len() => address.to_owned(),
-        Some(_) => format!("{address}v1/sync"),
-        None => format!("{address}/v1/sync"),
-    };
-    let mut request = url.into_client_request().map_err(|error| refuse(error.to_string()))?;
-    request.headers_mut().insert("Sec-WebSocket-Protocol", HeaderValue::from_static(SUBPROTOCOL));
-    let audience = audience_of(request.headers());
-    let connect = tokio_tungstenite::connect_async_with_config(request, Some(websocket_config()), true);
-    let (socket, _) = connect
-        .await
-        .map_err(|error| TransportError::Connect { address: address.to_owned(), reason: error.to_string() })?;
-    if let MaybeTlsStream::Plain(stream) = socket.get_ref() {
-        set_prompt(stream);
+
+    /// Where the dialler dialled: host and port as it wrote them.
+    pub fn audience(&self) -> &str {
+        &self.audience
     }
-    Ok(WebSocketTransport { socket, audience, farewell: None })
 }
 
 /// Accepts a WebSocket on a connection another agent opened.
@@ -106,20 +86,13 @@ pub async fn accept_websocket(stream: TcpStream) -> Result<WebSocketTransport, T
     let socket = tokio_tungstenite::accept_hdr_async_with_config(stream, answer, Some(websocket_config()))
         .await
         .map_err(|error| refuse(error.to_string()))?;
-    Ok(WebSocketTransport { socket, audience, farewell: None })
+    Ok(WebSocketTransport::new(socket, audience))
 }
 
 /// What a request says where it was sent: host and port as the dialler wrote them.
 pub(crate) fn audience_of(headers: &HeaderMap) -> String {
     let host = headers.get("Host").and_then(|host| host.to_str().ok());
     host.unwrap_or_default().to_owned()
-}
-
-impl WebSocketTransport {
-    /// Where the dialler dialled: host and port as it wrote them.
-    pub fn audience(&self) -> &str {
-        &self.audience
-    }
 }
 
 impl Stream for WebSocketTransport {
@@ -176,6 +149,13 @@ impl Sink<Bytes> for WebSocketTransport {
 impl Transport for WebSocketTransport {
     fn explain(&mut self, code: CloseCode, reason: &str) {
         self.farewell = Some(CloseFrame { code: code.0.into(), reason: short(reason).into() });
+    }
+
+    fn binding(&self) -> Option<[u8; 32]> {
+        match self.socket.get_ref() {
+            MaybeTlsStream::Rustls(stream) => tls::binding(stream.get_ref().1),
+            _ => None,
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use serde::{
 use serde_json::{Map, Value};
 
 /// Reads one value and nothing after it.
-pub(super) fn parse(bytes: &[u8]) -> Result<Value, serde_json::Error> {
+pub(crate) fn parse(bytes: &[u8]) -> Result<Value, serde_json::Error> {
     serde_json::from_slice::<Strict>(bytes).map(|strict| strict.0)
 }
 

@@ -14,6 +14,7 @@ pub mod credential;
 pub mod cut;
 pub mod delegation;
 pub mod dial;
+pub mod exchange;
 pub mod jws;
 pub mod key;
 pub mod pattern;
@@ -24,5 +25,5 @@ pub mod request;
 pub mod succession;
 pub mod tier;
 
-mod encoding;
-mod json;
+pub(crate) mod encoding;
+pub(crate) mod json;

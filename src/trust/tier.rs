@@ -9,16 +9,16 @@ pub fn effective_tier(issuer: Tier, credential: Tier, room: Tier, seat: Tier) ->
 }
 
 /// A tier by its name, for people who read credentials and policies.
-pub(super) mod spelled {
+pub(crate) mod spelled {
     use serde::{Deserialize as _, Deserializer, Serializer, de::Error as _};
 
     use crate::tier::Tier;
 
-    pub(in crate::trust) fn serialize<S: Serializer>(tier: &Tier, serializer: S) -> Result<S::Ok, S::Error> {
+    pub(crate) fn serialize<S: Serializer>(tier: &Tier, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(tier)
     }
 
-    pub(in crate::trust) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Tier, D::Error> {
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Tier, D::Error> {
         String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
     }
 }

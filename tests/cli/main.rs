@@ -10,5 +10,6 @@ mod relay;
 mod stage;
 mod stores;
 mod texts;
+mod tls;
 mod trust;
 mod votes;

@@ -18,11 +18,14 @@ pub(crate) fn program(arguments: &[&str]) -> Command {
         "AEPOCH_DOCUMENT",
         "AEPOCH_CREDENTIAL",
         "AEPOCH_KEY",
+        "AEPOCH_TLS_CA",
+        "AEPOCH_TLS_PIN",
         "RUST_LOG",
         "CARGO_MANIFEST_DIR",
     ] {
         command.env_remove(name);
     }
+    command.env_remove("RUST_LOG").env_remove("CARGO_MANIFEST_DIR");
     command
 }
 

@@ -1,6 +1,6 @@
 //! Keys, a policy, credentials: from nothing to a verdict.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::program::{self, run, text};
 
@@ -80,6 +80,55 @@ fn keys_make_a_policy_the_policy_credentials_and_a_revocation_voids_them() {
         assert_eq!(code, Some(1));
         assert!(told["refused"].as_str().unwrap().contains("the policy revokes"), "{told}");
     }
+}
+
+#[test]
+fn a_token_of_another_issuer_is_exchanged_for_a_credential_that_counts() {
+    use ring::{rand::SystemRandom, signature::*};
+    let desk = Desk(tempfile::tempdir().unwrap());
+    let [root, issuer, planner] = ["root", "issuer", "planner"].map(|name| desk.key(name));
+    let (policy, issuer) = (desk.at("swarm.json"), format!("beta:{issuer}:band/**"));
+    let init = ["policy", "init", &policy, "--root", &root, "--issuer", &issuer, "--key", &desk.at("root"), "--json"];
+    program::json(&init);
+    let (random, kind) = (SystemRandom::new(), &ECDSA_P256_SHA256_FIXED_SIGNING);
+    let kept = EcdsaKeyPair::generate_pkcs8(kind, &random).unwrap();
+    let idp = EcdsaKeyPair::from_pkcs8(kind, kept.as_ref(), &random).unwrap();
+    let b64 = |bytes: &[u8]| data_encoding::BASE64URL_NOPAD.encode(bytes);
+    let point = idp.public_key().as_ref();
+    let (x, y) = (b64(&point[1..33]), b64(&point[33..]));
+    let jwks = json!({ "keys": [{ "kty": "EC", "crv": "P-256", "kid": "k", "x": x, "y": y }] });
+    std::fs::write(desk.at("jwks.json"), jwks.to_string()).unwrap();
+    let config = json!({ "policy": "swarm.json", "key": "issuer", "issuers": [{
+        "issuer": "https://idp.example", "audience": "aepoch", "jwks": "jwks.json",
+        "tier": "beta", "rooms": [{ "p": "band/**", "a": ["read"] }],
+    }] });
+    std::fs::write(desk.at("exchange.json"), config.to_string()).unwrap();
+    let issue = |name: &str, exp: u64| {
+        let claims = json!({ "iss": "https://idp.example", "aud": "aepoch", "sub": "planner", "exp": exp });
+        let signed = format!("{}.{}", b64(br#"{"alg":"ES256","kid":"k"}"#), b64(claims.to_string().as_bytes()));
+        let signature = idp.sign(&random, signed.as_bytes()).unwrap();
+        std::fs::write(desk.at(name), format!("{signed}.{}\n", b64(signature.as_ref()))).unwrap();
+    };
+    issue("idp.jwt", 4_000_000_000);
+    issue("old.jwt", 1_000_000_000);
+    let options = ["--tls-self-signed", "--exchange", &desk.at("exchange.json")];
+    let relay = program::Relay::serve_with(&desk.0.path().join("relay.redb"), &options);
+    let exchange = |token: &str| {
+        let (ca, key, token) = (desk.at("relay.tls.crt"), desk.at("planner"), desk.at(token));
+        let asked = ["--relay", &relay.url, "--tls-ca", &ca, "--key", &key, "--subject-token", &token];
+        run(&[&["token", "exchange"], &asked[..]].concat())
+    };
+    let exchanged = exchange("idp.jwt");
+    assert!(exchanged.status.success(), "{}", text(&exchanged.stderr));
+    std::fs::write(desk.at("planner.token"), exchanged.stdout).unwrap();
+    let (code, told) = desk.inspect("planner.token");
+    assert_eq!((code, &told["admitted"]["key"]), (Some(0), &planner.into()), "{told}");
+    fails(1, &exchange("old.jwt"), "expired at 1000000000");
+    std::fs::write(desk.at("no.jwt"), "a&grant_type=b").unwrap();
+    fails(1, &exchange("no.jwt"), "is no token");
+    let without = program::Relay::serve(&desk.0.path().join("other.redb"));
+    let asked = ["--key", &desk.at("planner"), "--subject-token", &desk.at("idp.jwt")];
+    fails(1, &run(&[&["token", "exchange", "--relay", &without.url], &asked[..]].concat()), "without --exchange");
 }
 
 #[test]

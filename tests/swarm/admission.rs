@@ -35,7 +35,7 @@ use tokio::{
 };
 
 use super::{
-    authority::{ALL, Founder, grant, key_of, now},
+    founder::{ALL, Founder, grant, key_of, now},
     world::{PATIENCE, eventually, flushed, quick_backoff},
 };
 

@@ -5,9 +5,13 @@
 
 mod admission;
 mod authority;
+mod callers;
 mod closing;
 mod coordination;
+mod exchange;
+mod founder;
 mod hostile;
+mod idp;
 mod mesh;
 mod offline;
 mod presence;
@@ -15,5 +19,6 @@ mod queue;
 mod rest;
 mod share;
 mod storage;
+mod tls;
 mod why;
 mod world;

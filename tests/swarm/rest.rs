@@ -10,7 +10,7 @@ use crate::world::{World, eventually, flushed};
 
 pub(crate) async fn get(world: &World, path: &str) -> (u16, String) {
     let mut stream = TcpStream::connect(world.relay.address()).await.unwrap();
-    let request = format!("GET {path} HTTP/1.1\r\nHost: relay\r\nConnection: close\r\n\r\n");
+    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.unwrap();

@@ -19,6 +19,7 @@ use super::{Failure, values};
 use crate::cli::{
     connect::{self, Live},
     credential::CredentialArgs,
+    tls::TlsArgs,
 };
 
 /// How long the relay may take to answer and to make something durable.
@@ -34,6 +35,9 @@ pub(super) struct PartArgs {
     /// The relay (or listening agent) to talk to.
     #[arg(long, alias = "relay", value_name = "URL", env = "AEPOCH_RELAY", default_value = "ws://127.0.0.1:4433")]
     connect: String,
+
+    #[command(flatten)]
+    tls: TlsArgs,
 
     /// The swarm the document belongs to.
     #[arg(long, env = "AEPOCH_SWARM", default_value = "default")]
@@ -104,7 +108,7 @@ impl PartArgs {
             Some(name) => self.credential.agent_called(name)?,
             None => self.credential.agent(ONLOOKER)?.onlooker(true),
         };
-        let mut builder = builder.swarm(&self.swarm).connect(&self.connect);
+        let mut builder = self.tls.set(builder.swarm(&self.swarm).connect(&self.connect));
         if let Some(path) = &self.store {
             builder = builder.store(path);
         }

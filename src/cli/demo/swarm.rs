@@ -5,6 +5,7 @@ use std::{
     time::Duration,
 };
 
+use aepoch::transport::Endpoint;
 use tokio::{sync::mpsc, time::Instant};
 
 use super::{
@@ -14,7 +15,7 @@ use super::{
     screen::Screen,
     tally::{Effects, Outcomes},
 };
-use crate::cli::{Failure, http, output::size};
+use crate::cli::{Failure, output::size};
 
 /// Without news for this long, something is stuck.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -325,7 +326,7 @@ impl<'a> Swarm<'a> {
         for (_, revival) in due {
             match revival {
                 Revival::Relay => {
-                    let relay = RelayProcess::start(self.folder, http::host_of(&self.plan.relay)?).await?;
+                    let relay = RelayProcess::start(self.folder, &Endpoint::read(&self.plan.relay)?.authority).await?;
                     self.screen.relay(Some(relay.url()));
                     self.screen.tell("  the relay is back, on the same port and store");
                     self.relay = Some(relay);

@@ -17,7 +17,7 @@ use super::{
 use crate::cli::{
     Failure,
     connect::catch_up,
-    credential::CredentialArgs,
+    http::Access,
     output::{BAD, FAINT, GOOD, STRONG, size},
     source::Source,
 };
@@ -76,7 +76,7 @@ impl Found {
         let statistics = document.map::<Statistics>(FILES).entries()?.into_iter();
         let statistics: BTreeMap<String, Statistics> = statistics.map(|(file, one)| (file.to_string(), one)).collect();
         let index = document.map::<u64>(INDEX).entries()?;
-        let relay = Source::parse(&plan.relay, &CredentialArgs::default(), PATIENCE).show(document.id()).await?;
+        let relay = Source::parse(&plan.relay, Access::default(), PATIENCE).show(document.id()).await?;
         let found = Self {
             index: index.into_iter().map(|(key, count)| (key.to_string(), count)).collect(),
             words: statistics.values().map(|one| one.words).sum(),

@@ -18,8 +18,6 @@ use aepoch::{
 
 use super::super::Failure;
 
-/// Bytes of a policy file: what 100,000 names in a few versions take.
-const POLICY_FILE_BYTES: u64 = 64 * 1024 * 1024;
 /// Bytes of a private key's file.
 const KEY_FILE_BYTES: u64 = 4 * 1024;
 
@@ -73,7 +71,8 @@ pub(in crate::cli) fn read_key(path: &Path) -> Result<PrivateKey, Failure> {
 
 /// The versions in a policy file, and the swarm its first one names.
 pub(in crate::cli) fn read_policy(path: &Path) -> Result<(PolicyHash, Versions), Failure> {
-    let versions = Versions::read(read(path, POLICY_FILE_BYTES)?.as_bytes()).map_err(|error| named(path, &error))?;
+    let versions =
+        Versions::read(read(path, limits::POLICY_FILE_BYTES)?.as_bytes()).map_err(|error| named(path, &error))?;
     let first = versions.versions.iter().find(|version| version.policy.version == 1);
     let first = first.ok_or_else(|| Failure::failed(format!("{} has no first version", path.display())))?;
     Ok((first.policy.hash(), versions))
@@ -113,6 +112,22 @@ pub(super) fn policy_text(versions: &Versions) -> Result<String, Failure> {
 /// A token, from a file or, for `-`, from standard input. Never an argument: those are seen by all on the machine.
 pub(in crate::cli) fn read_token(path: &Path) -> Result<String, Failure> {
     let most = ((limits::DELEGATION_DEPTH + 1) * (limits::TOKEN_BYTES + 1)) as u64;
+    read_text(path, most)
+}
+
+/// A token of another issuer, likewise.
+pub(super) fn read_subject_token(path: &Path) -> Result<String, Failure> {
+    let most = limits::SUBJECT_TOKEN_BYTES as u64 + 2;
+    let token = read_text(path, most)?;
+    let is_token = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    if token.is_empty() || !token.chars().all(is_token) {
+        return Err(named(path, &"it is no token: base64url, in parts joined by dots"));
+    }
+    Ok(token)
+}
+
+/// A text without the end of its line, from a file or, for `-`, from standard input.
+fn read_text(path: &Path, most: u64) -> Result<String, Failure> {
     let text = if path.as_os_str() == "-" { bounded(std::io::stdin().lock(), path, most)? } else { read(path, most)? };
     Ok(text.trim_end_matches(['\r', '\n']).to_owned())
 }

@@ -1,5 +1,6 @@
 //! `aepoch key`, `aepoch policy` and `aepoch token`: who may do what in a swarm. Layer 7.
 
+mod exchange;
 pub(super) mod files;
 mod key;
 mod policy;

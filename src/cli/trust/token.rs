@@ -25,6 +25,7 @@ use super::{
         Failure,
         output::{BAD, FAINT, GOOD, Output, STRONG},
     },
+    exchange::{self, ExchangeArgs},
     files,
 };
 
@@ -48,6 +49,16 @@ Examples:
       --holder \"$PUBLIC\" --tier gamma --room 'band/stage=read' > worker.token"
     )]
     Mint(Box<MintArgs>),
+    /// Exchange a token of another issuer, such as your identity provider, for a credential; print it.
+    #[command(
+        after_help = "The relay checks the token with its issuer's keys, and that you have the key the credential is to be bound to.
+What is granted is the relay's to say. The credential ends with the token at the latest.
+
+Examples:
+  aepoch token exchange --relay wss://relay.example --key planner.key --subject-token idp.jwt > planner.token
+  fetch-token | aepoch token exchange --key planner.key --subject-token - --json | jq .expires_in"
+    )]
+    Exchange(ExchangeArgs),
     /// Say what a credential claims and, with a policy, whether it counts.
     #[command(
         after_help = "Exit code 1 when it cannot be read, or the policy refuses it. Without --policy nothing is verified.
@@ -129,6 +140,7 @@ fn grant(text: &str) -> Result<Grant, String> {
 pub(in crate::cli) fn run(command: TokenCommand, output: &Output) -> Result<ExitCode, Failure> {
     match command {
         TokenCommand::Mint(args) => mint(&args, output),
+        TokenCommand::Exchange(args) => exchange::run(&args, output),
         TokenCommand::Inspect(args) => inspect(&args, output),
     }
 }
