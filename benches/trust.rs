@@ -61,6 +61,7 @@ fn policy(dial: Dial) -> SwarmPolicy {
         cuts: BTreeMap::new(),
         trust: BTreeSet::from([DialRule { rooms: "**".parse().unwrap(), dial }]),
         limits: Lives::default(),
+        quotas: Default::default(),
     }
 }
 

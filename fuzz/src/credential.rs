@@ -47,6 +47,7 @@ fn policy() -> SwarmPolicy {
         cuts: BTreeMap::new(),
         trust: BTreeSet::new(),
         limits: Lives::default(),
+        quotas: Default::default(),
     }
 }
 

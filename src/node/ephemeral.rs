@@ -8,8 +8,8 @@ use super::{Node, event::Event, hub::Hub, room::Room};
 use crate::{
     id::{AgentId, LinkId},
     limits,
-    sync::{Address, Encoded, Lane, Message, PresenceEntry, Role},
-    trust::pattern::Right,
+    sync::{Address, Encoded, ErrorCode, Lane, Message, PresenceEntry, Role},
+    trust::{pattern::Right, quota::Quota},
 };
 
 impl Room {
@@ -73,6 +73,11 @@ impl Room {
         if let Some(foreign) = entries.iter().find(|entry| author.is_some_and(|author| author != entry.replica)) {
             let reason = format!("presence of {}, which is not this connection's", foreign.replica);
             return hub.strike(link, Some(&self.id), reason);
+        }
+        let (most, max) = (entries.iter().map(PresenceEntry::size).max(), hub.quota(Quota::PresenceBytes));
+        if let Some(size) = most.filter(|size| *size as u64 > max) {
+            let reason = format!("a presence entry of {size} bytes is over the limit of {max}");
+            return hub.refuse(link, Some(&self.id), ErrorCode::Limit, reason);
         }
         let me = hub.me();
         let entries = entries.into_iter().filter(|entry| entry.replica != me).collect();

@@ -24,7 +24,11 @@ use crate::{
     store::StoreTask,
     sync::{Capabilities, Encoded, ErrorCode, Hello, Lane, Message, Role},
     time::{Dice, HlcClock, Moment, Monotonic},
-    trust::{credential::Admission, pattern::Right},
+    trust::{
+        credential::Admission,
+        pattern::Right,
+        quota::{Quota, lowered},
+    },
 };
 
 /// A ready connection.
@@ -112,6 +116,12 @@ impl Hub {
     /// What this node may change in a document itself; `None`: everything.
     pub(super) fn own_confines(&self, document: &DocumentId) -> Option<Confines> {
         self.own.as_ref().map(|own| Confines::of(own, document))
+    }
+
+    /// A bound, as low as the policy has it.
+    pub(super) fn quota(&self, quota: Quota) -> u64 {
+        let most = quota.most();
+        self.config.authority.as_ref().map_or(most, |authority| lowered(&authority.policy().quotas, quota, most))
     }
 
     /// # Errors

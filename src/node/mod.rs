@@ -61,7 +61,7 @@ use crate::{
     store::{StoreDone, StoreError, StoreTask},
     sync::{Capabilities, Encoded, ErrorCode, Hello, Lane, Message, Role},
     time::{Moment, Monotonic},
-    trust::{authority::Authority, credential::Admission, pattern::Right, possession::Holder},
+    trust::{authority::Authority, credential::Admission, pattern::Right, possession::Holder, quota::Quota},
 };
 
 /// What happened outside.
@@ -389,8 +389,9 @@ impl Node {
         };
         let same = |known: &&Link| known.target.is_none() && known.hello.identity.agent == agent;
         let open = self.hub.links.values().filter(same).count();
-        if target.is_none() && admission.is_some() && open >= limits::AGENT_LINKS {
-            let reason = format!("`{agent}` has {open} connections, limit {}", limits::AGENT_LINKS);
+        let max = self.hub.quota(Quota::AgentConnections);
+        if target.is_none() && admission.is_some() && open as u64 >= max {
+            let reason = format!("`{agent}` has {open} connections, limit {max}");
             return self.hub.out.push_back(Output::Close { link, code: CloseCode::TOO_MANY, reason });
         }
         let up = Link {
@@ -499,8 +500,9 @@ impl Node {
             return self.hub.forbid(link, Some(&document), error.to_string());
         }
         let joined = peer.documents.len();
-        if joined >= limits::LINK_DOCUMENTS {
-            let reason = format!("{joined} documents joined, limit {}", limits::LINK_DOCUMENTS);
+        let max = self.hub.quota(Quota::ConnectionDocuments);
+        if joined as u64 >= max {
+            let reason = format!("{joined} documents joined, limit {max}");
             return self.hub.refuse(link, Some(&document), ErrorCode::Limit, reason);
         }
         if !self.rooms.contains_key(&document) {

@@ -30,6 +30,7 @@ use crate::{
     store::{StoreDone, StoreError, StoreTask, StoredDocument},
     sync::{ErrorCode, Lane, Message},
     time::Monotonic,
+    trust::quota::Quota,
 };
 
 /// Bytes of signed records that are verified at once, by whoever drives the node: some eight signatures, a millisecond.
@@ -275,6 +276,11 @@ impl Room {
         // It was on its way when one side left: nobody's fault, and who joins anew exchanges frontiers first.
         let Some(member) = self.members.get(&link) else { return };
         let confines = member.confines.clone();
+        let (size, max) = (encoded.len() as u64, hub.quota(Quota::UpdateBytes));
+        if size > max {
+            let reason = format!("a delta of {size} bytes is over the limit of {max}");
+            return hub.refuse(link, Some(&self.id), ErrorCode::Limit, reason);
+        }
         if self.inbox_bytes + encoded.len() > limits::ROOM_INBOX_BYTES && !self.inbox.is_empty() {
             // Nothing is lost: the frontier exchange after the backlog brings it again.
             self.ask_again(link, hub);

@@ -17,6 +17,7 @@ use crate::{
     },
     limits::{self, Rates},
     node::{Counters, DocumentStatus},
+    trust::quota::{Quota, Quotas, lowered},
 };
 
 /// The numbers of one scrape.
@@ -33,6 +34,7 @@ struct Scrape {
     throttled: u64,
     turns_cut: u64,
     rates: Rates,
+    quotas: Quotas,
 }
 
 pub(super) fn encode(shared: &Shared) -> Result<String, fmt::Error> {
@@ -59,12 +61,18 @@ pub(super) fn encode(shared: &Shared) -> Result<String, fmt::Error> {
         throttled: shared.fairness.throttled.load(Ordering::Relaxed),
         turns_cut: shared.fairness.turns_cut.load(Ordering::Relaxed),
         rates: shared.fairness.rates(),
+        quotas: quotas(shared),
     };
     let mut registry = Registry::default();
     registry.register_collector(Box::new(scrape));
     let mut out = String::new();
     text::encode(&mut out, &registry)?;
     Ok(out)
+}
+
+fn quotas(shared: &Shared) -> Quotas {
+    let authority = shared.hosts[0].with(|node, _| node.authority().cloned());
+    authority.map(|authority| authority.policy().quotas.clone()).unwrap_or_default()
 }
 
 impl Collector for Scrape {
@@ -122,11 +130,12 @@ impl Collector for Scrape {
 impl Scrape {
     /// What is in force.
     fn encode_limits(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let quota = |quota: Quota| lowered(&self.quotas, quota, quota.most());
         let limits = [
             ("updates_per_second", self.rates.updates_per_second),
             ("bytes_per_second", self.rates.bytes_per_second),
             ("message_bytes", limits::MESSAGE_BYTES as u64),
-            ("update_bytes", limits::UPDATE_BYTES as u64),
+            ("update_bytes", quota(Quota::UpdateBytes)),
             ("update_ops", limits::UPDATE_OPS),
             ("value_depth", limits::VALUE_DEPTH as u64),
             ("document_bytes", limits::DOCUMENT_BYTES as u64),
@@ -134,10 +143,10 @@ impl Scrape {
             ("document_records", limits::DOCUMENT_RECORDS as u64),
             ("document_slots", limits::DOCUMENT_SLOTS as u64),
             ("held_bytes", limits::HELD_BYTES as u64),
-            ("connection_documents", limits::LINK_DOCUMENTS as u64),
-            ("agent_connections", limits::AGENT_LINKS as u64),
+            ("connection_documents", quota(Quota::ConnectionDocuments)),
+            ("agent_connections", quota(Quota::AgentConnections)),
             ("connection_strikes", u64::from(limits::LINK_STRIKES)),
-            ("presence_bytes", limits::PRESENCE_BYTES as u64),
+            ("presence_bytes", quota(Quota::PresenceBytes)),
             ("presence_entries", limits::PRESENCE_ENTRIES as u64),
             ("room_inbox_bytes", limits::ROOM_INBOX_BYTES as u64),
             ("hello_bytes", limits::HELLO_BYTES as u64),

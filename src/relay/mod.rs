@@ -37,7 +37,10 @@ use crate::{
     store::{Answers, KeySource, MemoryStore, Store, StoreError, StoreThread, WriterConfig, sealed},
     sync::Role,
     transport::SpkiPin,
-    trust::authority::Authority,
+    trust::{
+        authority::Authority,
+        quota::{Quota, lowered},
+    },
 };
 
 /// Where a relay listens unless told otherwise.
@@ -218,10 +221,6 @@ impl RelayBuilder {
         self
     }
 
-    fn rates_in_force(&self) -> Rates {
-        self.rates.unwrap_or(if self.authority.is_some() { Rates::ADMITTED } else { Rates::OPEN })
-    }
-
     /// Connections served at once; further ones are refused with 503. 100,000 unless set.
     #[must_use]
     pub fn connections_max(mut self, connections: usize) -> Self {
@@ -276,7 +275,17 @@ impl RelayBuilder {
         }
         let server = http::serve(listener, tls, shared.clone(), exchange, callers, stopping.clone());
         let server = Mutex::new(Some(tokio::spawn(server)));
-        Ok(Relay { shared, address, certificate, stopping, server })
+        Ok(Relay { shared, address, certificate, stopping, rates: self.rates, server })
+    }
+}
+
+/// The rates that were set, or else those of a relay that asks for credentials or does not, as low as the policy has them.
+fn rates_in_force(set: Option<Rates>, authority: Option<&Authority>) -> Rates {
+    let Some(authority) = authority else { return set.unwrap_or(Rates::OPEN) };
+    let (most, quotas) = (set.unwrap_or(Rates::ADMITTED), &authority.policy().quotas);
+    Rates {
+        updates_per_second: lowered(quotas, Quota::UpdatesPerSecond, most.updates_per_second),
+        bytes_per_second: lowered(quotas, Quota::BytesPerSecond, most.bytes_per_second),
     }
 }
 
@@ -343,7 +352,7 @@ impl Shared {
             store,
             asks,
             traffic: Arc::default(),
-            fairness: Fairness::new(builder.rates_in_force(), cores()),
+            fairness: Fairness::new(rates_in_force(builder.rates, builder.authority.as_ref()), cores()),
             identity: identity.clone(),
             connections: AtomicU64::new(0),
             connections_max: builder.connections_max,
@@ -381,6 +390,7 @@ pub struct Relay {
     address: SocketAddr,
     certificate: Option<Arc<Certificate>>,
     stopping: Arc<Notify>,
+    rates: Option<Rates>,
     server: Mutex<Option<tokio::task::JoinHandle<()>>>,
 }
 
@@ -444,6 +454,7 @@ impl Relay {
         for host in &self.shared.hosts {
             host.with(|node, now| node.set_authority(authority.clone(), now));
         }
+        self.shared.fairness.set_rates(rates_in_force(self.rates, Some(authority)));
     }
 
     /// Stops accepting, tells clients to come back soon, sends what is queued, makes everything durable.

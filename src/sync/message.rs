@@ -310,8 +310,13 @@ impl Message {
 }
 
 impl PresenceEntry {
+    /// Bytes of its state.
+    pub fn size(&self) -> usize {
+        self.state.as_ref().map_or(0, Bytes::len)
+    }
+
     fn check(&self) -> Result<(), MessageError> {
-        bound("a presence entry", self.state.as_ref().map_or(0, Bytes::len), limits::PRESENCE_BYTES)?;
+        bound("a presence entry", self.size(), limits::PRESENCE_BYTES)?;
         let max = usize::try_from(limits::PRESENCE_TTL_MAX.as_millis()).unwrap_or(usize::MAX);
         bound("the time-to-live of presence (ms)", usize::try_from(self.ttl_ms).unwrap_or(usize::MAX), max)
     }

@@ -20,6 +20,7 @@ pub mod key;
 pub mod pattern;
 pub mod policy;
 pub mod possession;
+pub mod quota;
 pub mod record;
 pub mod request;
 pub mod succession;

@@ -19,6 +19,7 @@ use super::{
     encoding,
     key::PublicKey,
     pattern::RoomPattern,
+    quota::Quotas,
     tier::spelled,
 };
 use crate::{
@@ -196,6 +197,9 @@ pub struct SwarmPolicy {
     pub trust: BTreeSet<DialRule>,
     /// How long credentials may live.
     pub limits: Lives,
+    /// Bounds that are lower in this swarm.
+    #[serde(default, skip_serializing_if = "Quotas::is_empty")]
+    pub quotas: Quotas,
 }
 
 impl SwarmPolicy {
@@ -226,6 +230,9 @@ impl SwarmPolicy {
             count("records that survive a cut", cut.survivors.len(), 0, limits::CUT_SURVIVORS)?;
         }
         count("rules of the trust dial", self.trust.len(), 0, limits::POLICY_DIALS)?;
+        for (quota, lower) in &self.quotas {
+            bounds(quota.name(), *lower, 1, quota.most())?;
+        }
         let times = self.revoked.values().chain([&self.limits.alpha_seconds, &self.limits.other_seconds]);
         times.copied().try_for_each(|time| bounds("a time in seconds", time, 1, limits::TIME_MAX_SECONDS))
     }
@@ -262,6 +269,10 @@ impl SwarmPolicy {
         });
         out.number(self.limits.alpha_seconds);
         out.number(self.limits.other_seconds);
+        out.list(&self.quotas, |out, (quota, lower)| {
+            out.text(quota.name());
+            out.number(*lower);
+        });
         out.0
     }
 

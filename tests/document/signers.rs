@@ -49,6 +49,7 @@ pub(crate) fn policy() -> SwarmPolicy {
         cuts: BTreeMap::new(),
         trust: BTreeSet::from([DialRule { rooms: "band/**".parse().unwrap(), dial: Dial::EndToEnd }]),
         limits: Lives::default(),
+        quotas: Default::default(),
     }
 }
 

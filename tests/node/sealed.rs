@@ -52,6 +52,7 @@ fn policy() -> SwarmPolicy {
         cuts: BTreeMap::new(),
         trust: BTreeSet::from([DialRule { rooms: "swarm/**".parse().unwrap(), dial: Dial::EndToEnd }]),
         limits: Lives::default(),
+        quotas: Default::default(),
     }
 }
 

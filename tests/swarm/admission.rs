@@ -25,6 +25,7 @@ use aepoch::{
         binding::replica_of,
         pattern::{Grant, Right},
         possession::Holder,
+        quota::Quota,
     },
 };
 use bytes::Bytes;
@@ -725,4 +726,64 @@ async fn an_agent_has_so_many_connections_and_no_more() {
     let (code, reason) = Stranger::dial(&relay, session(10)).await.closed_with().await;
     assert_eq!((code, reason.as_str()), (4_429, "`ada` has 10 connections, limit 10"));
     drop(open);
+}
+
+/// What a policy lowers holds from the next moment on, and is to be seen.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_policy_lowers_limits() {
+    let mut founder = Founder::new();
+    let relay = relay(&founder).await;
+    let ada = agent(&relay, &founder, "ada", &everything()).await;
+    let stage = ada.document("stage").await.unwrap();
+    stage.register("song").set(&"intro").unwrap();
+    flushed(&stage).await;
+    let metrics = async || {
+        let mut stream = TcpStream::connect(relay.address()).await.unwrap();
+        stream.write_all(b"GET /metrics HTTP/1.0\r\nHost: localhost\r\n\r\n").await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        answer
+    };
+    assert!(metrics().await.contains("aepoch_limit{limit=\"updates_per_second\"} 100\n"));
+    relay.set_policy(&founder.change(|policy| {
+        policy.quotas =
+            [(Quota::UpdateBytes, 1_000), (Quota::UpdatesPerSecond, 20), (Quota::AgentConnections, 1)].into();
+    }));
+    let now = metrics().await;
+    for line in ["updates_per_second\"} 20", "update_bytes\"} 1000", "agent_connections\"} 1"] {
+        assert!(now.contains(&format!("aepoch_limit{{limit=\"{line}\n")), "{line}");
+    }
+    let mut events = ada.events();
+    stage.register("song").set(&"x".repeat(1_000)).unwrap();
+    let refused = async {
+        loop {
+            if let Ok(Some(event)) = events.next().await
+                && let Event::Refused { code: ErrorCode::Limit, reason, .. } = &*event
+            {
+                return reason.clone();
+            }
+        }
+    };
+    let refused = tokio::time::timeout(PATIENCE, refused).await.unwrap();
+    assert!(refused.ends_with("over the limit of 1000"), "{refused}");
+    let second = builder(&relay, "ada").credential(&founder.issue("ada", &everything()), key_of("ada"));
+    let reason = why_not_up(&second.open().await.unwrap()).await;
+    assert!(reason.contains("`ada` has 1 connections, limit 1"), "{reason}");
+}
+
+/// More than its rate is not refused, and not lost.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_that_is_faster_than_its_rate_loses_time_and_nothing_else() {
+    let founder = Founder::new();
+    let relay = relay(&founder).await;
+    let ada = agent(&relay, &founder, "ada", &everything()).await;
+    let bob = agent(&relay, &founder, "bob", &everything()).await;
+    let (of_ada, of_bob) = (ada.document("stage").await.unwrap(), bob.document("stage").await.unwrap());
+    for song in 0..2_000_u32 {
+        of_ada.register(&format!("song-{}", song % 50)).set(&song).unwrap();
+        ada.send(Address::Document(of_ada.id().clone()), Lane::High, song.to_be_bytes().to_vec()).unwrap();
+    }
+    of_ada.counter("done").add(1).unwrap();
+    flushed(&of_ada).await;
+    eventually("bob has it all", || of_bob.digest().unwrap() == of_ada.digest().unwrap()).await;
 }

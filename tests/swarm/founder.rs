@@ -59,6 +59,7 @@ impl Founder {
             cuts: BTreeMap::new(),
             trust: BTreeSet::new(),
             limits: Lives::default(),
+            quotas: Default::default(),
         };
         let mut founder = Self { root, issuer, versions: Vec::new() };
         founder.enact(policy);

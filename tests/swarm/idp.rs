@@ -135,6 +135,7 @@ impl Office {
             cuts: BTreeMap::new(),
             trust: BTreeSet::new(),
             limits: Lives::default(),
+            quotas: Default::default(),
         };
         let new = Self { folder: tempfile::tempdir().unwrap(), idp: Idp::new(), root, policy };
         write_secret(&new.path("issuer.key"), &issuer.to_jwk());

@@ -52,6 +52,7 @@ pub(crate) fn policy() -> SwarmPolicy {
         cuts: BTreeMap::new(),
         trust: BTreeSet::new(),
         limits: Lives::default(),
+        quotas: Default::default(),
     }
 }
 

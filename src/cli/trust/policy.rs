@@ -16,6 +16,7 @@ use aepoch::{
         key::PublicKey,
         pattern::RoomPattern,
         policy::{Issuer, Lives, PolicyHash, Roots, SwarmPolicy},
+        quota::Quota,
         record::RecordId,
         succession::{SignedPolicy, Versions},
     },
@@ -120,6 +121,9 @@ pub(in crate::cli) struct InitArgs {
     /// How long any other credential may live, in seconds.
     #[arg(long, default_value_t = limits::WORKER_LIFE_SECONDS, value_name = "SECONDS")]
     life: u64,
+    /// A bound that relays lower for this swarm, such as updates_per_second=20. Once for each.
+    #[arg(long = "quota", value_name = "NAME=NUMBER", value_parser = quota)]
+    quotas: Vec<(Quota, u64)>,
     /// The file of a root key to sign with. Once for each.
     #[arg(long = "key", value_name = "FILE")]
     keys: Vec<PathBuf>,
@@ -207,6 +211,13 @@ fn issuer(text: &str) -> Result<Issuer, String> {
     Ok(Issuer { key, max_tier, rooms })
 }
 
+/// `updates_per_second=20`.
+fn quota(text: &str) -> Result<(Quota, u64), String> {
+    let (name, number) = text.split_once('=').ok_or_else(|| format!("`{text}` is not of the form NAME=NUMBER"))?;
+    let number = number.parse().map_err(|_| format!("`{number}` is no number"))?;
+    Ok((name.parse()?, number))
+}
+
 pub(in crate::cli) fn run(command: PolicyCommand, output: &Output) -> Result<ExitCode, Failure> {
     match command {
         PolicyCommand::Init(args) => init(args, output),
@@ -256,6 +267,7 @@ fn init(mut args: InitArgs, output: &Output) -> Result<ExitCode, Failure> {
         cuts: BTreeMap::new(),
         trust: args.dials.into_iter().collect(),
         limits: Lives { alpha_seconds: args.alpha_life, other_seconds: args.life },
+        quotas: args.quotas.into_iter().collect(),
     };
     policy.check().map_err(|error| Failure::usage(error.to_string()))?;
     let swarm = policy.hash();
