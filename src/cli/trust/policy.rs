@@ -72,7 +72,7 @@ pub(in crate::cli) struct InitArgs {
     /// The file to write; it must not exist.
     file: PathBuf,
     /// A public key that may change the policy. Once for each.
-    #[arg(long = "root", required = true, value_name = "PUBLIC")]
+    #[arg(long = "root", required = true, value_name = "PUBLIC", allow_hyphen_values = true)]
     roots: Vec<PublicKey>,
     /// How many of them it takes.
     #[arg(long, default_value_t = 1)]

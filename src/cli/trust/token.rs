@@ -76,7 +76,7 @@ pub(in crate::cli) struct MintArgs {
     #[arg(long, value_name = "AGENT")]
     subject: AgentId,
     /// The public key of that agent.
-    #[arg(long, value_name = "PUBLIC")]
+    #[arg(long, value_name = "PUBLIC", allow_hyphen_values = true)]
     holder: PublicKey,
     /// The highest tier: alpha, beta, gamma, tier-3 and so on.
     #[arg(long)]
