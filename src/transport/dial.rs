@@ -66,6 +66,10 @@ impl Endpoint {
         if host.is_empty() {
             return Err(refuse("it must name a host"));
         }
+        let after_host = authority.as_str().rsplit(']').next().unwrap_or_default();
+        if authority.port_u16().is_none() && after_host.contains(':') {
+            return Err(refuse("the port must be a number up to 65535"));
+        }
         let path = uri.path_and_query().map(|path| path.as_str()).filter(|path| *path != "/");
         Ok(Self {
             is_tls,

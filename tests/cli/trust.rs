@@ -152,6 +152,9 @@ fn keys_are_private_and_never_overwritten_and_slips_are_named() {
     }
     let policy = desk.at("swarm.json");
     fails(2, &run(&["policy", "init", &policy, "--root", "short"]), "is no key");
+    // One key in 64 begins with a hyphen: it is a value, no option.
+    fails(2, &run(&["policy", "init", &policy, "--root", "-short"]), "`-short` is no key");
+    fails(2, &desk.mint("a.key", "-short", &["--subject", "planner", "--tier", "beta"]), "`-short` is no key");
     fails(2, &run(&["policy", "init", &policy, "--root", &public, "--needed", "2"]), "must be 1 to 1");
     program::json(&["policy", "init", &policy, "--root", &public, "--key", &path, "--json"]);
     fails(1, &run(&["policy", "init", &policy, "--root", &public]), "not overwritten");

@@ -14,6 +14,7 @@ pub(crate) fn read(path: &Path) -> io::Result<Vec<u8>> {
 }
 
 /// The bytes of a file that holds a secret: refused when others have a right to it.
+#[cfg(feature = "relay")]
 pub(crate) fn read_secret(path: &Path) -> io::Result<Vec<u8>> {
     let file = File::open(path)?;
     // Of the opened file, so that nobody puts another in its place in between.
@@ -31,7 +32,7 @@ pub(crate) fn bounded(file: File, bytes_max: u64) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-#[cfg(unix)]
+#[cfg(all(feature = "relay", unix))]
 fn check_mode(file: &File) -> io::Result<()> {
     let mode = std::os::unix::fs::PermissionsExt::mode(&file.metadata()?.permissions()) & 0o777;
     if mode & 0o077 == 0 {
@@ -40,7 +41,7 @@ fn check_mode(file: &File) -> io::Result<()> {
     Err(io::Error::other(format!("others have rights to it (mode {mode:03o}); chmod 600 it")))
 }
 
-#[cfg(not(unix))]
+#[cfg(all(feature = "relay", not(unix)))]
 #[allow(clippy::unnecessary_wraps, reason = "elsewhere the mode says nothing of who may read")]
 fn check_mode(_: &File) -> io::Result<()> {
     Ok(())
