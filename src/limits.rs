@@ -143,3 +143,19 @@ pub const POLICY_VERSIONS: usize = 10_000;
 pub const ALPHA_LIFE_SECONDS: u64 = 15 * 60;
 /// How long any other credential may live unless the policy says otherwise, in seconds.
 pub const WORKER_LIFE_SECONDS: u64 = 60 * 60;
+
+/// Bytes of one record of the audit log: the longest names, and a reason.
+pub const AUDIT_RECORD_BYTES: usize = 4 * 1024;
+/// Bytes of the reason in an audit record: a sentence or two, of which a peer may have chosen parts.
+pub const AUDIT_REASON_BYTES: usize = 1024;
+/// Bytes of a segment of the audit log after which the next one begins: what can be read in a moment when a relay starts.
+pub const AUDIT_SEGMENT_BYTES: u64 = 16 * 1024 * 1024;
+/// Audit records for which there is one signed checkpoint at least. So many at the end of a log may be without.
+pub const AUDIT_CHECKPOINT_ENTRIES: u64 = 1_000;
+/// How long an audit record waits at most for a signed checkpoint.
+pub const AUDIT_CHECKPOINT_WAIT: Duration = Duration::from_secs(60);
+/// Audit events that may wait for the disk: a few seconds of a busy relay, at most about 30 MB.
+pub const AUDIT_QUEUE_EVENTS: usize = 16_384;
+/// Audit events of one connection, besides its beginning and its end: more are counted and told at its end, so that a
+/// peer cannot fill the disk by being refused.
+pub const AUDIT_LINK_EVENTS: u32 = 64;

@@ -3,7 +3,12 @@
 use std::process::ExitCode;
 
 use aepoch::{
-    agent::AgentError, document::DocumentError, engine::EngineError, id::NameError, node::NodeError, relay::RelayError,
+    agent::AgentError,
+    document::DocumentError,
+    engine::EngineError,
+    id::NameError,
+    node::NodeError,
+    relay::{RelayError, audit::AuditError},
     store::StoreError,
 };
 
@@ -88,4 +93,4 @@ macro_rules! failed_from {
         }
     )*};
 }
-failed_from!(DocumentError, EngineError, RelayError, StoreError, std::io::Error, serde_json::Error);
+failed_from!(AuditError, DocumentError, EngineError, RelayError, StoreError, std::io::Error, serde_json::Error);

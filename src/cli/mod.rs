@@ -1,5 +1,6 @@
 //! The command line: what can be asked, and how each answer leaves the program. One file per subcommand. Layer 7.
 
+mod audit;
 mod connect;
 mod coordination;
 mod demo;
@@ -100,6 +101,9 @@ enum Command {
     /// Check, repair, compact and rekey store files.
     #[command(subcommand)]
     Store(store::StoreCommand),
+    /// Read and verify what a relay has recorded: who came, what was refused, what became of coordination.
+    #[command(subcommand)]
+    Audit(audit::AuditCommand),
     /// Make keys, and show their public halves.
     #[command(subcommand)]
     Key(trust::KeyCommand),
@@ -132,6 +136,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Why(args) => why::run(&args, &output),
         Command::Sim(args) => sim::run(&args, &output),
         Command::Store(command) => store::run(&command, &output),
+        Command::Audit(command) => audit::run(command, &output),
         Command::Key(command) => trust::run_key(&command, &output),
         Command::Policy(command) => trust::run_policy(command, &output),
         Command::Token(command) => trust::run_token(command, &output),

@@ -2,7 +2,7 @@
 //! leaves and `log` for what is kept.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     ops::Bound,
     time::Duration,
 };
@@ -81,6 +81,8 @@ pub(super) struct Room {
     /// This many arrivals are applied one by one, to single out the one an engine failed on.
     careful: usize,
     resync_at: Option<(Monotonic, LinkId)>,
+    /// Who is to be asked again for coordination records that were not taken in.
+    pub(super) declined: BTreeSet<LinkId>,
     idle_since: Option<Monotonic>,
 }
 
@@ -113,6 +115,7 @@ impl Room {
             inbox_bytes: 0,
             careful: 0,
             resync_at: None,
+            declined: BTreeSet::new(),
             idle_since: None,
         }
     }
@@ -278,7 +281,8 @@ impl Room {
             let bytes: usize = arrivals.iter().map(|one| one.encoded.len()).sum();
             self.inbox_bytes -= bytes;
             let Tuning { bulk_bytes, inline_bytes, .. } = hub.config.tuning;
-            let job = Job::Apply { arrivals, wall_ms: hub.now.wall_ms, watch: self.watch, bulk_bytes, inline_bytes };
+            let (coordination, wall_ms) = (hub.coordination_closed.is_none(), hub.now.wall_ms);
+            let job = Job::Apply { arrivals, coordination, wall_ms, watch: self.watch, bulk_bytes, inline_bytes };
             if bytes > inline_bytes {
                 return self.send_away(job, hub);
             }
@@ -307,7 +311,7 @@ impl Room {
     }
 
     fn applied(&mut self, applied: Applied, hub: &mut Hub) {
-        let Applied { result, brought, unreadable, message, suspects } = applied;
+        let Applied { result, brought, unreadable, declined, message, suspects } = applied;
         let applied = match result {
             Ok(applied) => applied,
             Err(error) => return self.quarantine(&error, suspects, hub),
@@ -315,6 +319,7 @@ impl Room {
         for (link, reason) in unreadable {
             hub.strike(link, Some(&self.id), reason);
         }
+        self.decline(declined, hub);
         for (link, writers) in brought {
             if let Some(member) = self.members.get_mut(&link) {
                 member.owe_acks(writers);
@@ -406,6 +411,7 @@ impl Room {
         member.slots_behind = Some(frontier.version.slots.clone());
         member.behind(frontier);
         if !known {
+            hub.event(Event::Joined { link, document: self.id.clone() });
             let entries: Vec<_> = self.presence.entries().cloned().collect();
             if !entries.is_empty() {
                 hub.tell(link, &Message::Presence { document: self.id.clone(), entries }, Lane::Normal);
@@ -468,6 +474,7 @@ impl Room {
             peer.documents.remove(&self.id);
         }
         self.members.remove(&link);
+        self.declined.remove(&link);
         let gone = self.presence.drop_link(link, hub.now.mono);
         self.announce(gone, None, hub);
         self.rest(hub);

@@ -29,11 +29,34 @@ pub struct Work {
 
 #[derive(Debug)]
 pub(super) enum Job {
-    Load { kind: EngineKind, replica: ReplicaId, stored: StoredDocument },
-    Apply { arrivals: Vec<Arrival>, wall_ms: u64, watch: bool, bulk_bytes: usize, inline_bytes: usize },
-    CatchUp { link: LinkId, since: Frontier, author: Option<ReplicaId>, subscription: Subscription, bulk_bytes: usize },
-    Snapshot { upto: u64 },
-    Digest { link: LinkId, path: String },
+    Load {
+        kind: EngineKind,
+        replica: ReplicaId,
+        stored: StoredDocument,
+    },
+    Apply {
+        arrivals: Vec<Arrival>,
+        /// Coordination records are taken in.
+        coordination: bool,
+        wall_ms: u64,
+        watch: bool,
+        bulk_bytes: usize,
+        inline_bytes: usize,
+    },
+    CatchUp {
+        link: LinkId,
+        since: Frontier,
+        author: Option<ReplicaId>,
+        subscription: Subscription,
+        bulk_bytes: usize,
+    },
+    Snapshot {
+        upto: u64,
+    },
+    Digest {
+        link: LinkId,
+        path: String,
+    },
 }
 
 #[derive(Debug)]
@@ -62,6 +85,8 @@ pub(super) struct Applied {
     pub(super) brought: Vec<(LinkId, BTreeSet<ReplicaId>)>,
     /// Those that are no deltas.
     pub(super) unreadable: Vec<(LinkId, String)>,
+    /// Who brought coordination records while none are taken in; nothing of such a delta was kept.
+    pub(super) declined: Vec<LinkId>,
     /// What has landed as a message, when it is one delta and large: encoding it takes as long as applying it.
     pub(super) message: Option<Encoded>,
     /// The arrivals again, when the engine failed on one of them.
@@ -101,8 +126,8 @@ impl Work {
 
 fn run_on(document: &mut Document, job: Job) -> Outcome {
     match job {
-        Job::Apply { arrivals, wall_ms, watch, bulk_bytes, inline_bytes } => {
-            let mut applied = apply(document, arrivals, wall_ms, watch);
+        Job::Apply { arrivals, coordination, wall_ms, watch, bulk_bytes, inline_bytes } => {
+            let mut applied = apply(document, arrivals, coordination, wall_ms, watch);
             if let Ok(AppliedDeltas { landed, .. }) = &applied.result
                 && landed.len() == 1
                 && landed[0].encoded.len() > inline_bytes
@@ -131,10 +156,11 @@ fn run_on(document: &mut Document, job: Job) -> Outcome {
     }
 }
 
-fn apply(document: &mut Document, arrivals: Vec<Arrival>, wall_ms: u64, watch: bool) -> Applied {
-    let (mut incoming, mut brought, mut unreadable) = (Vec::new(), Vec::new(), Vec::new());
+fn apply(document: &mut Document, arrivals: Vec<Arrival>, coordination: bool, wall_ms: u64, watch: bool) -> Applied {
+    let (mut incoming, mut brought, mut unreadable, mut declined) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for Arrival { link, encoded, author } in &arrivals {
         match Incoming::decode(encoded.clone(), link.0, *author) {
+            Ok(one) if !coordination && !one.delta.slots.is_empty() => declined.push(*link),
             Ok(one) => {
                 brought.push((*link, one.delta.writers().collect()));
                 incoming.push(one);
@@ -144,5 +170,5 @@ fn apply(document: &mut Document, arrivals: Vec<Arrival>, wall_ms: u64, watch: b
     }
     let result = document.apply(incoming, wall_ms, watch);
     let suspects = if result.is_err() { arrivals } else { Vec::new() };
-    Applied { result, brought, unreadable, message: None, suspects }
+    Applied { result, brought, unreadable, declined, message: None, suspects }
 }

@@ -92,7 +92,9 @@ impl Drop for Counted {
 }
 
 async fn health(State(shared): State<Arc<Shared>>) -> Response {
-    let failing = shared.hosts.iter().find_map(|host| host.with(|node, _| node.store_error()));
+    let audit = shared.audit.as_ref().and_then(|audit| audit.failing());
+    let audit = audit.map(|reason| format!("the audit log cannot be written, coordination is refused: {reason}"));
+    let failing = shared.hosts.iter().find_map(|host| host.with(|node, _| node.store_error())).or(audit);
     let stopping = shared.stopping.load(Ordering::Relaxed);
     let status = if failing.is_some() || stopping { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
     let body = json!({

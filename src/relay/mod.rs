@@ -3,6 +3,7 @@
 //! A convenience for reach and durability, never needed for convergence. Documents are sharded by name over several
 //! nodes, each behind its own lock, so that connections are served on all cores; one store thread commits for all.
 
+pub mod audit;
 mod http;
 mod metrics;
 mod rest;
@@ -19,6 +20,7 @@ use std::{
     time::Duration,
 };
 
+use audit::{AuditConfig, AuditError, AuditLog, Recorder};
 use tokio::sync::Notify;
 
 use crate::{
@@ -42,6 +44,9 @@ pub enum RelayError {
     /// The store cannot be used.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The audit log cannot be used.
+    #[error(transparent)]
+    Audit(#[from] AuditError),
     /// The address cannot be used.
     #[error("cannot listen on {address}: {source}")]
     Listen {
@@ -65,6 +70,7 @@ pub struct RelayBuilder {
     listen: String,
     store: Option<PathBuf>,
     store_key: Option<KeySource>,
+    audit: Option<AuditConfig>,
     shards: usize,
     trust_forwarding: bool,
     connections_max: usize,
@@ -100,6 +106,14 @@ impl RelayBuilder {
     #[must_use]
     pub fn store_key(mut self, source: KeySource) -> Self {
         self.store_key = Some(source);
+        self
+    }
+
+    /// Records there who connected and joined, what was refused, and what became of coordination. While that cannot be
+    /// written, no coordination is taken in. Without this nothing is recorded.
+    #[must_use]
+    pub fn audit(mut self, config: AuditConfig) -> Self {
+        self.audit = Some(config);
         self
     }
 
@@ -142,24 +156,28 @@ impl RelayBuilder {
     /// Opens the store, starts the nodes and listens.
     ///
     /// # Errors
-    /// `Name`, `Store`, `Listen`.
+    /// `Name`, `Store`, `Audit`, `Listen`.
     pub async fn open(self) -> Result<Relay, RelayError> {
         let name = AgentId::new(&self.name)?;
         let (path, key) = (self.store.clone(), self.store_key.clone());
-        let opened = tokio::task::spawn_blocking(move || -> Result<_, StoreError> {
+        let (audit, hosts) = (self.audit.clone(), HostSlots::default());
+        let watched = hosts.clone();
+        let opened = tokio::task::spawn_blocking(move || -> Result<_, RelayError> {
             let mut store: Box<dyn Store> = match path {
                 None => Box::new(MemoryStore::default()),
                 Some(path) => sealed::open(&path, key.as_ref())?,
             };
-            let identity = identity_from(&mut *store, name)?;
-            Ok((store, identity))
+            let identity = identity_from(&mut *store, name.clone())?;
+            let audit =
+                audit.map(|config| AuditLog::watched(&config, name, close_coordination(watched))).transpose()?;
+            Ok((store, identity, audit))
         });
-        let (store, identity) = opened.await.map_err(internal)??;
+        let (store, identity, audit) = opened.await.map_err(internal)??;
         let listener = tokio::net::TcpListener::bind(&self.listen)
             .await
             .map_err(|source| RelayError::Listen { address: self.listen.clone(), source })?;
         let address = listener.local_addr().map_err(internal)?;
-        let shared = Shared::start(&self, store, &identity)?;
+        let shared = Shared::start(&self, store, &identity, audit, hosts)?;
         let stopping = Arc::new(Notify::new());
         let server = http::serve(listener, shared.clone(), stopping.clone());
         Ok(Relay { shared, address, stopping, server: Mutex::new(Some(tokio::spawn(server))) })
@@ -170,11 +188,25 @@ fn internal(error: impl fmt::Display) -> RelayError {
     RelayError::Internal { reason: error.to_string() }
 }
 
+/// The hosts of a relay, for those who are there before them.
+type HostSlots = Arc<OnceLock<Vec<Weak<Host>>>>;
+
+/// What cannot be recorded must not happen: no coordination while the audit log fails.
+fn close_coordination(hosts: HostSlots) -> audit::Watcher {
+    Box::new(move |failure| {
+        let reason = failure.map(|failure| format!("the relay cannot write its audit log: {failure}"));
+        for host in hosts.get().into_iter().flatten().filter_map(Weak::upgrade) {
+            host.with(|node, now| node.close_coordination(reason.clone(), now));
+        }
+    })
+}
+
 /// What the parts of a relay share.
 pub(crate) struct Shared {
     pub(crate) hosts: Vec<Arc<Host>>,
     pub(crate) store: Arc<StoreThread>,
     pub(crate) asks: rest::Asks,
+    pub(crate) audit: Option<Arc<AuditLog>>,
     pub(crate) traffic: Arc<Traffic>,
     pub(crate) identity: Identity,
     pub(crate) connections: AtomicU64,
@@ -184,10 +216,17 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    fn start(builder: &RelayBuilder, store: Box<dyn Store>, identity: &Identity) -> Result<Arc<Self>, StoreError> {
+    fn start(
+        builder: &RelayBuilder,
+        store: Box<dyn Store>,
+        identity: &Identity,
+        audit: Option<AuditLog>,
+        slots: HostSlots,
+    ) -> Result<Arc<Self>, StoreError> {
         let clock = Clock::start();
         let asks = rest::Asks::default();
-        let slots: Arc<OnceLock<Vec<Weak<Host>>>> = Arc::default();
+        let audit = audit.map(Arc::new);
+        let recorder = audit.clone().map(|log| Arc::new(Recorder::new(log)));
         let (answered, answered_asks) = (slots.clone(), asks.clone());
         let config = WriterConfig { linger: builder.commit_linger, ..WriterConfig::default() };
         let done = move |answers: Answers| {
@@ -211,15 +250,21 @@ impl Shared {
                     tuning: builder.tuning.clone(),
                 };
                 let node = Node::new(config, clock.now());
-                Host::start(node, Keeper::Thread(store.clone()), shard, Box::new(Log), clock)
+                let log = Log { is_first: shard == 0, recorder: recorder.clone() };
+                Host::start(node, Keeper::Thread(store.clone()), shard, Box::new(log), clock)
             })
             .collect();
         // The slot is ours and empty: setting it cannot fail.
         let _ = slots.set(hosts.iter().map(Arc::downgrade).collect());
+        if let Some(failure) = audit.as_ref().and_then(|audit| audit.failing()) {
+            // Before there was anybody to be told.
+            close_coordination(slots)(Some(&failure));
+        }
         Ok(Arc::new(Self {
             hosts,
             store,
             asks,
+            audit,
             traffic: Arc::default(),
             identity: identity.clone(),
             connections: AtomicU64::new(0),
@@ -230,13 +275,17 @@ impl Shared {
     }
 }
 
-/// A relay tells its log what an agent would tell its application.
-struct Log;
+/// A relay tells its log what an agent would tell its application, and its audit log what of it is to be kept.
+struct Log {
+    is_first: bool,
+    recorder: Option<Arc<Recorder>>,
+}
 
 impl Outside for Log {
     fn dial(&self, _: &Arc<Host>, _: TargetId) {}
 
     fn event(&self, event: Event) {
+        self.recorder.iter().for_each(|recorder| recorder.hear(self.is_first, &event));
         match event {
             Event::LinkUp { link, agent } => tracing::info!(link = link.0, %agent, "connected"),
             Event::LinkDown { link, agent, reason } => tracing::info!(link = link.0, %agent, %reason, "disconnected"),
@@ -268,6 +317,7 @@ impl Relay {
             listen: DEFAULT_LISTEN.to_owned(),
             store: None,
             store_key: None,
+            audit: None,
             shards: std::thread::available_parallelism().map_or(1, |cores| cores.get().min(64)),
             trust_forwarding: false,
             connections_max: 100_000,
@@ -317,8 +367,12 @@ impl Relay {
         for host in &self.shared.hosts {
             host.stop();
         }
-        let store = self.shared.store.clone();
-        tokio::task::spawn_blocking(move || store.close()).await.map_err(internal)?;
+        let (store, audit) = (self.shared.store.clone(), self.shared.audit.clone());
+        let closing = tokio::task::spawn_blocking(move || {
+            store.close();
+            audit.iter().for_each(|audit| audit.close());
+        });
+        closing.await.map_err(internal)?;
         let server = self.server.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(server) = server {
             server.abort();

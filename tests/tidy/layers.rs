@@ -12,14 +12,14 @@ const LAYERS: [&[&str]; 8] = [
     &["engine", "transport", "store"],
     &["document"],
     &["sync", "coordination", "trust"],
-    &["node"],
+    &["node", "audit"],
     &["driver"],
     &["agent", "relay", "sim"],
     &["cli", "main"],
 ];
 
 /// Modules that run on every platform and in the simulator, from arguments alone.
-const CORE: [&str; 6] = ["engine", "document", "coordination", "sync", "trust", "node"];
+const CORE: [&str; 7] = ["engine", "document", "coordination", "sync", "trust", "node", "audit"];
 
 /// Words the core must not contain, and what to do instead.
 const IMPURE: [(&[&str], &str); 14] = [
