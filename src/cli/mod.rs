@@ -150,6 +150,8 @@ fn start_log(arguments: &Arguments) {
     let wanted = arguments.log.as_deref().filter(|filter| !filter.is_empty()).unwrap_or(default);
     let filter = EnvFilter::builder().parse_lossy(wanted);
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // Where stderr cannot be written, saying so there would panic: a full disk must not end a relay.
+    let log = log.log_internal_errors(false);
     if arguments.json {
         log.json().init();
     } else {

@@ -1,6 +1,7 @@
 //! The program as its users meet it: the built binary, its texts, its exit codes, and a relay it serves.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod audit;
 mod barriers;
 mod demo;
 mod program;
