@@ -126,7 +126,7 @@ fn a_relay_whose_disk_is_full_refuses_coordination_and_goes_on_with_the_rest() {
     assert_eq!(value("state set register/a 7")["value"], 7);
     assert_eq!(value("state get register/a"), 7);
     // A barrier Ada begins is not taken in, so nobody hears of it.
-    say("barrier create flash --members alpha:ada,bob --as ada --timeout 2");
+    say("barrier create flash --members alpha:ada,bob --as ada --wait 2s");
     assert_eq!(say("barrier status flash").status.code(), Some(1), "the relay has taken it in");
 
     relay.lift_limit();

@@ -93,11 +93,8 @@ impl Folder {
                 fs::remove_file(&segment).map_err(|error| AuditError::io(&segment, error))?;
                 continue;
             };
-            let mut folder = Self { path: path.to_owned(), segment, file: None, durable: found.whole, _lock: lock };
-            if found.cut > 0 {
-                let cut = folder.file().map(drop);
-                cut.map_err(|error| AuditError::io(&folder.segment, error))?;
-            }
+            // What does not count is cut off with the first use.
+            let folder = Self { path: path.to_owned(), segment, file: None, durable: found.whole, _lock: lock };
             // How many entries have no checkpoint is not looked up: the next entry gets one.
             let journal = Journal::resume(head, found.hlc, limits::AUDIT_CHECKPOINT_ENTRIES - 1);
             return Ok(Found { folder, journal, day: found.day, cut: (cut > 0).then_some(cut) });
