@@ -53,10 +53,15 @@ pub const PACKET_BYTES: usize = 4 * CHUNK_BYTES;
 pub const MESSAGE_BYTES: usize = 8 * 1024 * 1024;
 /// Bytes of one message on the lowest lane: a whole document.
 pub const BULK_BYTES: usize = DOCUMENT_BYTES + 1024 * 1024;
+/// Bytes that may wait for one connection to read them: a document and whatever is more urgent. What a node sends
+/// without being asked it stops sending long before; answers to somebody who only asks come to an end here.
+pub const QUEUE_BYTES: usize = BULK_BYTES + MESSAGE_BYTES;
 /// Bytes accepted before the handshake is done.
 pub const HELLO_BYTES: usize = 8 * 1024;
 /// How long a connection may take over its handshake.
 pub const HELLO_WAIT: Duration = Duration::from_secs(5);
+/// How long somebody who asked over HTTP may take nothing of the answer.
+pub const ANSWER_WAIT: Duration = Duration::from_secs(10);
 /// Inflated size over compressed size; LZ4 itself cannot exceed 255.
 pub const INFLATE_RATIO: usize = 255;
 /// Bytes of one application message, and of one presence entry.

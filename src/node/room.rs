@@ -71,6 +71,9 @@ pub(super) struct Room {
     pub(super) participant: Option<Participant>,
     pub(super) own_presence: Option<(Bytes, Duration)>,
     pub(super) renew_presence_at: Option<Monotonic>,
+    /// Whose presence is to be told, and who brought it; not before that time.
+    pub(super) presence_news: BTreeMap<ReplicaId, Option<LinkId>>,
+    pub(super) presence_at: Monotonic,
     /// What a durable peer has told us of our own writes.
     pub(super) acked: Version,
     pub(super) shared: Option<SharedSnapshot>,
@@ -108,6 +111,8 @@ impl Room {
             participant: None,
             own_presence: None,
             renew_presence_at: None,
+            presence_news: BTreeMap::new(),
+            presence_at: Monotonic(0),
             acked: Version::default(),
             shared: None,
             weight: 0,
@@ -412,10 +417,7 @@ impl Room {
         member.behind(frontier);
         if !known {
             hub.event(Event::Joined { link, document: self.id.clone() });
-            let entries: Vec<_> = self.presence.entries().cloned().collect();
-            if !entries.is_empty() {
-                hub.tell(link, &Message::Presence { document: self.id.clone(), entries }, Lane::Normal);
-            }
+            self.tell_all_presence(link, hub);
         }
         if matches!(self.state, State::Ready(_)) {
             self.greet(hub);
@@ -447,6 +449,10 @@ impl Room {
         let State::Ready(document) = &self.state else {
             return hub.refuse(link, Some(&self.id), ErrorCode::Unavailable, "busy, try again".to_owned());
         };
+        if hub.links.get(&link).is_some_and(|link| link.outstanding > hub.config.tuning.queue_high) {
+            // An answer is much larger than a question: whoever asks has to read.
+            return hub.refuse(link, Some(&self.id), ErrorCode::Unavailable, "busy, try again".to_owned());
+        }
         if self.weight > hub.config.tuning.inline_bytes as u64 {
             return self.send_away(Job::Digest { link, path }, hub);
         }
@@ -524,6 +530,7 @@ impl Room {
             hub.arm(&self.id, at);
         }
         self.renew_presence(hub);
+        self.tell_presence(hub);
         self.flush_due(hub);
         self.retry_load(hub);
         self.retry_append(hub);

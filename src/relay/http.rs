@@ -13,7 +13,7 @@ use axum::{
 use serde_json::json;
 use tokio::sync::Notify;
 
-use super::{Shared, metrics, rest, socket::ServerSocket};
+use super::{Shared, metrics, patience::Patient, rest, socket::ServerSocket};
 use crate::{
     driver::run_link,
     id::DocumentId,
@@ -31,7 +31,7 @@ pub(super) async fn serve(listener: tokio::net::TcpListener, shared: Arc<Shared>
         .route("/v1/coordination/{*id}", get(coordination))
         .fallback(nothing_here)
         .with_state(shared);
-    let served = axum::serve(listener, router).with_graceful_shutdown(async move { stopping.notified().await });
+    let served = axum::serve(Patient(listener), router).with_graceful_shutdown(async move { stopping.notified().await });
     if let Err(error) = served.await {
         tracing::error!(%error, "the listener failed");
     }

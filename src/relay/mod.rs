@@ -6,6 +6,7 @@
 pub mod audit;
 mod http;
 mod metrics;
+mod patience;
 mod rest;
 mod socket;
 
