@@ -31,7 +31,8 @@ pub(super) async fn serve(listener: tokio::net::TcpListener, shared: Arc<Shared>
         .route("/v1/coordination/{*id}", get(coordination))
         .fallback(nothing_here)
         .with_state(shared);
-    let served = axum::serve(Patient(listener), router).with_graceful_shutdown(async move { stopping.notified().await });
+    let served =
+        axum::serve(Patient(listener), router).with_graceful_shutdown(async move { stopping.notified().await });
     if let Err(error) = served.await {
         tracing::error!(%error, "the listener failed");
     }

@@ -91,13 +91,15 @@ impl<S> Bounded<S> {
         self.phase = Phase::Asking(line_ends);
     }
 
-    fn said(&mut self, bytes: &[u8]) {
+    fn said(&mut self, bytes: &[u8], cx: &mut Context<'_>) {
         match self.phase {
             Phase::Open => {}
             Phase::Answering if bytes.starts_with(b"HTTP/1.1 101") => (self.phase, self.timer) = (Phase::Open, None),
             _ => {
                 self.phase = Phase::Answered;
                 self.wait(limits::ANSWER_WAIT);
+                // Whoever waits for the next request did so before this deadline was set. It is not due yet.
+                let _ = self.check_time(cx);
             }
         }
     }
@@ -132,7 +134,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Bounded<S> {
         let this = &mut *self;
         match Pin::new(&mut this.stream).poll_write(cx, bytes) {
             Poll::Ready(Ok(written)) => {
-                this.said(&bytes[..written]);
+                this.said(&bytes[..written], cx);
                 Poll::Ready(Ok(written))
             }
             Poll::Pending => this.stalled(cx).map_or_else(|error| Poll::Ready(Err(error)), |()| Poll::Pending),
@@ -150,7 +152,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Bounded<S> {
             Poll::Ready(Ok(written)) => {
                 // An answer begins with its status line, in whichever buffer comes first.
                 let first = bufs.iter().find(|buf| !buf.is_empty()).map_or(&[][..], |buf| buf);
-                this.said(&first[..written.min(first.len())]);
+                this.said(&first[..written.min(first.len())], cx);
                 Poll::Ready(Ok(written))
             }
             Poll::Pending => this.stalled(cx).map_or_else(|error| Poll::Ready(Err(error)), |()| Poll::Pending),

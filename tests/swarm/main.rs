@@ -5,7 +5,6 @@
 
 mod closing;
 mod coordination;
-mod hostile;
 mod mesh;
 mod offline;
 mod presence;
