@@ -204,7 +204,7 @@ mod tests {
     #[test]
     fn the_longest_names_and_reason_fit_into_a_record() {
         let name = "a".repeat(limits::NAME_SEGMENT_BYTES);
-        let room = vec![name.as_str(); limits::NAME_SEGMENTS].join("/");
+        let room = [name.as_str(); limits::NAME_SEGMENTS].join("/");
         let mut event = Event::new(Action::Offend, Outcome::Refused, "ü".repeat(limits::AUDIT_REASON_BYTES));
         let definition = ObjectId { holder: crate::id::ReplicaId::LAST, number: u64::MAX };
         event.object = Some(Object {

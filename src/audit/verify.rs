@@ -74,7 +74,7 @@ pub enum Breach {
     #[error("is signed with the key {signer}, which was not given")]
     Stranger {
         /// The key.
-        signer: PublicKey,
+        signer: Box<PublicKey>,
     },
     /// Too many records without a checkpoint.
     #[error("has no checkpoint, nor have the {} before it: checkpoints were removed", limits::AUDIT_CHECKPOINT_ENTRIES)]
@@ -161,7 +161,7 @@ impl Verifier {
                     return Err(self.finding(Breach::Signature { from }));
                 }
                 if !self.expected.signers.is_empty() && !self.expected.signers.contains(&checkpoint.signer) {
-                    return Err(self.finding(Breach::Stranger { signer: checkpoint.signer }));
+                    return Err(self.finding(Breach::Stranger { signer: Box::new(checkpoint.signer) }));
                 }
                 self.verified.signers.insert(checkpoint.signer);
                 self.verified.checkpoints += 1;

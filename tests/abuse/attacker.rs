@@ -97,7 +97,7 @@ impl Attacker {
     }
 
     /// Sends a packet as it is, and waits for the relay to hang up. It may do so before all is sent.
-    pub(crate) async fn is_hung_up_on(mut self, packets: impl IntoIterator<Item = Vec<u8>>) -> Option<CloseCode> {
+    pub(crate) async fn hung_up_on(mut self, packets: impl IntoIterator<Item = Vec<u8>>) -> Option<CloseCode> {
         for packet in packets {
             if send(&mut self.transport, packet.into()).await.is_err() {
                 break;

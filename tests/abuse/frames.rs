@@ -139,10 +139,10 @@ async fn a_message_in_endless_chunks_is_cut_off() {
         let declared = limits::MESSAGE_BYTES;
         let endless = chunks(lane, &[first(declared), vec![0; declared + 100_000]].concat(), 0);
         let attacker = Attacker::connect(&relay).await;
-        assert_eq!(attacker.is_hung_up_on(endless).await, Some(CloseCode::PROTOCOL), "lane {lane:?}");
+        assert_eq!(attacker.hung_up_on(endless).await, Some(CloseCode::PROTOCOL), "lane {lane:?}");
         let attacker = Attacker::connect(&relay).await;
         let huge = chunks(lane, &first(1 << 31), 0);
-        assert_eq!(attacker.is_hung_up_on(huge).await, Some(CloseCode::TOO_LARGE), "lane {lane:?}");
+        assert_eq!(attacker.hung_up_on(huge).await, Some(CloseCode::TOO_LARGE), "lane {lane:?}");
         honest.go_on().await;
     }
     flat.check("messages in endless chunks");
@@ -163,11 +163,11 @@ async fn zip_bombs_are_refused_before_they_are_inflated() {
     for _ in 0..50 {
         for packets in [vec![lie(1 << 31)], vec![lie(1_000_000)], too_large.clone()] {
             let attacker = Attacker::connect(&relay).await;
-            assert_eq!(attacker.is_hung_up_on(packets).await, Some(CloseCode::TOO_LARGE));
+            assert_eq!(attacker.hung_up_on(packets).await, Some(CloseCode::TOO_LARGE));
         }
         // Within bounds it is inflated, and is no message.
         let attacker = Attacker::connect(&relay).await;
-        assert_eq!(attacker.is_hung_up_on([bomb(1_000_000)]).await, Some(CloseCode::PROTOCOL));
+        assert_eq!(attacker.hung_up_on([bomb(1_000_000)]).await, Some(CloseCode::PROTOCOL));
     }
     honest.go_on().await;
     flat.check("200 zip bombs");
@@ -193,7 +193,7 @@ async fn declared_lengths_are_not_believed() {
     for _ in 0..20 {
         for packet in packets.clone() {
             let attacker = Attacker::connect(&relay).await;
-            let code = attacker.is_hung_up_on([packet.clone()]).await;
+            let code = attacker.hung_up_on([packet.clone()]).await;
             assert_eq!(code, Some(CloseCode::PROTOCOL), "{packet:?}");
         }
     }
@@ -226,7 +226,7 @@ async fn packets_that_break_the_protocol_end_their_own_connection_only() {
         let hung_up = tokio::task::spawn_blocking(move || std::io::copy(&mut stream, &mut std::io::sink()).map(drop));
         // A reset is as good as an end.
         let _ = tokio::time::timeout(crate::relay::PATIENCE, hung_up).await.expect("the relay hangs up").unwrap();
-        assert!(Attacker::connect(&relay).await.is_hung_up_on([packet]).await.is_some());
+        assert!(Attacker::connect(&relay).await.hung_up_on([packet]).await.is_some());
         honest.go_on().await;
     }
 }

@@ -5,6 +5,7 @@
 //! resident set, before and after: a bound that what was sent would break many times over.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(clippy::disallowed_methods, reason = "an attacker that takes its time")]
 
 mod attacker;
 mod frames;
