@@ -23,7 +23,7 @@
 //! | layer | modules | role |
 //! |-|-|-|
 //! | 5 | [`agent`], [`relay`], [`sim`] | drivers: tokio, and a simulated world |
-//! | 4 | [`node`] | one sans-IO state machine, the same under every driver |
+//! | 4 | [`node`], [`audit`] | one sans-IO state machine, the same under every driver; the audit log's bytes |
 //! | 3 | [`sync`], [`coordination`] | the protocol of one connection, sans-IO; what members agree on |
 //! | 2 | [`document`] | content and records as one replica |
 //! | 1 | [`engine`], [`store`], [`transport`], [`trust`] | building blocks that do not know each other |
@@ -34,6 +34,7 @@
 
 #[cfg(feature = "agent")]
 pub mod agent;
+pub mod audit;
 pub mod coordination;
 pub mod document;
 #[cfg(any(feature = "agent", feature = "relay"))]

@@ -53,6 +53,9 @@ pub const PACKET_BYTES: usize = 4 * CHUNK_BYTES;
 pub const MESSAGE_BYTES: usize = 8 * 1024 * 1024;
 /// Bytes of one message on the lowest lane: a whole document.
 pub const BULK_BYTES: usize = DOCUMENT_BYTES + 1024 * 1024;
+/// Bytes that may wait for one connection to read them: a document and whatever is more urgent. What a node sends
+/// without being asked it stops sending long before; answers to somebody who only asks come to an end here.
+pub const QUEUE_BYTES: usize = BULK_BYTES + MESSAGE_BYTES;
 /// Bytes accepted before the handshake is done.
 pub const HELLO_BYTES: usize = 8 * 1024;
 /// How long a connection may take over its handshake.
@@ -61,6 +64,8 @@ pub const HELLO_WAIT: Duration = Duration::from_secs(5);
 pub const HANDSHAKES: usize = 1_024;
 /// Bytes of a file of certificates or of a private key: a few hundred authorities fit.
 pub const CERTIFICATE_FILE_BYTES: u64 = 1024 * 1024;
+/// How long somebody who asked over HTTP may take nothing of the answer.
+pub const ANSWER_WAIT: Duration = Duration::from_secs(10);
 /// Inflated size over compressed size; LZ4 itself cannot exceed 255.
 pub const INFLATE_RATIO: usize = 255;
 /// Bytes of one application message, and of one presence entry.
@@ -207,3 +212,18 @@ pub const CREDENTIAL_BYTES: usize = (DELEGATION_DEPTH + 1) * (TOKEN_BYTES + 1);
 pub const SIGNATURES_KNOWN: usize = 8_192;
 /// Records of one writer stamped ahead of our clock that may wait for it.
 pub const HELD_AHEAD: usize = 256;
+/// Bytes of one record of the audit log: the longest names, and a reason.
+pub const AUDIT_RECORD_BYTES: usize = 4 * 1024;
+/// Bytes of the reason in an audit record: a sentence or two, of which a peer may have chosen parts.
+pub const AUDIT_REASON_BYTES: usize = 1024;
+/// Bytes of a segment of the audit log after which the next one begins: what can be read in a moment when a relay starts.
+pub const AUDIT_SEGMENT_BYTES: u64 = 16 * 1024 * 1024;
+/// Audit records for which there is one signed checkpoint at least. So many at the end of a log may be without.
+pub const AUDIT_CHECKPOINT_ENTRIES: u64 = 1_000;
+/// How long an audit record waits at most for a signed checkpoint.
+pub const AUDIT_CHECKPOINT_WAIT: Duration = Duration::from_secs(60);
+/// Audit events that may wait for the disk: a few seconds of a busy relay, at most about 30 MB.
+pub const AUDIT_QUEUE_EVENTS: usize = 16_384;
+/// Audit events of one connection, besides its beginning and its end: more are counted and told at its end, so that a
+/// peer cannot fill the disk by being refused.
+pub const AUDIT_LINK_EVENTS: u32 = 64;

@@ -7,6 +7,7 @@
 
 pub mod apply_automerge;
 pub mod apply_yrs;
+pub mod audit;
 mod content;
 pub mod credential;
 pub mod frame;
@@ -28,12 +29,13 @@ pub struct Target {
 }
 
 /// Everything that reads bytes from outside.
-pub const TARGETS: [Target; 7] = [
+pub const TARGETS: [Target; 8] = [
     Target { name: "frame", fuzz_one: frame::fuzz_one, seeds: frame::seeds },
     Target { name: "prescan_yrs", fuzz_one: prescan_yrs::fuzz_one, seeds: prescan_yrs::seeds },
     Target { name: "prescan_automerge", fuzz_one: prescan_automerge::fuzz_one, seeds: prescan_automerge::seeds },
     Target { name: "apply_yrs", fuzz_one: apply_yrs::fuzz_one, seeds: apply_yrs::seeds },
     Target { name: "apply_automerge", fuzz_one: apply_automerge::fuzz_one, seeds: apply_automerge::seeds },
+    Target { name: "audit", fuzz_one: audit::fuzz_one, seeds: audit::seeds },
     Target { name: "credential", fuzz_one: credential::fuzz_one, seeds: credential::seeds },
     Target { name: "store_open", fuzz_one: store_open::fuzz_one, seeds: store_open::seeds },
 ];

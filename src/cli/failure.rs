@@ -3,8 +3,14 @@
 use std::process::ExitCode;
 
 use aepoch::{
-    agent::AgentError, document::DocumentError, engine::EngineError, id::NameError, node::NodeError, relay::RelayError,
-    store::StoreError, transport::TransportError,
+    agent::AgentError,
+    document::DocumentError,
+    engine::EngineError,
+    id::NameError,
+    node::NodeError,
+    relay::{RelayError, audit::AuditError},
+    store::StoreError,
+    transport::TransportError,
 };
 
 use super::output::Output;
@@ -107,4 +113,4 @@ macro_rules! failed_from {
         }
     )*};
 }
-failed_from!(DocumentError, EngineError, StoreError, std::io::Error, serde_json::Error);
+failed_from!(AuditError, DocumentError, EngineError, StoreError, std::io::Error, serde_json::Error);

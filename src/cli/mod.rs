@@ -1,5 +1,6 @@
 //! The command line: what can be asked, and how each answer leaves the program. One file per subcommand. Layer 7.
 
+mod audit;
 mod connect;
 mod coordination;
 mod credential;
@@ -102,6 +103,9 @@ enum Command {
     /// Check, repair, compact and rekey store files.
     #[command(subcommand)]
     Store(store::StoreCommand),
+    /// Read and verify what a relay has recorded: who came, what was refused, what became of coordination.
+    #[command(subcommand)]
+    Audit(audit::AuditCommand),
     /// Make keys, and show their public halves.
     #[command(subcommand)]
     Key(trust::KeyCommand),
@@ -134,6 +138,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Why(args) => why::run(&args, &output),
         Command::Sim(args) => sim::run(&args, &output),
         Command::Store(command) => store::run(&command, &output),
+        Command::Audit(command) => audit::run(command, &output),
         Command::Key(command) => trust::run_key(&command, &output),
         Command::Policy(command) => trust::run_policy(command, &output),
         Command::Token(command) => trust::run_token(command, &output),
@@ -147,6 +152,8 @@ fn start_log(arguments: &Arguments) {
     let wanted = arguments.log.as_deref().filter(|filter| !filter.is_empty()).unwrap_or(default);
     let filter = EnvFilter::builder().parse_lossy(wanted);
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // Where stderr cannot be written, saying so there would panic: a full disk must not end a relay.
+    let log = log.log_internal_errors(false);
     if arguments.json {
         log.json().init();
     } else {

@@ -3,7 +3,7 @@
 use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use aepoch::{
-    relay::{DEFAULT_LISTEN, Relay},
+    relay::{DEFAULT_LISTEN, Relay, audit::AuditConfig},
     trust::policy::PolicyHash,
 };
 use clap::Args;
@@ -25,6 +25,7 @@ Examples:
   aepoch serve --listen 0.0.0.0:4433 --store /var/lib/aepoch/relay.redb
   aepoch serve --store-key-file /etc/aepoch/store.key     nobody reads the store without the key
   aepoch serve --listen 0.0.0.0:4433 --policy swarm.json    only for agents with credentials; see aepoch policy --help
+  aepoch serve --audit /var/log/aepoch --audit-key /etc/aepoch/audit.key      see: aepoch audit --help
   aepoch serve --memory --listen 127.0.0.1:0 --print-address
   aepoch serve --listen 0.0.0.0:4433 --host relay.example --allow-origin https://app.example
   aepoch serve --tls-cert relay.crt --tls-key relay.key   wss://, and https:// for REST
@@ -80,6 +81,20 @@ pub(super) struct ServeArgs {
     #[command(flatten)]
     store_key: StoreKeyArgs,
 
+    /// The folder of the audit log; the store's name with `.audit` behind it unless given. Without a store there is none
+    /// unless given. While it cannot be written, the relay takes in no coordination.
+    #[arg(long, value_name = "DIR", conflicts_with = "no_audit")]
+    audit: Option<PathBuf>,
+
+    /// The file of the key that signs the audit log, made when there is none; the log's name with `.key` behind it
+    /// unless given.
+    #[arg(long, value_name = "FILE", conflicts_with = "no_audit")]
+    audit_key: Option<PathBuf>,
+
+    /// Keep no audit log.
+    #[arg(long)]
+    no_audit: bool,
+
     /// The relay's name among the agents.
     #[arg(long, default_value = "relay")]
     name: String,
@@ -111,6 +126,23 @@ pub(super) struct ServeArgs {
     until_stdin_ends: bool,
 }
 
+impl ServeArgs {
+    fn audit_config(&self) -> Result<Option<AuditConfig>, Failure> {
+        let beside_store = || {
+            let mut folder = self.store.clone().into_os_string();
+            folder.push(".audit");
+            PathBuf::from(folder)
+        };
+        let folder = self.audit.clone().or_else(|| (!self.memory && !self.no_audit).then(beside_store));
+        match (folder, &self.audit_key) {
+            (Some(folder), Some(key)) => Ok(Some(AuditConfig::new(folder).key(key))),
+            (Some(folder), None) => Ok(Some(AuditConfig::new(folder))),
+            (None, Some(_)) => Err(Failure::usage("--audit-key without an audit log: say --audit DIR with --memory")),
+            (None, None) => Ok(None),
+        }
+    }
+}
+
 pub(super) fn run(args: &ServeArgs, output: &Output) -> Result<ExitCode, Failure> {
     super::runtime(None)?.block_on(serve(args, output))
 }
@@ -135,6 +167,9 @@ async fn serve(args: &ServeArgs, output: &Output) -> Result<ExitCode, Failure> {
     }
     if let Some(key) = args.store_key.source() {
         builder = builder.store_key(key);
+    }
+    if let Some(audit) = args.audit_config()? {
+        builder = builder.audit(audit);
     }
     if let Some(shards) = args.shards {
         builder = builder.shards(usize::from(shards));

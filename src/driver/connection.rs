@@ -29,6 +29,7 @@ use super::{
 };
 use crate::{
     error::CloseCode,
+    limits,
     sync::{Encoded, Hello, Message, Received, Session, SessionError},
     time::Monotonic,
     transport::{Transport, TransportError},
@@ -211,6 +212,11 @@ impl<T: Transport> Wire<T> {
         }
         for _ in 0..packets_max {
             self.take(std::mem::take(&mut *commands.lock().unwrap_or_else(PoisonError::into_inner)));
+            let queued = self.session.queued_bytes();
+            if queued > limits::QUEUE_BYTES {
+                let reason = format!("{queued} bytes wait to be read, limit {}", limits::QUEUE_BYTES);
+                return self.end(Ended::ours(CloseCode::TIMEOUT, reason));
+            }
             match self.write_packet(cx) {
                 Ok(Poll::Ready(true)) => {}
                 Ok(Poll::Ready(false)) => return self.flush(cx),

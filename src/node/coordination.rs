@@ -20,9 +20,9 @@ use crate::{
         why::{ObjectStatus, Surroundings},
     },
     document::{Document, SlotKey, SlotPart},
-    id::{AgentId, DocumentId, ObjectId, ReplicaId},
+    id::{AgentId, DocumentId, LinkId, ObjectId, ReplicaId},
     limits,
-    sync::Role,
+    sync::{ErrorCode, Role},
     time::Moment,
     trust::pattern::Right,
 };
@@ -56,6 +56,10 @@ impl Room {
 
     /// Takes in what changed, writes what follows from it, until nothing does.
     pub(super) fn coordinate(&mut self, hub: &mut Hub) {
+        if hub.coordination_closed.is_some() {
+            // Nor does it write: what is due is done when it is opened again.
+            return;
+        }
         // What became durable while the document was away counts from now on.
         self.slots_persisted(self.log.durable.slots.get(hub.me()), hub);
         loop {
@@ -115,6 +119,25 @@ impl Room {
         self.coordinate(hub);
     }
 
+    /// Tells who brought coordination records while none are taken in, and remembers to ask for them later.
+    pub(super) fn decline(&mut self, brought_by: Vec<LinkId>, hub: &mut Hub) {
+        let reason = hub.coordination_closed.clone().unwrap_or_else(|| "coordination was closed just now".to_owned());
+        for link in brought_by {
+            if self.members.contains_key(&link) && self.declined.insert(link) {
+                hub.refuse(link, Some(&self.id), ErrorCode::Unavailable, reason.clone());
+            }
+        }
+        if hub.coordination_closed.is_none() {
+            self.ask_declined(hub);
+        }
+    }
+
+    fn ask_declined(&mut self, hub: &mut Hub) {
+        for link in std::mem::take(&mut self.declined) {
+            self.ask_again(link, hub);
+        }
+    }
+
     fn slots_persisted(&mut self, upto: u64, hub: &mut Hub) {
         if let (State::Ready(document), Some(participant)) = (&self.state, &mut self.participant) {
             participant.persisted(document, upto, hub.now.mono);
@@ -133,6 +156,24 @@ impl Room {
 }
 
 impl Node {
+    /// Takes in no coordination records of peers from now on, for the `reason` that they are told, and echoes none as an
+    /// elector; content and records go on. With `None` it goes on as before, and asks for what was not taken in.
+    ///
+    /// *Guarantee:* nothing a peer wrote meanwhile is kept, passed on or counted here. Peers that are connected to each
+    /// other by another way are not held up.
+    pub fn close_coordination(&mut self, reason: Option<String>, now: Moment) {
+        self.hub.now = now;
+        let opens = reason.is_none() && self.hub.coordination_closed.is_some();
+        self.hub.coordination_closed = reason;
+        if opens {
+            for room in self.rooms.values_mut() {
+                room.ask_declined(&mut self.hub);
+                room.coordinate(&mut self.hub);
+                room.flush_due(&mut self.hub);
+            }
+        }
+    }
+
     /// Runs `act` on a document and its participant, then writes what it asks for.
     pub(super) fn with_participant<R>(
         &mut self,

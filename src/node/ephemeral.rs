@@ -1,6 +1,6 @@
 //! What passes through a node and is not kept: presence and application messages.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use bytes::Bytes;
 
@@ -11,6 +11,11 @@ use crate::{
     sync::{Address, Encoded, ErrorCode, Lane, Message, PresenceEntry, Role},
     trust::{pattern::Right, quota::Quota},
 };
+
+/// Shortest time between two messages about presence in a document: people see no more.
+const PRESENCE_TICK: Duration = Duration::from_millis(100);
+/// Entries in one message: a megabyte of the largest.
+const PRESENCE_TOGETHER: usize = 256;
 
 impl Room {
     /// Sets the node's own ephemeral state; `None` takes it away.
@@ -88,35 +93,76 @@ impl Room {
         self.announce(news, Some(link), hub);
     }
 
-    /// Tells everyone but the bringer.
-    pub(super) fn announce(&mut self, entries: Vec<PresenceEntry>, except: Option<LinkId>, hub: &mut Hub) {
+    /// Has everyone but the bringer told, at once after a pause. What follows within [`PRESENCE_TICK`] is told together,
+    /// and of what one replica said the latest.
+    pub(super) fn announce(&mut self, entries: Vec<PresenceEntry>, via: Option<LinkId>, hub: &mut Hub) {
         if entries.is_empty() {
             return;
         }
         if let Some(at) = self.presence.next_expiry() {
             hub.arm(&self.id, at);
         }
-        let me = hub.me();
-        let receivers: Vec<LinkId> = self
-            .members
-            .keys()
-            .filter(|link| Some(**link) != except)
-            .filter(|link| {
-                let own_only = hub.links.get(link).and_then(|link| link.accepts(me));
-                entries.iter().all(|entry| own_only.is_none_or(|author| author == entry.replica))
-            })
-            .copied()
-            .collect();
-        let message = Message::Presence { document: self.id.clone(), entries: entries.clone() };
-        if let Ok(encoded) = Encoded::new(&message, Lane::Normal) {
-            hub.send(receivers, encoded);
-        }
+        self.presence_news.extend(entries.iter().map(|entry| (entry.replica, via)));
         hub.event(Event::Presence { document: self.id.clone(), entries });
+        self.tell_presence(hub);
+    }
+
+    /// Tells what is new, unless something was told just now.
+    pub(super) fn tell_presence(&mut self, hub: &mut Hub) {
+        if self.presence_news.is_empty() {
+            return;
+        }
+        if self.presence_at > hub.now.mono {
+            return hub.arm(&self.id, self.presence_at);
+        }
+        self.presence_at = hub.now.mono + PRESENCE_TICK;
+        let news = std::mem::take(&mut self.presence_news);
+        let bringers: BTreeSet<Option<LinkId>> = news.values().copied().collect();
+        let bringer = bringers.first().copied().flatten().filter(|_| bringers.len() == 1);
+        let entries: Vec<_> = news.keys().filter_map(|replica| self.presence.latest(*replica)).cloned().collect();
+        let high = hub.config.tuning.queue_high;
+        let mut receivers = Vec::new();
+        for (link, member) in self.members.iter_mut().filter(|(link, _)| Some(**link) != bringer) {
+            if hub.links.get(link).is_some_and(|peer| peer.outstanding > high) {
+                member.presence_behind = true;
+            } else {
+                receivers.push(*link);
+            }
+        }
+        self.send_presence(&receivers, &entries, hub);
+    }
+
+    /// Tells a member all there is; one that does not drain is told once it does.
+    pub(super) fn tell_all_presence(&mut self, link: LinkId, hub: &mut Hub) {
+        let is_slow = hub.links.get(&link).is_some_and(|peer| peer.outstanding > hub.config.tuning.queue_high);
+        if let Some(member) = self.members.get_mut(&link) {
+            member.presence_behind = is_slow;
+        }
+        if !is_slow {
+            let entries: Vec<_> = self.presence.remembered().cloned().collect();
+            self.send_presence(&[link], &entries, hub);
+        }
+    }
+
+    /// Sends entries to those who take them from us: to some, only our own.
+    fn send_presence(&self, receivers: &[LinkId], entries: &[PresenceEntry], hub: &mut Hub) {
+        let me = hub.me();
+        let is_trusting = |link: &&LinkId| hub.links.get(link).is_some_and(|link| link.accepts(me).is_none());
+        let (all, own): (Vec<LinkId>, Vec<LinkId>) = receivers.iter().partition(is_trusting);
+        let ours: Vec<_> = entries.iter().filter(|entry| entry.replica == me).cloned().collect();
+        for (receivers, entries) in [(all, entries), (own, &ours)] {
+            for entries in entries.chunks(PRESENCE_TOGETHER) {
+                let message = Message::Presence { document: self.id.clone(), entries: entries.to_vec() };
+                if let Ok(encoded) = Encoded::new(&message, Lane::Normal) {
+                    hub.send(receivers.clone(), encoded);
+                }
+            }
+        }
     }
 }
 
 impl Node {
-    /// Sends an application message. At most once, to those connected now.
+    /// Sends an application message. At most once, to those connected now and not far behind.
     ///
     /// # Errors
     /// `TooLarge`; `Document(Forbidden)` when it is for a document in which we may not be seen.
@@ -177,7 +223,10 @@ impl Node {
             },
             Address::All => self.hub.links.keys().copied().collect(),
         };
-        let receivers = receivers.into_iter().filter(|link| Some(*link) != via).collect();
+        // Who does not drain misses it: nothing here is kept for later.
+        let high = self.hub.config.tuning.queue_high;
+        let is_slow = |link: &LinkId| self.hub.links.get(link).is_some_and(|link| link.outstanding > high);
+        let receivers = receivers.into_iter().filter(|link| Some(*link) != via && !is_slow(link)).collect();
         if let Ok(encoded) = Encoded::new(&Message::App { from, to, lane, body }, lane) {
             self.hub.send(receivers, encoded);
         }

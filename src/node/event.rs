@@ -72,6 +72,24 @@ pub enum Event {
         /// The sender's bytes.
         body: Bytes,
     },
+    /// A peer takes part in a document.
+    Joined {
+        /// The connection.
+        link: LinkId,
+        /// The document.
+        document: DocumentId,
+    },
+    /// A peer asked for something we did not give it, without having broken a rule.
+    Denied {
+        /// The connection.
+        link: LinkId,
+        /// The document concerned, if one.
+        document: Option<DocumentId>,
+        /// The kind of refusal.
+        code: ErrorCode,
+        /// Why.
+        reason: String,
+    },
     /// A peer refused something of ours.
     Refused {
         /// The document concerned, if one.

@@ -12,7 +12,7 @@ use super::{
     work::{CatchUp, Job, Outcome, Work},
 };
 use crate::{
-    document::{Confines, Delta, DocumentError, Frontier, Incoming, Seen, Subscription, Version},
+    document::{Confines, Delta, Document, DocumentError, Frontier, Incoming, Seen, Subscription, Version},
     id::{DocumentId, LinkId, ReplicaId},
     sync::{Encoded, ErrorCode, Lane, Message},
     time::Monotonic,
@@ -52,6 +52,8 @@ pub(super) struct Member {
     slots_ahead: usize,
     /// It gets no coordination records until it has drained: it has these.
     pub(super) slots_behind: Option<Seen>,
+    /// It has missed something of presence, and is told all of it once it has drained.
+    pub(super) presence_behind: bool,
 }
 
 /// Coordination records overtake all others, so a member that drains slowly gets them nevertheless: up to this many
@@ -70,7 +72,7 @@ impl Member {
 
     /// It is owed something once it has drained.
     pub(super) fn is_waiting(&self) -> bool {
-        !self.is_live() || self.slots_behind.is_some()
+        !self.is_live() || self.slots_behind.is_some() || self.presence_behind
     }
 
     /// It gets nothing until it has drained, then one delta. One that is being computed is of no use any more.
@@ -347,7 +349,7 @@ impl Room {
         // A session reports what it has drained in steps: what is smaller than a step may never be reported, so the
         // room looks again by itself.
         hub.arm(&self.id, hub.now.mono + hub.config.tuning.tick);
-        let since = self.document().map(crate::document::Document::frontier).unwrap_or_default();
+        let since = self.document().map(Document::frontier).unwrap_or_default();
         for link in waiting {
             if let Some(member) = self.members.get_mut(link) {
                 member.behind(since.clone());
@@ -367,6 +369,11 @@ impl Room {
             })
             .map(|(link, _)| *link)
             .collect();
+        let is_drained = |link: &LinkId| hub.links.get(link).is_some_and(|link| link.outstanding <= low);
+        let missed = self.members.iter().filter(|(link, member)| member.presence_behind && is_drained(link));
+        for link in missed.map(|(link, _)| *link).collect::<Vec<_>>() {
+            self.tell_all_presence(link, hub);
+        }
         for link in drained {
             let State::Ready(document) = &self.state else { return };
             let Some(member) = self.members.get_mut(&link) else { continue };
@@ -384,11 +391,14 @@ impl Room {
     fn catch_up(&mut self, link: LinkId, since: Frontier, hub: &mut Hub) {
         hub.counters.catch_ups += 1;
         let author = self.accepted_author(link, hub);
+        let here = self.document().map(Document::version);
+        let is_current = |shared: &SharedSnapshot| here.is_some_and(|here| shared.frontier.version.covers(here));
+        let is_current = self.shared.as_ref().is_some_and(is_current);
         let Some(member) = self.members.get_mut(&link) else { return };
         let subscription = member.subscription.clone();
         if is_first_visit(&since) && author.is_none() && subscription.is_everything() {
             if let Some(shared) = &self.shared
-                && shared.made_at + hub.config.tuning.snapshot_shared_for > hub.now.mono
+                && (is_current || shared.made_at + hub.config.tuning.snapshot_shared_for > hub.now.mono)
             {
                 hub.counters.snapshots_shared += 1;
                 member.flow = Flow::Behind { since: shared.frontier.clone() };

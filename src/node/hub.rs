@@ -84,6 +84,8 @@ pub(super) struct Hub {
     pub(super) counters: Counters,
     /// What participants have done that are gone.
     pub(super) coordinated: (CoordinationCounters, Tally),
+    /// Why no coordination is taken in or written, while none is.
+    pub(super) coordination_closed: Option<String>,
     /// Somebody keeps durable copies for us: our writes are unsynced until it acknowledges them.
     pub(super) has_targets: bool,
     timers: BTreeSet<(Monotonic, DocumentId)>,
@@ -105,6 +107,7 @@ impl Hub {
             out: VecDeque::new(),
             counters: Counters::default(),
             coordinated: Default::default(),
+            coordination_closed: None,
             has_targets: false,
             timers: BTreeSet::new(),
             armed: BTreeMap::new(),
@@ -193,6 +196,11 @@ impl Hub {
     }
 
     pub(super) fn refuse(&mut self, link: LinkId, document: Option<&DocumentId>, code: ErrorCode, reason: String) {
+        self.event(Event::Denied { link, document: document.cloned(), code, reason: reason.clone() });
+        self.tell_refusal(link, document, code, reason);
+    }
+
+    fn tell_refusal(&mut self, link: LinkId, document: Option<&DocumentId>, code: ErrorCode, reason: String) {
         let reason = reason.chars().take(limits::REASON_BYTES / 4).collect();
         self.tell(link, &Message::Error { document: document.cloned(), code, reason }, Lane::Critical);
     }
@@ -207,7 +215,7 @@ impl Hub {
     /// Refuses what breaks a rule: the peer is told why, and after a few times its connection is closed.
     pub(super) fn strike(&mut self, link: LinkId, document: Option<&DocumentId>, reason: String) {
         self.counters.refused += 1;
-        self.refuse(link, document, ErrorCode::Refused, reason.clone());
+        self.tell_refusal(link, document, ErrorCode::Refused, reason.clone());
         self.event(Event::Offence { link, document: document.cloned(), reason: reason.clone() });
         if let Some(known) = self.links.get_mut(&link) {
             known.strikes += 1;

@@ -742,6 +742,8 @@ impl Node {
         for room in self.rooms.values_mut() {
             room.flush(&mut self.hub);
             room.set_presence(None, &mut self.hub);
+            room.presence_at = now.mono;
+            room.tell_presence(&mut self.hub);
         }
         let goodbye = Message::Goodbye {
             reason: reason.to_owned(),

@@ -92,6 +92,16 @@ impl Presence {
         self.present.values().map(|present| present.expires).min()
     }
 
+    /// What a replica last said, also that it is gone, while that is remembered.
+    pub(super) fn latest(&self, replica: ReplicaId) -> Option<&PresenceEntry> {
+        self.present.get(&replica).map(|present| &present.entry)
+    }
+
+    /// All that is known, also who is gone.
+    pub(super) fn remembered(&self) -> impl Iterator<Item = &PresenceEntry> {
+        self.present.values().map(|present| &present.entry)
+    }
+
     pub(super) fn entries(&self) -> impl Iterator<Item = &PresenceEntry> {
         self.present.values().filter(|present| present.is_there()).map(|present| &present.entry)
     }

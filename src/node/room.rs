@@ -2,7 +2,7 @@
 //! leaves and `log` for what is kept.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     ops::Bound,
     sync::Arc,
     time::Duration,
@@ -79,6 +79,9 @@ pub(super) struct Room {
     pub(super) participant: Option<Participant>,
     pub(super) own_presence: Option<(Bytes, Duration)>,
     pub(super) renew_presence_at: Option<Monotonic>,
+    /// Whose presence is to be told, and who brought it; not before that time.
+    pub(super) presence_news: BTreeMap<ReplicaId, Option<LinkId>>,
+    pub(super) presence_at: Monotonic,
     /// What a durable peer has told us of our own writes.
     pub(super) acked: Version,
     pub(super) shared: Option<SharedSnapshot>,
@@ -90,6 +93,8 @@ pub(super) struct Room {
     /// This many arrivals are applied one by one, to single out the one an engine failed on.
     careful: usize,
     resync_at: Option<(Monotonic, LinkId)>,
+    /// Who is to be asked again for coordination records that were not taken in.
+    pub(super) declined: BTreeSet<LinkId>,
     idle_since: Option<Monotonic>,
 }
 
@@ -116,6 +121,8 @@ impl Room {
             participant: None,
             own_presence: None,
             renew_presence_at: None,
+            presence_news: BTreeMap::new(),
+            presence_at: Monotonic(0),
             acked: Version::default(),
             shared: None,
             weight: 0,
@@ -124,6 +131,7 @@ impl Room {
             inbox_bytes: 0,
             careful: 0,
             resync_at: None,
+            declined: BTreeSet::new(),
             idle_since: None,
         }
     }
@@ -301,7 +309,9 @@ impl Room {
             self.inbox_bytes -= bytes;
             let Tuning { bulk_bytes, inline_bytes, .. } = hub.config.tuning;
             let (tiers, wall_ms) = (std::mem::take(&mut self.tiers), hub.now.wall_ms);
-            let job = Job::Apply { arrivals, tiers, wall_ms, watch: self.watch, bulk_bytes, inline_bytes };
+            let coordination = hub.coordination_closed.is_none();
+            let watch = self.watch;
+            let job = Job::Apply { arrivals, coordination, tiers, wall_ms, watch, bulk_bytes, inline_bytes };
             let is_sealed = self.document().is_some_and(Document::is_sealed);
             if bytes > inline_bytes || is_sealed && bytes > SIGNED_INLINE_BYTES {
                 return self.send_away(job, hub);
@@ -331,7 +341,7 @@ impl Room {
     }
 
     fn applied(&mut self, applied: Applied, hub: &mut Hub) {
-        let Applied { result, tiers, brought, unreadable, forbidden, message, suspects } = applied;
+        let Applied { result, tiers, brought, unreadable, declined, forbidden, message, suspects } = applied;
         self.tiers = tiers;
         let applied = match result {
             Ok(applied) => applied,
@@ -343,6 +353,7 @@ impl Room {
         for (link, reason) in forbidden {
             hub.forbid(link, Some(&self.id), reason);
         }
+        self.decline(declined, hub);
         for (link, writers) in brought {
             if let Some(member) = self.members.get_mut(&link) {
                 member.owe_acks(writers);
@@ -440,10 +451,8 @@ impl Room {
         member.slots_behind = Some(frontier.version.slots.clone());
         member.behind(frontier);
         if !known {
-            let entries: Vec<_> = self.presence.entries().cloned().collect();
-            if !entries.is_empty() {
-                hub.tell(link, &Message::Presence { document: self.id.clone(), entries }, Lane::Normal);
-            }
+            hub.event(Event::Joined { link, document: self.id.clone() });
+            self.tell_all_presence(link, hub);
         }
         if matches!(self.state, State::Ready(_)) {
             self.greet(hub);
@@ -482,6 +491,10 @@ impl Room {
         let State::Ready(document) = &self.state else {
             return hub.refuse(link, Some(&self.id), ErrorCode::Unavailable, "busy, try again".to_owned());
         };
+        if hub.links.get(&link).is_some_and(|link| link.outstanding > hub.config.tuning.queue_high) {
+            // An answer is much larger than a question: whoever asks has to read.
+            return hub.refuse(link, Some(&self.id), ErrorCode::Unavailable, "busy, try again".to_owned());
+        }
         if self.weight > hub.config.tuning.inline_bytes as u64 {
             return self.send_away(Job::Digest { link, path }, hub);
         }
@@ -509,6 +522,7 @@ impl Room {
             peer.documents.remove(&self.id);
         }
         self.members.remove(&link);
+        self.declined.remove(&link);
         let gone = self.presence.drop_link(link, hub.now.mono);
         self.announce(gone, None, hub);
         self.rest(hub);
@@ -558,6 +572,7 @@ impl Room {
             hub.arm(&self.id, at);
         }
         self.renew_presence(hub);
+        self.tell_presence(hub);
         self.flush_due(hub);
         self.retry_load(hub);
         self.retry_append(hub);

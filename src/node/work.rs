@@ -35,11 +35,36 @@ pub struct Work {
 
 #[derive(Debug)]
 pub(super) enum Job {
-    Load { kind: EngineKind, replica: ReplicaId, stored: StoredDocument, signing: Option<Arc<Signing>> },
-    Apply { arrivals: Vec<Arrival>, tiers: TierBook, wall_ms: u64, watch: bool, bulk_bytes: usize, inline_bytes: usize },
-    CatchUp { link: LinkId, since: Frontier, author: Option<ReplicaId>, subscription: Subscription, bulk_bytes: usize },
-    Snapshot { upto: u64 },
-    Digest { link: LinkId, path: String },
+    Load {
+        kind: EngineKind,
+        replica: ReplicaId,
+        stored: StoredDocument,
+        signing: Option<Arc<Signing>>,
+    },
+    Apply {
+        arrivals: Vec<Arrival>,
+        /// Coordination records are taken in.
+        coordination: bool,
+        tiers: TierBook,
+        wall_ms: u64,
+        watch: bool,
+        bulk_bytes: usize,
+        inline_bytes: usize,
+    },
+    CatchUp {
+        link: LinkId,
+        since: Frontier,
+        author: Option<ReplicaId>,
+        subscription: Subscription,
+        bulk_bytes: usize,
+    },
+    Snapshot {
+        upto: u64,
+    },
+    Digest {
+        link: LinkId,
+        path: String,
+    },
 }
 
 #[derive(Debug)]
@@ -74,6 +99,8 @@ pub(super) struct Applied {
     pub(super) unreadable: Vec<(LinkId, String)>,
     /// Those that go beyond what their bringer may change.
     pub(super) forbidden: Vec<(LinkId, String)>,
+    /// Who brought coordination records while none are taken in; nothing of such a delta was kept.
+    pub(super) declined: Vec<LinkId>,
     /// What has landed as a message, when it is one delta and large: encoding it takes as long as applying it.
     pub(super) message: Option<Encoded>,
     /// The arrivals again, when the engine failed on one of them.
@@ -116,8 +143,8 @@ impl Work {
 
 fn run_on(document: &mut Document, job: Job) -> Outcome {
     match job {
-        Job::Apply { arrivals, tiers, wall_ms, watch, bulk_bytes, inline_bytes } => {
-            let mut applied = apply(document, arrivals, tiers, wall_ms, watch);
+        Job::Apply { arrivals, coordination, tiers, wall_ms, watch, bulk_bytes, inline_bytes } => {
+            let mut applied = apply(document, arrivals, coordination, tiers, wall_ms, watch);
             if let Ok(AppliedDeltas { landed, .. }) = &applied.result
                 && landed.len() == 1
                 && landed[0].encoded.len() > inline_bytes
@@ -146,11 +173,19 @@ fn run_on(document: &mut Document, job: Job) -> Outcome {
     }
 }
 
-fn apply(document: &mut Document, arrivals: Vec<Arrival>, mut tiers: TierBook, wall_ms: u64, watch: bool) -> Applied {
+fn apply(
+    document: &mut Document,
+    arrivals: Vec<Arrival>,
+    coordination: bool,
+    mut tiers: TierBook,
+    wall_ms: u64,
+    watch: bool,
+) -> Applied {
     let (mut incoming, mut brought) = (Vec::new(), Vec::new());
-    let (mut unreadable, mut forbidden) = (Vec::new(), Vec::new());
+    let (mut unreadable, mut declined, mut forbidden) = (Vec::new(), Vec::new(), Vec::new());
     for Arrival { link, encoded, author, confines } in &arrivals {
         match Incoming::decode(encoded.clone(), link.0, *author) {
+            Ok(one) if !coordination && !one.delta.slots.is_empty() => declined.push(*link),
             Ok(one) => {
                 let confined = confines.as_ref().map_or(Ok(()), |confines| {
                     confines.check(&one.delta).and_then(|()| tiers.check(document, &one.delta, confines))
@@ -169,5 +204,5 @@ fn apply(document: &mut Document, arrivals: Vec<Arrival>, mut tiers: TierBook, w
     document.note_signatures(&checks, &verified(&checks));
     let result = document.apply(incoming, wall_ms, watch);
     let suspects = if result.is_err() { arrivals } else { Vec::new() };
-    Applied { result, tiers, brought, unreadable, forbidden, message: None, suspects }
+    Applied { result, tiers, brought, unreadable, declined, forbidden, message: None, suspects }
 }

@@ -18,7 +18,9 @@ use super::{
     Shared,
     callers::{self, Callers},
     exchange::{self, Exchange},
-    metrics, rest,
+    metrics,
+    patience::Patient,
+    rest,
     socket::ServerSocket,
     tls::{Caller, PlainListener, TlsListener},
 };
@@ -54,8 +56,11 @@ pub(super) async fn serve(
     let stop = async move { stopping.notified().await };
     let listener = PlainListener(listener);
     let served = match tls {
-        None => axum::serve(listener, router).with_graceful_shutdown(stop).await,
-        Some(tls) => axum::serve(TlsListener::new(listener, tls), router).with_graceful_shutdown(stop).await,
+        None => axum::serve(Patient(listener), router).with_graceful_shutdown(stop).await,
+        Some(tls) => {
+            let listener = Patient(TlsListener::new(listener, tls));
+            axum::serve(listener, router).with_graceful_shutdown(stop).await
+        }
     };
     if let Err(error) = served {
         tracing::error!(%error, "the listener failed");
@@ -125,7 +130,9 @@ impl Drop for Counted {
 }
 
 async fn health(State(shared): State<Arc<Shared>>) -> Response {
-    let failing = shared.hosts.iter().find_map(|host| host.with(|node, _| node.store_error()));
+    let audit = shared.audit.as_ref().and_then(|audit| audit.failing());
+    let audit = audit.map(|reason| format!("the audit log cannot be written, coordination is refused: {reason}"));
+    let failing = shared.hosts.iter().find_map(|host| host.with(|node, _| node.store_error())).or(audit);
     let stopping = shared.stopping.load(Ordering::Relaxed);
     let status = if failing.is_some() || stopping { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
     let body = json!({

@@ -30,6 +30,8 @@ struct Scrape {
     bytes_in: u64,
     bytes_out: u64,
     store_queued: u64,
+    /// Records of the audit log, and whether it fails; `None` without one.
+    audit: Option<(u64, bool)>,
     uptime_seconds: u64,
     throttled: u64,
     turns_cut: u64,
@@ -57,6 +59,7 @@ pub(super) fn encode(shared: &Shared) -> Result<String, fmt::Error> {
         bytes_in: shared.traffic.bytes_in.load(Ordering::Relaxed),
         bytes_out: shared.traffic.bytes_out.load(Ordering::Relaxed),
         store_queued: shared.store.queued_bytes() as u64,
+        audit: shared.audit.as_ref().map(|audit| (audit.records(), audit.is_failing())),
         uptime_seconds: shared.clock.mono().0 / 1_000_000,
         throttled: shared.fairness.throttled.load(Ordering::Relaxed),
         turns_cut: shared.fairness.turns_cut.load(Ordering::Relaxed),
@@ -101,7 +104,8 @@ impl Collector for Scrape {
             ("aepoch_throttled", "times a connection was not read for a while, being over its rate", self.throttled),
             ("aepoch_turns_cut", "times a connection's work was interrupted for others", self.turns_cut),
         ];
-        for (name, help, value) in counters {
+        let records = self.audit.map(|(records, _)| ("aepoch_audit_records", "records of the audit log", records));
+        for (name, help, value) in counters.into_iter().chain(records) {
             let metric = ConstCounter::new(value);
             let descriptor = encoder.encode_descriptor(name, help, None, metric.metric_type())?;
             metric.encode(descriptor)?;
@@ -117,7 +121,9 @@ impl Collector for Scrape {
             ("aepoch_store_queued_bytes", "bytes waiting for the store", self.store_queued),
             ("aepoch_uptime_seconds", "seconds since the start", self.uptime_seconds),
         ];
-        for (name, help, value) in gauges {
+        let failing = "1 while the audit log cannot be written, and no coordination is taken in";
+        let failing = self.audit.map(|(_, is_failing)| ("aepoch_audit_failing", failing, u64::from(is_failing)));
+        for (name, help, value) in gauges.into_iter().chain(failing) {
             let metric = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
             let descriptor = encoder.encode_descriptor(name, help, None, metric.metric_type())?;
             metric.encode(descriptor)?;

@@ -3,10 +3,12 @@
 //! A convenience for reach and durability, never needed for convergence. Documents are sharded by name over several
 //! nodes, each behind its own lock, so that connections are served on all cores; one store thread commits for all.
 
+pub mod audit;
 mod callers;
 mod exchange;
 mod http;
 mod metrics;
+mod patience;
 mod rest;
 mod socket;
 mod tls;
@@ -22,6 +24,7 @@ use std::{
     time::Duration,
 };
 
+use audit::{AuditConfig, AuditError, AuditLog, Recorder};
 use callers::Callers;
 use exchange::Exchange;
 pub use exchange::ExchangeError;
@@ -56,6 +59,9 @@ pub enum RelayError {
     /// The store cannot be used.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The audit log cannot be used.
+    #[error(transparent)]
+    Audit(#[from] AuditError),
     /// The address cannot be used.
     #[error("cannot listen on {address}: {source}")]
     Listen {
@@ -102,6 +108,7 @@ pub struct RelayBuilder {
     exchange: Option<PathBuf>,
     store: Option<PathBuf>,
     store_key: Option<KeySource>,
+    audit: Option<AuditConfig>,
     shards: usize,
     trust_forwarding: bool,
     authority: Option<Authority>,
@@ -191,6 +198,14 @@ impl RelayBuilder {
         self
     }
 
+    /// Records there who connected and joined, what was refused, and what became of coordination. While that cannot be
+    /// written, no coordination is taken in. Without this nothing is recorded.
+    #[must_use]
+    pub fn audit(mut self, config: AuditConfig) -> Self {
+        self.audit = Some(config);
+        self
+    }
+
     /// Nodes the documents are sharded over; the number of cores unless set, at most 64.
     #[must_use]
     pub fn shards(mut self, shards: usize) -> Self {
@@ -245,13 +260,15 @@ impl RelayBuilder {
     /// Opens the store, starts the nodes and listens.
     ///
     /// # Errors
-    /// `Name`, `Host`, `Origin`, `Tls`, `Exchange`, `Store`, `Listen`.
+    /// `Name`, `Host`, `Origin`, `Tls`, `Exchange`, `Store`, `Audit`, `Listen`.
     pub async fn open(self) -> Result<Relay, RelayError> {
         let name = AgentId::new(&self.name)?;
         let port = if self.tls.is_some() { 443 } else { 80 };
         let callers = Arc::new(Callers::new(&self.hosts, &self.origins, &self.listen, port)?);
         let (path, key, tls, names) = (self.store.clone(), self.store_key.clone(), self.tls.clone(), callers.names());
         let exchange = self.exchange.clone();
+        let (audit, hosts) = (self.audit.clone(), HostSlots::default());
+        let watched = hosts.clone();
         let opened = tokio::task::spawn_blocking(move || -> Result<_, RelayError> {
             let exchange = exchange.map(|path| Exchange::open(&path, Clock::start())).transpose()?;
             let certificate = tls.map(|tls| tls.open(path.as_deref(), names)).transpose()?;
@@ -259,15 +276,17 @@ impl RelayBuilder {
                 None => Box::new(MemoryStore::default()),
                 Some(path) => sealed::open(&path, key.as_ref())?,
             };
-            let identity = identity_from(&mut *store, name)?;
-            Ok((store, identity, certificate, exchange))
+            let identity = identity_from(&mut *store, name.clone())?;
+            let audit =
+                audit.map(|config| AuditLog::watched(&config, name, close_coordination(watched))).transpose()?;
+            Ok((store, identity, certificate, exchange, audit))
         });
-        let (store, identity, certificate, exchange) = opened.await.map_err(internal)??;
+        let (store, identity, certificate, exchange, audit) = opened.await.map_err(internal)??;
         let listener = tokio::net::TcpListener::bind(&self.listen)
             .await
             .map_err(|source| RelayError::Listen { address: self.listen.clone(), source })?;
         let address = listener.local_addr().map_err(internal)?;
-        let shared = Shared::start(&self, store, &identity)?;
+        let shared = Shared::start(&self, store, &identity, audit, hosts)?;
         let stopping = Arc::new(Notify::new());
         let tls = certificate.clone().map(tls::configuration).transpose().map_err(internal)?;
         if let Some(certificate) = &certificate {
@@ -297,11 +316,25 @@ fn internal(error: impl fmt::Display) -> RelayError {
     RelayError::Internal { reason: error.to_string() }
 }
 
+/// The hosts of a relay, for those who are there before them.
+type HostSlots = Arc<OnceLock<Vec<Weak<Host>>>>;
+
+/// What cannot be recorded must not happen: no coordination while the audit log fails.
+fn close_coordination(hosts: HostSlots) -> audit::Watcher {
+    Box::new(move |failure| {
+        let reason = failure.map(|failure| format!("the relay cannot write its audit log: {failure}"));
+        for host in hosts.get().into_iter().flatten().filter_map(Weak::upgrade) {
+            host.with(|node, now| node.close_coordination(reason.clone(), now));
+        }
+    })
+}
+
 /// What the parts of a relay share.
 pub(crate) struct Shared {
     pub(crate) hosts: Vec<Arc<Host>>,
     pub(crate) store: Arc<StoreThread>,
     pub(crate) asks: rest::Asks,
+    pub(crate) audit: Option<Arc<AuditLog>>,
     pub(crate) traffic: Arc<Traffic>,
     pub(crate) fairness: Arc<Fairness>,
     pub(crate) identity: Identity,
@@ -312,10 +345,17 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    fn start(builder: &RelayBuilder, store: Box<dyn Store>, identity: &Identity) -> Result<Arc<Self>, StoreError> {
+    fn start(
+        builder: &RelayBuilder,
+        store: Box<dyn Store>,
+        identity: &Identity,
+        audit: Option<AuditLog>,
+        slots: HostSlots,
+    ) -> Result<Arc<Self>, StoreError> {
         let clock = Clock::start();
         let asks = rest::Asks::default();
-        let slots: Arc<OnceLock<Vec<Weak<Host>>>> = Arc::default();
+        let audit = audit.map(Arc::new);
+        let recorder = audit.clone().map(|log| Arc::new(Recorder::new(log)));
         let (answered, answered_asks) = (slots.clone(), asks.clone());
         let config = WriterConfig { linger: builder.commit_linger, ..WriterConfig::default() };
         let done = move |answers: Answers| {
@@ -342,15 +382,21 @@ impl Shared {
                     tuning: builder.tuning.clone(),
                 };
                 let node = Node::new(config, clock.now());
-                Host::start(node, Keeper::Thread(store.clone()), shard, Box::new(Log), clock)
+                let log = Log { is_first: shard == 0, recorder: recorder.clone() };
+                Host::start(node, Keeper::Thread(store.clone()), shard, Box::new(log), clock)
             })
             .collect();
         // The slot is ours and empty: setting it cannot fail.
         let _ = slots.set(hosts.iter().map(Arc::downgrade).collect());
+        if let Some(failure) = audit.as_ref().and_then(|audit| audit.failing()) {
+            // Before there was anybody to be told.
+            close_coordination(slots)(Some(&failure));
+        }
         Ok(Arc::new(Self {
             hosts,
             store,
             asks,
+            audit,
             traffic: Arc::default(),
             fairness: Fairness::new(rates_in_force(builder.rates, builder.authority.as_ref()), cores()),
             identity: identity.clone(),
@@ -362,13 +408,17 @@ impl Shared {
     }
 }
 
-/// A relay tells its log what an agent would tell its application.
-struct Log;
+/// A relay tells its log what an agent would tell its application, and its audit log what of it is to be kept.
+struct Log {
+    is_first: bool,
+    recorder: Option<Arc<Recorder>>,
+}
 
 impl Outside for Log {
     fn dial(&self, _: &Arc<Host>, _: TargetId) {}
 
     fn event(&self, event: Event) {
+        self.recorder.iter().for_each(|recorder| recorder.hear(self.is_first, &event));
         match event {
             Event::LinkUp { link, agent } => tracing::info!(link = link.0, %agent, "connected"),
             Event::LinkDown { link, agent, reason } => tracing::info!(link = link.0, %agent, %reason, "disconnected"),
@@ -407,6 +457,7 @@ impl Relay {
             exchange: None,
             store: None,
             store_key: None,
+            audit: None,
             shards: cores().min(64),
             trust_forwarding: false,
             authority: None,
@@ -483,8 +534,12 @@ impl Relay {
         for host in &self.shared.hosts {
             host.stop();
         }
-        let store = self.shared.store.clone();
-        tokio::task::spawn_blocking(move || store.close()).await.map_err(internal)?;
+        let (store, audit) = (self.shared.store.clone(), self.shared.audit.clone());
+        let closing = tokio::task::spawn_blocking(move || {
+            store.close();
+            audit.iter().for_each(|audit| audit.close());
+        });
+        closing.await.map_err(internal)?;
         let server = self.server.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(server) = server {
             server.abort();

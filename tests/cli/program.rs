@@ -66,6 +66,27 @@ impl Relay {
         Self { child, url: url.trim().to_owned() }
     }
 
+    /// A relay that can write no more than some KiB into one file, until the limit is lifted; its messages go to `log`.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn serve_limited(options: &[&str], log: &Path) -> Self {
+        let mut command = Command::new("sh");
+        // Beyond the limit the system would end it with this signal; ignored, the write fails.
+        command.args(["-c", "trap '' XFSZ; ulimit -S -f 16; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_aepoch")]);
+        command.args(["serve", "--listen", "127.0.0.1:0", "--print-address"]).args(options).env_remove("RUST_LOG");
+        let log = std::fs::File::create(log).unwrap();
+        let mut child = command.stdout(Stdio::piped()).stderr(log).spawn().unwrap();
+        let mut url = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut url).unwrap();
+        Self { child, url: url.trim().to_owned() }
+    }
+
+    #[cfg(target_os = "linux")]
+    pub(crate) fn lift_limit(&self) {
+        let pid = self.child.id().to_string();
+        let lifted = Command::new("prlimit").args(["--fsize=unlimited", "--pid", &pid]).status().unwrap();
+        assert!(lifted.success());
+    }
+
     /// Asks it to end, as a supervisor would, and returns its exit code.
     #[cfg(unix)]
     pub(crate) fn terminate(mut self) -> Option<i32> {

@@ -10,7 +10,8 @@ use aepoch::{
     },
     document::{SlotKey, SlotPart},
     id::{AgentId, ObjectId, ReplicaId},
-    node::{Arriving, NodeError},
+    node::{Arriving, Event, NodeError},
+    sync::ErrorCode,
     time::Dice,
 };
 use bytes::Bytes;
@@ -333,4 +334,44 @@ fn an_onlooker_waits_for_acknowledgements_as_the_lowest_tier_does() {
     world.hosts[1].node.acknowledge(&document(), object, world.now).unwrap();
     world.pass(Duration::from_millis(100));
     assert!((1..=3).all(|host| world.outcome(host, object, 0).is_complete()));
+}
+
+/// Case 59, the node's part: while its driver cannot record what happens, a relay takes in no coordination.
+#[test]
+fn a_relay_that_is_closed_to_coordination_takes_in_the_rest_and_catches_up_when_it_is_opened() {
+    let mut world = World::new(3, &tuning());
+    let object = world.define(1, plan("flash", &[&[1, 2, 3]], 0, ONCE));
+    world.arrive(1, object);
+    let held = world.slots_held(0);
+    let now = world.now;
+    world.hosts[0].node.close_coordination(Some("the log is full".to_owned()), now);
+    for host in [2, 3] {
+        world.arrive(host, object);
+        world.set(host, "tempo", host as u64);
+    }
+    world.put(3, "light", "on");
+    world.pass(Duration::from_secs(60));
+    assert_eq!(world.slots_held(0), held, "nothing of coordination was taken in");
+    assert_eq!(world.standing(1, object, 0), Standing::Overdue { missing: missing(&[2, 3]) });
+    let read = |host| (world.get(host, "register/tempo"), world.get(host, "map/m/light"));
+    assert_eq!(read(1), (Some(3.into()), Some("on".into())), "content and records go on");
+    let told = |host: usize| {
+        let refused = |event: &&Event| matches!(event, Event::Refused { code: ErrorCode::Unavailable, reason, .. } if reason == "the log is full");
+        world.hosts[host].events.iter().filter(refused).count()
+    };
+    assert_eq!([told(1), told(2), told(3)], [0, 1, 1]);
+    let denied = world.hosts[0].events.iter().filter(|event| matches!(event, Event::Denied { .. })).count();
+    assert_eq!(denied, 2);
+
+    let now = world.now;
+    world.hosts[0].node.close_coordination(None, now);
+    world.pass(Duration::from_secs(3));
+    for host in 1..=3 {
+        assert!(world.outcome(host, object, 0).is_complete());
+    }
+    world.assert_equal();
+}
+
+fn missing(hosts: &[usize]) -> std::sync::Arc<[AgentId]> {
+    hosts.iter().map(|host| seat(*host, Tier::ALPHA).agent).collect()
 }

@@ -10,7 +10,6 @@ mod closing;
 mod coordination;
 mod exchange;
 mod founder;
-mod hostile;
 mod idp;
 mod mesh;
 mod offline;

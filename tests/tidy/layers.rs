@@ -12,14 +12,14 @@ const LAYERS: [&[&str]; 8] = [
     &["engine", "transport", "store", "trust"],
     &["document"],
     &["sync", "coordination"],
-    &["node"],
+    &["node", "audit"],
     &["driver"],
     &["agent", "relay", "sim"],
     &["cli", "main"],
 ];
 
 /// Modules that run on every platform and in the simulator, from arguments alone.
-const CORE: [&str; 6] = ["engine", "document", "coordination", "sync", "trust", "node"];
+const CORE: [&str; 7] = ["engine", "document", "coordination", "sync", "trust", "node", "audit"];
 
 /// The one place in the core that may start threads: within a call, with results in the order of what it was given.
 const THREADED: &str = "src/node/verification.rs";

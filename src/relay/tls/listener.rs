@@ -17,6 +17,7 @@ use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
 use crate::{
     limits,
+    relay::patience::Patient,
     transport::{set_prompt, tls},
 };
 
@@ -116,14 +117,14 @@ pub(in crate::relay) struct Caller {
     pub(in crate::relay) binding: Option<[u8; 32]>,
 }
 
-impl Connected<IncomingStream<'_, PlainListener>> for Caller {
-    fn connect_info(_: IncomingStream<'_, PlainListener>) -> Self {
+impl Connected<IncomingStream<'_, Patient<PlainListener>>> for Caller {
+    fn connect_info(_: IncomingStream<'_, Patient<PlainListener>>) -> Self {
         Self { binding: None }
     }
 }
 
-impl Connected<IncomingStream<'_, TlsListener>> for Caller {
-    fn connect_info(incoming: IncomingStream<'_, TlsListener>) -> Self {
-        Self { binding: tls::binding(incoming.io().get_ref().1) }
+impl Connected<IncomingStream<'_, Patient<TlsListener>>> for Caller {
+    fn connect_info(incoming: IncomingStream<'_, Patient<TlsListener>>) -> Self {
+        Self { binding: tls::binding(incoming.io().stream().get_ref().1) }
     }
 }
