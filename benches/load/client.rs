@@ -10,9 +10,10 @@ use aepoch::{
     document::{Document, Frontier, Span, Subscription, Version},
     engine::{EngineKind, Op},
     id::{AgentId, DocumentId, Identity, ReplicaId},
-    sync::{Capabilities, Encoded, Hello, Lane, Message, Received, Role, Session},
+    sync::{Capabilities, Channel, Encoded, Hello, Lane, Message, Received, Role, Session},
     time::Monotonic,
     transport::websocket_config,
+    trust::binding::replica_of,
 };
 use bytes::{BufMut as _, Bytes, BytesMut};
 use futures_util::{SinkExt as _, StreamExt as _};
@@ -23,7 +24,10 @@ use tokio_tungstenite::{
     tungstenite::{Message as Packet, client::IntoClientRequest as _, http::HeaderValue},
 };
 
-use crate::server::{Kind, Server};
+use crate::{
+    founder,
+    server::{Kind, Server},
+};
 
 /// How long a server may take to answer before a run is given up.
 const ANSWER_WAIT: Duration = Duration::from_secs(30);
@@ -52,14 +56,30 @@ fn replica_in(room: &str, writer: u16) -> ReplicaId {
     ReplicaId::from_bits(replica(writer).get() + number * 10_000)
 }
 
+/// The replica of a client of this kind of relay. With credentials it follows from a key: the first salt that makes one
+/// from which the writer can be read.
+fn replica_for(kind: Kind, room: &str, writer: u16) -> (ReplicaId, u64) {
+    if kind != Kind::Admitted {
+        return (replica_in(room, writer), 0);
+    }
+    let key = founder::key(writer).public();
+    let mut salts = (0..).map(|salt| (replica_of(&key, salt), salt));
+    salts.find(|(replica, _)| writer_of(*replica) == writer).unwrap()
+}
+
 fn writer_of(replica: ReplicaId) -> u16 {
-    u16::try_from((replica.get() - 1_000_000) % 10_000).unwrap()
+    u16::try_from(replica.get() % 10_000).unwrap()
 }
 
 /// `count` edits of about 100 bytes, each putting a value under one of 1,000 keys of a map.
 pub(crate) fn edits(room: &str, writer: u16, count: u32) -> Arc<Vec<Edit>> {
+    edits_for(Kind::Ours, room, writer, count)
+}
+
+/// The same, as a client of this kind of relay writes them.
+pub(crate) fn edits_for(kind: Kind, room: &str, writer: u16, count: u32) -> Arc<Vec<Edit>> {
     let id = DocumentId::new(room).unwrap();
-    let mut document = Document::new(id, EngineKind::Yrs, replica_in(room, writer)).unwrap();
+    let mut document = Document::new(id, EngineKind::Yrs, replica_for(kind, room, writer).0).unwrap();
     Arc::new((0..count).map(|number| edit(&mut document, writer, number)).collect())
 }
 
@@ -102,8 +122,8 @@ pub(crate) enum News {
 pub(crate) struct Client {
     kind: Kind,
     room: String,
-    writer: u16,
     socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
+    replica: ReplicaId,
     session: Session,
     base: Instant,
     pub(crate) bytes_in: u64,
@@ -120,21 +140,25 @@ impl Client {
     /// Connects and greets.
     pub(crate) async fn connect(server: &Server, room: &str, writer: u16) -> Self {
         let kind = server.kind;
-        let path = if kind == Kind::Ours { "v1/sync" } else { room };
+        let path = if kind.is_ours() { "v1/sync" } else { room };
         let mut request = format!("{}/{path}", server.url).into_client_request().unwrap();
-        if kind == Kind::Ours {
+        if kind.is_ours() {
             request.headers_mut().insert("Sec-WebSocket-Protocol", HeaderValue::from_static("aepoch/1"));
         }
         let config = websocket_config().max_message_size(None).max_frame_size(None);
         let connected = tokio_tungstenite::connect_async_with_config(request, Some(config), true).await;
-        let agent = AgentId::new(&format!("load-{writer}")).unwrap();
-        let identity = Identity { agent, replica: replica_in(room, writer), incarnation: 1 };
+        let (agent, (replica, salt)) = (founder::name(writer), replica_for(kind, room, writer));
+        let identity = Identity { agent, replica, incarnation: 1 };
         let hello = Hello::new(identity, Role::Agent, Capabilities::LZ4.with(Capabilities::FORWARDING));
         let base = Instant::now();
-        let session = Session::new(hello, Monotonic(0));
+        let mut session = Session::new(hello, Monotonic(0));
+        if kind == Kind::Admitted {
+            let channel = Channel { audience: server.address().to_owned(), binding: None };
+            session = session.holding(founder::holder(writer, salt)).over(channel);
+        }
         let (room, socket) = (room.to_owned(), connected.unwrap().0);
-        let mut client = Self { kind, room, writer, socket, session, base, bytes_in: 0 };
-        if kind == Kind::Ours {
+        let mut client = Self { kind, room, replica, socket, session, base, bytes_in: 0 };
+        if kind.is_ours() {
             client.transmit().await;
             while client.session.peer().is_none() {
                 client.next().await.unwrap();
@@ -171,7 +195,7 @@ impl Client {
         let mut step = BytesMut::new();
         match self.kind {
             Kind::Raw => return,
-            Kind::Ours => {
+            Kind::Ours | Kind::Admitted => {
                 let document = DocumentId::new(&self.room).unwrap();
                 let subscription = Subscription::default();
                 let join = Message::Join { document, engine: EngineKind::Yrs, frontier, subscription };
@@ -227,7 +251,7 @@ impl Client {
         for edit in edits {
             let mut frame = BytesMut::new();
             match self.kind {
-                Kind::Ours => {
+                Kind::Ours | Kind::Admitted => {
                     let document = DocumentId::new(&self.room).unwrap();
                     self.queue(&Message::Delta { document, delta: edit.delta.clone() }, Lane::High);
                     continue;
@@ -244,7 +268,7 @@ impl Client {
             }
             self.socket.feed(Packet::Binary(frame.freeze())).await.unwrap();
         }
-        if self.kind == Kind::Ours {
+        if self.kind.is_ours() {
             self.transmit().await;
         } else {
             self.socket.flush().await.unwrap();
@@ -271,7 +295,7 @@ impl Client {
     /// What a packet brought; answers what asks for an answer.
     pub(crate) async fn take(&mut self, packet: Bytes) -> Vec<News> {
         let news = self.decode(packet);
-        if self.kind == Kind::Ours {
+        if self.kind.is_ours() {
             self.transmit().await;
         }
         news
@@ -280,7 +304,7 @@ impl Client {
     pub(crate) fn decode(&mut self, packet: Bytes) -> Vec<News> {
         self.bytes_in += packet.len() as u64;
         let mut news = Vec::new();
-        if self.kind != Kind::Ours {
+        if !self.kind.is_ours() {
             marks(&packet, &mut news);
             let after_name = if self.kind == Kind::Hocuspocus { self.room.len() + 1 } else { 0 };
             // Type 0 (sync), step 2: the state.
@@ -303,7 +327,7 @@ impl Client {
                 }
                 Received::Message(Message::Ack { durable, .. }) => {
                     news.push(News::Durable(
-                        u32::try_from(durable.content.get(replica_in(&self.room, self.writer))).unwrap(),
+                        u32::try_from(durable.content.get(self.replica)).unwrap(),
                     ));
                 }
                 Received::Message(Message::Frontier { frontier, .. }) => news.push(News::Frontier(frontier.version)),

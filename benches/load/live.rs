@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -12,8 +12,8 @@ use tokio::time::{sleep, sleep_until};
 
 use crate::{
     Plan,
-    client::{Client, Edit, News, edits},
-    measure::{Latencies, Report, Row, at_least, at_most},
+    client::{Client, Edit, News, edits, edits_for},
+    measure::{Latencies, Limit, Report, Row, at_least, at_most, medians},
     server::{Kind, Server},
 };
 
@@ -173,33 +173,32 @@ pub(crate) async fn propagation(plan: &Plan, report: &mut Report) {
         at_most("p99 ms", 0.6, Some(Kind::YWebsocket)),
     ];
     let prepared = edits("propagation", 1, count);
-    compare(plan, report, "propagation", &EVERYONE, &bars, |kind| {
-        let edits = prepared.clone();
-        async move {
-            let server = Server::start(kind);
-            let mut writer = Client::join(&server, "propagation", 1).await;
-            let mut reader = Client::join(&server, "propagation", 2).await;
-            sleep(Duration::from_millis(300)).await;
-            let sent = Sent::new(2, edits.len());
-            let mut seen = Seen::new(READER, &sent);
-            for edit in edits.iter() {
-                sent.note(1, std::slice::from_ref(edit));
-                writer.send(std::slice::from_ref(edit)).await;
-                while seen.latencies.len() <= edit.number as usize {
-                    let news = reader.next().await.unwrap();
-                    seen.take(&news);
-                }
-                // Acknowledgements are read as well, off the measured path.
-                let pause = Duration::from_micros(15_000 + u64::from(edit.number) * 7_919 % 10_000);
-                let until = tokio::time::Instant::now() + pause;
-                while let Ok(Some(packet)) = tokio::time::timeout_at(until, writer.packet()).await {
-                    writer.take(packet).await;
-                }
-            }
-            seen.latencies.into_row()
+    compare(plan, report, "propagation", &EVERYONE, &bars, |kind| ping(kind, prepared.clone())).await;
+}
+
+/// Two clients, the one sending and the other reading.
+async fn ping(kind: Kind, edits: Arc<Vec<Edit>>) -> Row {
+    let server = Server::start(kind);
+    let mut writer = Client::join(&server, "propagation", 1).await;
+    let mut reader = Client::join(&server, "propagation", 2).await;
+    sleep(Duration::from_millis(300)).await;
+    let sent = Sent::new(2, edits.len());
+    let mut seen = Seen::new(READER, &sent);
+    for edit in edits.iter() {
+        sent.note(1, std::slice::from_ref(edit));
+        writer.send(std::slice::from_ref(edit)).await;
+        while seen.latencies.len() <= edit.number as usize {
+            let news = reader.next().await.unwrap();
+            seen.take(&news);
         }
-    })
-    .await;
+        // Acknowledgements are read as well, off the measured path.
+        let pause = Duration::from_micros(15_000 + u64::from(edit.number) * 7_919 % 10_000);
+        let until = tokio::time::Instant::now() + pause;
+        while let Ok(Some(packet)) = tokio::time::timeout_at(until, writer.packet()).await {
+            writer.take(packet).await;
+        }
+    }
+    seen.latencies.into_row()
 }
 
 /// One writer at `rate`, `readers` readers, for `span`.
@@ -234,19 +233,88 @@ pub(crate) async fn fan_out(plan: &Plan, report: &mut Report) {
     let seconds = if plan.quick { 3 } else { 10 };
     let prepared = edits("fan", 0, 200 * seconds);
     let bars = [at_most("cpu s", 1.2, Some(Kind::Raw)), at_most("p99 ms", 1.5, Some(Kind::Raw))];
-    compare(plan, report, "fan-out", &EVERYONE, &bars, |kind| {
-        let edits = prepared.clone();
-        async move {
-            let server = Server::start(kind);
-            let (latencies, cpu) = fan(&server, &edits, 200.0, 100, Duration::from_secs(3)).await;
-            let delivered = latencies.len() as f64 / (edits.len() * 100) as f64;
-            let mut row = latencies.into_row();
-            row.insert("cpu s", cpu.as_secs_f64());
-            row.insert("delivered", delivered);
-            row
+    compare(plan, report, "fan-out", &EVERYONE, &bars, |kind| spread(kind, prepared.clone())).await;
+}
+
+async fn spread(kind: Kind, edits: Arc<Vec<Edit>>) -> Row {
+    let server = Server::start(kind);
+    let (latencies, cpu) = fan(&server, &edits, 200.0, 100, Duration::from_secs(3)).await;
+    let delivered = latencies.len() as f64 / (edits.len() * 100) as f64;
+    let mut row = latencies.into_row();
+    row.insert("cpu s", cpu.as_secs_f64());
+    row.insert("delivered", delivered);
+    row
+}
+
+/// The same two loads on a relay that asks nobody and on one that asks for credentials.
+pub(crate) async fn admitted(plan: &Plan, report: &mut Report) {
+    let kinds = [Kind::Ours, Kind::Admitted];
+    let count = if plan.quick { 100 } else { 300 };
+    let prepared = kinds.map(|kind| edits_for(kind, "propagation", 1, count));
+    let bars = [at_most("p50 ms", 1.1, Some(Kind::Ours))];
+    let of = |kind| usize::from(kind == Kind::Admitted);
+    compare(plan, report, "propagation, admitted", &kinds, &bars, |kind| ping(kind, prepared[of(kind)].clone())).await;
+    let seconds = if plan.quick { 3 } else { 10 };
+    let prepared = kinds.map(|kind| edits_for(kind, "fan", 0, 200 * seconds));
+    let bars = [at_most("cpu s", 1.1, Some(Kind::Ours))];
+    compare(plan, report, "fan-out, admitted", &kinds, &bars, |kind| spread(kind, prepared[of(kind)].clone())).await;
+}
+
+/// 99 writers at 2 edits per second, all reading all, with and without one more in the same room that sends without
+/// pause. The relay asks for credentials, and keeps to its rates.
+pub(crate) async fn flood(plan: &Plan, report: &mut Report) {
+    let (writers, rate) = (99_u16, 2.0);
+    let seconds = if plan.quick { 5 } else { 20 };
+    let prepared: Vec<_> =
+        (0..writers).map(|writer| edits_for(Kind::Admitted, "crowd", writer, 2 * seconds)).collect();
+    let flooding = edits_for(Kind::Admitted, "crowd", 99, 20_000);
+    let mut rows = Vec::new();
+    for is_flooded in [false, true] {
+        let mut runs = Vec::new();
+        for _ in 0..plan.repeat {
+            let server = Server::start_with(Kind::Admitted, &[]);
+            let flooder = Client::join(&server, "crowd", 99).await;
+            let stop = Arc::new(AtomicBool::new(false));
+            let task = is_flooded.then(|| tokio::spawn(send_without_pause(flooder, flooding.clone(), stop.clone())));
+            sleep(Duration::from_secs(1)).await;
+            let before = server.memory() as f64;
+            let mut row = crowd(&server, vec![("crowd".to_owned(), prepared.clone())], rate).await;
+            row.insert("memory grown", server.memory() as f64 / before);
+            stop.store(true, Ordering::Relaxed);
+            if let Some(task) = task {
+                row.insert("floods sent", task.await.unwrap() as f64);
+            }
+            runs.push(row);
         }
-    })
-    .await;
+        rows.push(medians(&runs));
+    }
+    let [calm, flooded] = &rows[..] else { return };
+    println!("\n### one that floods among 100\n\n| | without | with |\n|-|-|-|");
+    for (unit, value) in flooded {
+        println!("| {unit} | {:.3} | {value:.3} |", calm.get(unit).copied().unwrap_or(0.0));
+    }
+    report.value("flood", "p99 ms", flooded["p99 ms"] / calm["p99 ms"], " x without it", &Limit::AtMost(2.0));
+    let grown = flooded["memory grown"] / calm["memory grown"];
+    report.value("flood", "memory", grown, " x without it", &Limit::AtMost(1.1));
+}
+
+/// As fast as the socket takes them, over and over; reads what comes meanwhile. Returns how many went out.
+async fn send_without_pause(mut client: Client, edits: Arc<Vec<Edit>>, stop: Arc<AtomicBool>) -> usize {
+    let mut sent = 0;
+    for edit in edits.iter() {
+        if stop.load(Ordering::Relaxed) {
+            break;
+        }
+        if tokio::time::timeout(Duration::from_secs(30), client.send(std::slice::from_ref(edit))).await.is_err() {
+            break;
+        }
+        sent += 1;
+        while let Ok(Some(packet)) = tokio::time::timeout(Duration::ZERO, client.packet()).await {
+            client.take(packet).await;
+        }
+    }
+    client.close().await;
+    sent
 }
 
 /// The highest rate of one writer at which 100 readers get everything with a p99 below 100 ms.

@@ -13,6 +13,7 @@ mod bulk;
 mod client;
 mod coordination;
 mod footprint;
+mod founder;
 mod keeping;
 mod live;
 mod measure;
@@ -36,8 +37,10 @@ fn binary() -> String {
     std::env::var("AEPOCH_BINARY").unwrap_or_else(|_| env!("CARGO_BIN_EXE_aepoch").to_owned())
 }
 
-const AREAS: [&str; 18] = [
+const AREAS: [&str; 20] = [
     "propagation",
+    "admitted",
+    "flood",
     "fan-out",
     "max-rate",
     "writers",
@@ -90,6 +93,8 @@ fn main() {
 async fn run(area: &str, plan: &Plan, report: &mut Report) {
     match area {
         "propagation" => live::propagation(plan, report).await,
+        "admitted" => live::admitted(plan, report).await,
+        "flood" => live::flood(plan, report).await,
         "fan-out" => live::fan_out(plan, report).await,
         "max-rate" => live::max_rate(plan, report).await,
         "writers" => live::many_writers(plan, report).await,

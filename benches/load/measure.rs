@@ -100,18 +100,25 @@ impl Report {
 
     fn judge(&mut self, area: &str, medians: &[(Kind, Row)], bar: &Bar) {
         let of = |wanted: Kind| medians.iter().find(|(kind, _)| *kind == wanted).and_then(|(_, row)| row.get(bar.unit));
-        let Some(ours) = of(Kind::Ours) else { return };
+        // What is measured against ours is ours with something more.
+        let subject = if bar.versus == Some(Kind::Ours) { Kind::Admitted } else { Kind::Ours };
+        let Some(ours) = of(subject) else { return };
         let (value, versus) = match bar.versus.map(|kind| (kind, of(kind))) {
             None => (*ours, String::new()),
             Some((kind, Some(theirs))) => (ours / theirs, format!(" x {}", kind.name())),
             Some((kind, None)) => return println!("- {}: {} was not measured", bar.unit, kind.name()),
         };
-        let (holds, sign, limit) = match bar.limit {
-            Limit::AtMost(limit) => (value <= limit, "<=", limit),
-            Limit::AtLeast(limit) => (value >= limit, ">=", limit),
+        self.value(area, bar.unit, value, &versus, &bar.limit);
+    }
+
+    /// One value and its bar.
+    pub(crate) fn value(&mut self, area: &str, what: &str, value: f64, versus: &str, limit: &Limit) {
+        let (holds, sign, limit) = match limit {
+            Limit::AtMost(limit) => (value <= *limit, "<=", limit),
+            Limit::AtLeast(limit) => (value >= *limit, ">=", limit),
         };
         let verdict = if holds { "pass" } else { "FAIL" };
-        let line = format!("{}: {}{versus}, bar {sign} {limit}: {verdict}", bar.unit, show(value));
+        let line = format!("{what}: {}{versus}, bar {sign} {limit}: {verdict}", show(value));
         println!("- {line}");
         if !holds {
             self.failed.push(format!("{area}: {line}"));

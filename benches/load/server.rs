@@ -8,11 +8,15 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crate::founder;
+
 /// What is being measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// The release binary, with its store on disk.
     Ours,
+    /// The same, asking for credentials.
+    Admitted,
     /// A WebSocket broadcast without any protocol.
     Raw,
     /// `@y/websocket-server`, in memory.
@@ -35,6 +39,7 @@ impl Kind {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Ours => "aepoch",
+            Self::Admitted => "aepoch, admitted",
             Self::Raw => "raw",
             Self::YWebsocket => "y-websocket",
             Self::Hocuspocus => "hocuspocus",
@@ -44,6 +49,11 @@ impl Kind {
             Self::Zookeeper => "zookeeper",
             Self::ZookeeperCounted => "zookeeper, counted",
         }
+    }
+
+    /// Speaks our protocol.
+    pub(crate) fn is_ours(self) -> bool {
+        matches!(self, Self::Ours | Self::Admitted)
     }
 
     /// False when it runs on node and node, or its packages, are not there.
@@ -70,24 +80,35 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) fn start(kind: Kind) -> Self {
-        if kind != Kind::Ours {
-            return Self::spawn(kind, None, None);
+        if !kind.is_ours() {
+            return Self::spawn(kind, None, None, &[]);
         }
+        Self::start_with(kind, &["--updates-per-second", "1000000", "--bytes-per-second", "1000000000"])
+    }
+
+    /// Ours, at rates as told.
+    pub(crate) fn start_with(kind: Kind, rates: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let store = folder.path().join("relay.redb");
-        Self::spawn(kind, Some(store), Some(folder))
+        Self::spawn(kind, Some(store), Some(folder), rates)
     }
 
     /// Ours, on a store that stays when it goes.
     pub(crate) fn on_store(store: PathBuf) -> Self {
-        Self::spawn(Kind::Ours, Some(store), None)
+        Self::spawn(Kind::Ours, Some(store), None, &[])
     }
 
-    fn spawn(kind: Kind, store: Option<PathBuf>, folder: Option<tempfile::TempDir>) -> Self {
+    fn spawn(kind: Kind, store: Option<PathBuf>, folder: Option<tempfile::TempDir>, rates: &[&str]) -> Self {
         let mut command = match kind {
-            Kind::Ours => {
+            Kind::Ours | Kind::Admitted => {
+                let store = store.unwrap();
                 let mut command = Command::new(crate::binary());
-                command.args(["serve", "--listen", "127.0.0.1:0", "--print-address", "--store"]).arg(store.unwrap());
+                command.args(["serve", "--listen", "127.0.0.1:0", "--print-address", "--store"]).arg(&store);
+                if kind == Kind::Admitted {
+                    command.arg("--policy").arg(founder::write_policy(&store));
+                    // As fast as one that asks nobody, unless the rate is what is measured.
+                    command.args(rates.iter());
+                }
                 command
             }
             Kind::Raw => {

@@ -39,11 +39,13 @@ pub enum Action {
     Item,
     /// An object is finished for everybody.
     Close,
+    /// Another version of the policy is in force.
+    Govern,
 }
 
 impl Action {
     /// All of them, in the order of the format.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Start,
         Self::Stop,
         Self::Cut,
@@ -58,6 +60,7 @@ impl Action {
         Self::Decide,
         Self::Item,
         Self::Close,
+        Self::Govern,
     ];
 
     /// Its name.
@@ -77,6 +80,7 @@ impl Action {
             Self::Decide => "decide",
             Self::Item => "item",
             Self::Close => "close",
+            Self::Govern => "govern",
         }
     }
 }

@@ -8,7 +8,10 @@ use aepoch::{
 };
 use clap::Args;
 
-use super::{Failure, trust::files};
+use super::{
+    Failure,
+    trust::{files, policy_file::PolicyFile},
+};
 
 /// A credential and its key.
 #[derive(Debug, Clone, Default, Args)]
@@ -20,6 +23,10 @@ pub(super) struct CredentialArgs {
     /// The file of the key the credential is bound to, as `aepoch key new` writes it.
     #[arg(long, value_name = "FILE", env = "AEPOCH_KEY")]
     key: Option<PathBuf>,
+
+    /// The swarm's policy: needed where records are signed end to end.
+    #[arg(long, value_name = "FILE", env = "AEPOCH_POLICY")]
+    policy: Option<PathBuf>,
 }
 
 impl CredentialArgs {
@@ -28,17 +35,22 @@ impl CredentialArgs {
         Ok(Some((files::read_token(credential)?, files::read_key(key)?)))
     }
 
+    fn judging(&self, builder: AgentBuilder) -> Result<AgentBuilder, Failure> {
+        let Some(path) = &self.policy else { return Ok(builder) };
+        Ok(builder.policy(PolicyFile::open(path, None)?.authority))
+    }
+
     /// An agent that shows the credential. It goes by the name in it; by `fallback` without one.
     pub(super) fn agent(&self, fallback: &str) -> Result<AgentBuilder, Failure> {
-        let Some((credential, key)) = self.read()? else { return Ok(Agent::builder(fallback)) };
+        let Some((credential, key)) = self.read()? else { return self.judging(Agent::builder(fallback)) };
         let name = claimed(&credential, self.credential.as_deref())?.agent;
-        Ok(Agent::builder(name.as_str()).credential(&credential, key))
+        self.judging(Agent::builder(name.as_str()).credential(&credential, key))
     }
 
     /// The same, under this name.
     pub(super) fn agent_called(&self, name: &str) -> Result<AgentBuilder, Failure> {
         let builder = Agent::builder(name);
-        Ok(match self.read()? {
+        self.judging(match self.read()? {
             Some((credential, key)) => builder.credential(&credential, key),
             None => builder,
         })

@@ -3,6 +3,7 @@
 use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use aepoch::{
+    limits::Rates,
     relay::{DEFAULT_LISTEN, Relay, audit::AuditConfig},
     trust::policy::PolicyHash,
 };
@@ -112,6 +113,15 @@ pub(super) struct ServeArgs {
     #[arg(long, value_name = "ID", requires = "policy")]
     policy_swarm: Option<PolicyHash>,
 
+    /// Deltas, presence and messages in a second that a connection is read, 1,000,000 at most; what is faster is read
+    /// later. 100 with a policy, which may lower it; else as many as come.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    updates_per_second: Option<u64>,
+
+    /// Bytes in a second that a connection is read. 1 MiB with a policy, which may lower it; else as many as come.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1 << 40))]
+    bytes_per_second: Option<u64>,
+
     /// Let every connection bring the writes of others too: when agents also form a mesh, or to restore a lost relay
     /// from its agents.
     #[arg(long)]
@@ -177,6 +187,13 @@ async fn serve(args: &ServeArgs, output: &Output) -> Result<ExitCode, Failure> {
     let policy = args.policy.as_deref().map(|path| PolicyFile::open(path, args.policy_swarm)).transpose()?;
     if let Some(policy) = &policy {
         builder = builder.policy(policy.authority.clone());
+    }
+    if args.updates_per_second.is_some() || args.bytes_per_second.is_some() {
+        let most = if policy.is_some() { Rates::ADMITTED } else { Rates::OPEN };
+        builder = builder.rates(Rates {
+            updates_per_second: args.updates_per_second.unwrap_or(most.updates_per_second),
+            bytes_per_second: args.bytes_per_second.unwrap_or(most.bytes_per_second),
+        });
     }
     let relay = builder.open().await?;
     announce(args, output, &relay)?;

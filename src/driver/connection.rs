@@ -83,6 +83,11 @@ impl Ended {
         Self { reason: reason.to_owned(), code: None, ours: false }
     }
 
+    /// This side was not shown who the peer is.
+    pub(crate) fn is_not_let_in(&self) -> bool {
+        self.ours && self.code == Some(CloseCode::UNAUTHENTICATED)
+    }
+
     /// The same again would end the same.
     pub(crate) fn is_final(&self) -> bool {
         self.code.is_some_and(CloseCode::is_final)

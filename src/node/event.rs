@@ -10,6 +10,7 @@ use crate::{
     id::{AgentId, DocumentId, LinkId, ObjectId},
     node::connector::TargetStatus,
     sync::{Address, ErrorCode, PresenceEntry},
+    trust::policy::PolicyHash,
 };
 
 /// Something an application may want to know.
@@ -46,6 +47,8 @@ pub enum Event {
         link: LinkId,
         /// Who is at the other end.
         agent: AgentId,
+        /// The name of the credential it has shown (`jti`), and the policy that admitted it; where none was asked for, none.
+        credential: Option<(String, PolicyHash)>,
     },
     /// A connection has ended.
     LinkDown {

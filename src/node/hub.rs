@@ -208,8 +208,7 @@ impl Hub {
     /// Refuses what a credential does not allow: the peer is told, and nothing of it is kept.
     pub(super) fn forbid(&mut self, link: LinkId, document: Option<&DocumentId>, reason: String) {
         self.counters.refused += 1;
-        self.refuse(link, document, ErrorCode::Forbidden, reason.clone());
-        self.event(Event::Offence { link, document: document.cloned(), reason });
+        self.refuse(link, document, ErrorCode::Forbidden, reason);
     }
 
     /// Refuses what breaks a rule: the peer is told why, and after a few times its connection is closed.

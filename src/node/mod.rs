@@ -394,6 +394,8 @@ impl Node {
             let reason = format!("`{agent}` has {open} connections, limit {max}");
             return self.hub.out.push_back(Output::Close { link, code: CloseCode::TOO_MANY, reason });
         }
+        let policy = self.authority().map(|authority| authority.current().hash);
+        let credential = admission.as_ref().and_then(|admission| Some((admission.id.clone(), policy?)));
         let up = Link {
             hello,
             target,
@@ -406,7 +408,7 @@ impl Node {
         };
         self.hub.down.remove(&agent);
         self.hub.links.insert(link, up);
-        self.hub.event(Event::LinkUp { link, agent });
+        self.hub.event(Event::LinkUp { link, agent, credential });
         for room in self.rooms.values_mut().filter(|room| room.handles > 0) {
             let subscription = room.subscription.clone();
             room.approach(link, subscription, &mut self.hub);

@@ -116,6 +116,10 @@ async fn sync(
             let (traffic, fairness) = (shared.traffic.clone(), Some(shared.fairness.clone()));
             let socket = ServerSocket::new(socket, caller.binding);
             let ended = run_link(&shared.hosts, socket, None, channel, traffic, fairness).await;
+            if ended.is_not_let_in() {
+                tracing::info!(reason = %ended.reason, "not let in");
+                shared.recorder.iter().for_each(|recorder| recorder.turned_away(&ended.reason));
+            }
             tracing::debug!(reason = %ended.reason, "connection ended");
         })
 }

@@ -335,6 +335,7 @@ pub(crate) struct Shared {
     pub(crate) store: Arc<StoreThread>,
     pub(crate) asks: rest::Asks,
     pub(crate) audit: Option<Arc<AuditLog>>,
+    pub(crate) recorder: Option<Arc<Recorder>>,
     pub(crate) traffic: Arc<Traffic>,
     pub(crate) fairness: Arc<Fairness>,
     pub(crate) identity: Identity,
@@ -397,6 +398,7 @@ impl Shared {
             store,
             asks,
             audit,
+            recorder,
             traffic: Arc::default(),
             fairness: Fairness::new(rates_in_force(builder.rates, builder.authority.as_ref()), cores()),
             identity: identity.clone(),
@@ -420,7 +422,7 @@ impl Outside for Log {
     fn event(&self, event: Event) {
         self.recorder.iter().for_each(|recorder| recorder.hear(self.is_first, &event));
         match event {
-            Event::LinkUp { link, agent } => tracing::info!(link = link.0, %agent, "connected"),
+            Event::LinkUp { link, agent, .. } => tracing::info!(link = link.0, %agent, "connected"),
             Event::LinkDown { link, agent, reason } => tracing::info!(link = link.0, %agent, %reason, "disconnected"),
             Event::Offence { link, document, reason } => {
                 tracing::warn!(link = link.0, document = document.map(tracing::field::display), %reason, "refused");
@@ -505,6 +507,8 @@ impl Relay {
         for host in &self.shared.hosts {
             host.with(|node, now| node.set_authority(authority.clone(), now));
         }
+        let current = authority.current();
+        self.shared.recorder.iter().for_each(|recorder| recorder.judged_by(&current.hash, current.policy.version));
         self.shared.fairness.set_rates(rates_in_force(self.rates, Some(authority)));
     }
 

@@ -18,6 +18,7 @@ pub(crate) fn program(arguments: &[&str]) -> Command {
         "AEPOCH_DOCUMENT",
         "AEPOCH_CREDENTIAL",
         "AEPOCH_KEY",
+        "AEPOCH_POLICY",
         "AEPOCH_TLS_CA",
         "AEPOCH_TLS_PIN",
         "RUST_LOG",

@@ -23,6 +23,7 @@ use aepoch::{
     transport::{TransportError, connect_websocket},
     trust::{
         binding::replica_of,
+        dial::{Dial, DialRule},
         pattern::{Grant, Right},
         possession::Holder,
         quota::Quota,
@@ -86,7 +87,7 @@ async fn agents_with_credentials_share_a_document() {
 /// Case 14 in the part that concerns relays: nobody sits higher than its credential reaches. Its own agent leaves the seat
 /// empty, and what one writes that does not ask itself is refused.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_seat_above_the_credentials_tier_stays_empty() {
+async fn case_14_a_seat_above_the_credentials_tier_stays_empty() {
     let founder = Founder::new();
     let relay = relay(&founder).await;
     let low = |name: &str| founder.issue_at(Tier::GAMMA, name, &everything(), now() + 600);
@@ -258,7 +259,7 @@ fn ready_packet(message: &Message) -> Bytes {
 
 /// Case 24: not in an address, where it would reach logs.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_token_in_the_query_is_refused() {
+async fn case_24_a_token_in_the_query_is_refused() {
     let founder = Founder::new();
     let relay = relay(&founder).await;
     let token = founder.issue("ada", &everything());
@@ -280,7 +281,7 @@ async fn a_token_in_the_query_is_refused() {
 
 /// Case 25: a credential without its key is of no use.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stolen_credential_without_its_key_is_refused() {
+async fn case_25_a_stolen_credential_without_its_key_is_refused() {
     let founder = Founder::new();
     let relay = relay(&founder).await;
     let stolen = Holder::new(&founder.issue("ada", &everything()), key_of("eve"), 5);
@@ -295,7 +296,7 @@ async fn a_stolen_credential_without_its_key_is_refused() {
 
 /// Case 26: what was shown to one relay is of no use at another, be it passed on as it is or by one in between.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_proof_for_one_relay_is_of_no_use_at_another() {
+async fn case_26_a_proof_for_one_relay_is_of_no_use_at_another() {
     let founder = Founder::new();
     let (one, other) = (relay(&founder).await, relay(&founder).await);
     // In between: the agent was dialled elsewhere than the relay believes.
@@ -351,7 +352,7 @@ async fn nobody_comes_in_under_anothers_name_or_number() {
 
 /// Case 30, and its honest counterpart: a newer credential is of the same agent and key.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_renewal_by_somebody_else_ends_the_connection() {
+async fn case_30_a_renewal_by_somebody_else_ends_the_connection() {
     let founder = Founder::new();
     let relay = relay(&founder).await;
     let mut ada = Stranger::dial(&relay, |audience| honest(&founder, "ada", audience)).await;
@@ -391,7 +392,7 @@ async fn a_credential_that_ends_is_asked_for_anew_and_renewed() {
 
 /// Case 31, and revocation: nothing further is sent, and the agent is told why.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_revoked_agent_is_cut_off_and_stays_out() {
+async fn case_31_a_revoked_agent_is_cut_off_and_stays_out() {
     let mut founder = Founder::new();
     let relay = relay(&founder).await;
     let ada = agent(&relay, &founder, "ada", &everything()).await;
@@ -420,7 +421,7 @@ async fn a_revoked_agent_is_cut_off_and_stays_out() {
 /// Case 33: a write without the right is refused where it is made, and, should an agent not ask itself, at the relay,
 /// which keeps nothing of it and says so.
 #[tokio::test(flavor = "multi_thread")]
-async fn who_may_only_read_cannot_write() {
+async fn case_33_who_may_only_read_cannot_write() {
     let founder = Founder::new();
     let relay = relay(&founder).await;
     let ada = agent(&relay, &founder, "ada", &everything()).await;
@@ -628,7 +629,7 @@ const SECOND: u64 = 1_000_000;
 
 /// Case 23: who says nothing, or only its name, has five seconds.
 #[test]
-fn who_does_not_show_a_credential_in_time_is_sent_away() {
+fn case_23_who_does_not_show_a_credential_in_time_is_sent_away() {
     let founder = Founder::new();
     for says_hello in [false, true] {
         let mut relay = asking(&founder, now());
@@ -786,4 +787,49 @@ async fn an_agent_that_is_faster_than_its_rate_loses_time_and_nothing_else() {
     of_ada.counter("done").add(1).unwrap();
     flushed(&of_ada).await;
     eventually("bob has it all", || of_bob.digest().unwrap() == of_ada.digest().unwrap()).await;
+}
+
+/// Signed end to end: agents with the policy and a credential each share, an agent that cannot sign is kept out although
+/// the relay lets it in.
+#[tokio::test(flavor = "multi_thread")]
+async fn in_an_end_to_end_room_agents_sign_and_check() {
+    let mut founder = Founder::new();
+    founder.change(|policy| {
+        policy.trust = [DialRule { rooms: "test/**".parse().unwrap(), dial: Dial::EndToEnd }].into();
+    });
+    let relay = relay(&founder).await;
+    let open = async |name: &str| {
+        let builder = builder(&relay, name).credential(&founder.issue(name, &everything()), key_of(name));
+        builder.policy(founder.authority()).open().await.unwrap()
+    };
+    let (ada, bob) = (open("ada").await, open("bob").await);
+    let (of_ada, of_bob) = (ada.document("stage").await.unwrap(), bob.document("stage").await.unwrap());
+    of_ada.register("song").set(&"intro").unwrap();
+    flushed(&of_ada).await;
+    eventually("bob has it", || of_bob.register("song").get().unwrap() == Some("intro".to_owned())).await;
+    let flash = |document: &aepoch::agent::AgentDocument| {
+        let flash = document.barrier("flash").members(Tier::ALPHA, ["ada", "bob"]);
+        async move { flash.arrive().await }
+    };
+    let (one, other) = tokio::time::timeout(PATIENCE, async { tokio::join!(flash(&of_ada), flash(&of_bob)) }).await.unwrap();
+    let (one, other) = (one.unwrap(), other.unwrap());
+    assert!(one.is_complete() && one.standing == other.standing, "{one:?} {other:?}");
+
+    let eve = agent(&relay, &founder, "eve", &everything()).await;
+    let of_eve = eve.document("stage").await.unwrap();
+    of_eve.register("song").set(&"mine").unwrap();
+    let mut events = eve.events();
+    of_eve.register("other").set(&"mine").unwrap();
+    let refused = async {
+        loop {
+            if let Ok(Some(event)) = events.next().await
+                && let Event::Refused { reason, .. } = &*event
+            {
+                return reason.clone();
+            }
+        }
+    };
+    let refused = tokio::time::timeout(PATIENCE, refused).await.unwrap();
+    assert!(refused.contains("sign"), "{refused}");
+    assert_eq!(of_ada.register("song").get().unwrap(), Some("intro".to_owned()));
 }

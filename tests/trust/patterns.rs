@@ -53,7 +53,7 @@ fn no_right_implies_another_and_no_grant_allows_nothing() {
 
 /// Case 32 as well: a star stands for one segment.
 #[test]
-fn paths_confine_writing_to_records_below_them() {
+fn case_32_paths_confine_writing_to_records_below_them() {
     let write = [Right::Write];
     let below = grant(&write, Some(&["register/jobs", "counter"]));
     let scope = Scope::of(&[below.clone()], &"a/b".parse().unwrap());

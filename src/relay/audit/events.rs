@@ -5,6 +5,8 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use sha2::{Digest as _, Sha256};
+
 use super::AuditLog;
 use crate::{
     audit::record::{Action, Event as Record, Object, Outcome},
@@ -12,6 +14,7 @@ use crate::{
     id::{AgentId, DocumentId, LinkId, ObjectId},
     limits,
     node::Event,
+    trust::policy::PolicyHash,
 };
 
 /// Hears the events of a relay's nodes.
@@ -23,9 +26,23 @@ pub(in crate::relay) struct Recorder {
 /// A connection that is open.
 struct Known {
     agent: AgentId,
+    shown: Option<Shown>,
     recorded: u32,
     /// Events beyond the limit.
     omitted: u64,
+}
+
+/// Hashes of what a connection was let in by.
+#[derive(Debug, Clone, Copy)]
+struct Shown {
+    credential: [u8; 32],
+    policy: [u8; 32],
+}
+
+impl Shown {
+    fn of(id: &str, policy: &PolicyHash) -> Self {
+        Self { credential: Sha256::digest(id).into(), policy: *policy.as_bytes() }
+    }
 }
 
 impl Recorder {
@@ -36,7 +53,9 @@ impl Recorder {
     /// Every node hears of every connection: the first one's word is enough.
     pub(in crate::relay) fn hear(&self, is_first: bool, event: &Event) {
         let record = match event {
-            Event::LinkUp { link, agent } if is_first => self.connected(*link, agent),
+            Event::LinkUp { link, agent, credential } if is_first => {
+                self.connected(*link, agent, credential.as_ref().map(|(id, policy)| Shown::of(id, policy)))
+            }
             Event::LinkDown { link, agent, reason } if is_first => self.disconnected(*link, agent, reason),
             Event::Joined { link, document } => {
                 let joined = Record::new(Action::Join, Outcome::Done, "");
@@ -63,11 +82,23 @@ impl Recorder {
         self.append(record);
     }
 
-    fn connected(&self, link: LinkId, agent: &AgentId) -> Record {
-        let known = Known { agent: agent.clone(), recorded: 0, omitted: 0 };
+    /// Somebody who was not let in.
+    pub(in crate::relay) fn turned_away(&self, reason: &str) {
+        self.append(Record::new(Action::Connect, Outcome::Refused, reason));
+    }
+
+    /// A newer policy is in force.
+    pub(in crate::relay) fn judged_by(&self, policy: &PolicyHash, version: u64) {
+        let record = Record::new(Action::Govern, Outcome::Done, format!("version {version}"));
+        self.append(Record { policy: Some(*policy.as_bytes()), ..record });
+    }
+
+    fn connected(&self, link: LinkId, agent: &AgentId, shown: Option<Shown>) -> Record {
+        let known = Known { agent: agent.clone(), shown, recorded: 0, omitted: 0 };
         self.links.lock().unwrap_or_else(PoisonError::into_inner).insert(link, known);
         let record = Record::new(Action::Connect, Outcome::Done, "");
-        Record { actor: Some(agent.clone()), connection: Some(link.0), ..record }
+        let (credential, policy) = parts(shown);
+        Record { actor: Some(agent.clone()), connection: Some(link.0), credential, policy, ..record }
     }
 
     fn disconnected(&self, link: LinkId, agent: &AgentId, reason: &str) -> Record {
@@ -82,6 +113,7 @@ impl Recorder {
         let mut links = self.links.lock().unwrap_or_else(PoisonError::into_inner);
         let known = links.get_mut(&link);
         let actor = known.as_ref().map(|known| known.agent.clone());
+        let (credential, policy) = parts(known.as_ref().and_then(|known| known.shown));
         if let Some(known) = known {
             if known.recorded >= limits::AUDIT_LINK_EVENTS {
                 known.omitted += 1;
@@ -90,13 +122,18 @@ impl Recorder {
             known.recorded += 1;
         }
         drop(links);
-        self.append(Record { actor, connection: Some(link.0), object: document.map(in_room), ..record });
+        let (connection, object) = (Some(link.0), document.map(in_room));
+        self.append(Record { actor, connection, object, credential, policy, ..record });
     }
 
     fn append(&self, record: Record) {
         // What is refused for want of room is counted by the log, which is failing then.
         let _ = self.log.append(record);
     }
+}
+
+fn parts(shown: Option<Shown>) -> (Option<[u8; 32]>, Option<[u8; 32]>) {
+    (shown.map(|shown| shown.credential), shown.map(|shown| shown.policy))
 }
 
 fn in_room(document: &DocumentId) -> Object {
