@@ -635,3 +635,41 @@ fn signatures_verified_elsewhere_are_not_verified_again_and_wrong_ones_stay_wron
     reader.note_signatures(&checks, &right);
     assert_eq!(refusals(&give(&mut reader, &forged)).len(), 1);
 }
+
+#[test]
+fn what_anybody_sends_as_a_writers_credentials_does_not_hide_who_it_is() {
+    let (mut one, shown) = replica(kind(), 1);
+    let (mut reader, _) = replica(kind(), 2);
+    let spoil = |credentials: &[aepoch::trust::record::ShownCredential]| {
+        let mut forged = shown.clone();
+        let credentials = credentials.to_vec();
+        let body = aepoch::trust::record::ShownCredentials { salt: SALT, credentials }.encode();
+        forged.slots[0].records[0].body = body.into();
+        forged
+    };
+    let expired = aepoch::trust::record::ShownCredential {
+        policy: policy().hash(),
+        chain: credential(1, Tier::BETA, -9_000, -8_000),
+    };
+    let foreign =
+        aepoch::trust::record::ShownCredential { policy: policy().hash(), chain: credential(3, Tier::BETA, -600, 600) };
+    for forged in [spoil(&[expired]), spoil(&[foreign])] {
+        give(&mut reader, &forged);
+    }
+    give(&mut reader, &shown);
+    give(&mut reader, &set(&mut one, "key", 1));
+    assert_eq!(get(&reader, "register/key"), Some(json!(1)));
+    for forged in [spoil(&[]), shown.clone()] {
+        let incoming = Incoming::decode(forged.encode().unwrap(), 9, None).unwrap();
+        reader.apply(vec![incoming], NOW, false).unwrap();
+    }
+    give(
+        &mut reader,
+        &spoil(&[aepoch::trust::record::ShownCredential {
+            policy: policy().hash(),
+            chain: credential(3, Tier::BETA, -600, 600),
+        }]),
+    );
+    give(&mut reader, &set(&mut one, "key", 2));
+    assert_eq!(get(&reader, "register/key"), Some(json!(2)));
+}
