@@ -282,6 +282,14 @@ fn case_15_of_two_records_with_one_number_the_same_wins_everywhere_and_the_proof
             assert!(other.iter().any(|(_, id)| *id == proof.first().preimage.id()), "{other:?}");
             assert!(other.iter().all(|(_, id)| *id != proof.second().preimage.id()));
         }
+        // The same after a restart.
+        let log = order.iter().flat_map(|at| [&values[*at], &slots[*at]]);
+        let log: Vec<Bytes> = [&shown].into_iter().chain(log).map(|delta| delta.encode().unwrap()).collect();
+        let (id, by) = (reader.id().clone(), authority(Some(signer(2)), &chain(&[policy()])));
+        let mut again = Document::load_sealed(id, kind(), writer(2), None, &log, &by).unwrap();
+        let mut known = again.record_ids(&public(1));
+        known.sort();
+        assert_eq!(known, other);
         found.push((get(&reader, "register/key"), other, proofs));
     }
     assert_eq!(found[0], found[1]);
