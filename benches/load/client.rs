@@ -9,7 +9,7 @@ use std::{
 use aepoch::{
     document::{Document, Frontier, Span, Subscription, Version},
     engine::{EngineKind, Op},
-    id::{AgentId, DocumentId, Identity, ReplicaId},
+    id::{DocumentId, Identity, ReplicaId},
     sync::{Capabilities, Channel, Encoded, Hello, Lane, Message, Received, Role, Session},
     time::Monotonic,
     transport::websocket_config,
@@ -326,9 +326,7 @@ impl Client {
                     }
                 }
                 Received::Message(Message::Ack { durable, .. }) => {
-                    news.push(News::Durable(
-                        u32::try_from(durable.content.get(self.replica)).unwrap(),
-                    ));
+                    news.push(News::Durable(u32::try_from(durable.content.get(self.replica)).unwrap()));
                 }
                 Received::Message(Message::Frontier { frontier, .. }) => news.push(News::Frontier(frontier.version)),
                 Received::Message(Message::App { body, .. }) => news.push(News::App(body)),

@@ -35,11 +35,8 @@ pub(crate) fn name(writer: u16) -> AgentId {
 }
 
 fn policy() -> SwarmPolicy {
-    let issuer = Issuer {
-        key: secret(2, 0).public(),
-        max_tier: Tier::ALPHA,
-        rooms: BTreeSet::from(["**".parse().unwrap()]),
-    };
+    let issuer =
+        Issuer { key: secret(2, 0).public(), max_tier: Tier::ALPHA, rooms: BTreeSet::from(["**".parse().unwrap()]) };
     SwarmPolicy {
         version: 1,
         previous: None,

@@ -265,8 +265,7 @@ pub(crate) async fn admitted(plan: &Plan, report: &mut Report) {
 pub(crate) async fn flood(plan: &Plan, report: &mut Report) {
     let (writers, rate) = (99_u16, 2.0);
     let seconds = if plan.quick { 5 } else { 20 };
-    let prepared: Vec<_> =
-        (0..writers).map(|writer| edits_for(Kind::Admitted, "crowd", writer, 2 * seconds)).collect();
+    let prepared: Vec<_> = (0..writers).map(|writer| edits_for(Kind::Admitted, "crowd", writer, 2 * seconds)).collect();
     let flooding = edits_for(Kind::Admitted, "crowd", 99, 20_000);
     let mut rows = Vec::new();
     for is_flooded in [false, true] {

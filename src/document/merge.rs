@@ -159,6 +159,12 @@ impl Document {
         sealing.checks(incoming, &Held { lattice: &self.lattice, board: &self.board, wall_ms })
     }
 
+    /// When something that was stamped ahead of our clock is not any more (wall milliseconds): [`Self::apply`], with
+    /// nothing if there is nothing, then takes it in.
+    pub fn next_due(&self) -> Option<u64> {
+        self.sealing.as_ref()?.next_due()
+    }
+
     /// Takes in what became of signatures, in their order.
     pub fn note_signatures(&mut self, checks: &[SignatureCheck], right: &[bool]) {
         if let Some(sealing) = &mut self.sealing {

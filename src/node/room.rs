@@ -301,7 +301,7 @@ impl Room {
 
     /// Applies what waits, as far as the document is here.
     pub(super) fn settle(&mut self, hub: &mut Hub) {
-        while !self.inbox.is_empty() && matches!(self.state, State::Ready(_)) {
+        while (!self.inbox.is_empty() || self.is_due(hub)) && matches!(self.state, State::Ready(_)) {
             let count = if self.careful > 0 { 1 } else { self.inbox.len() };
             self.careful = self.careful.saturating_sub(1);
             let arrivals: Vec<_> = self.inbox.drain(..count).collect();
@@ -335,9 +335,18 @@ impl Room {
         if matches!(self.state, State::Ready(_)) {
             self.serve_behind(hub);
         }
+        if let Some(due) = self.document().and_then(Document::next_due) {
+            let wait = Duration::from_millis(due.saturating_sub(hub.now.wall_ms));
+            hub.arm(&self.id, hub.now.mono + wait);
+        }
         self.flush_due(hub);
         self.append(hub);
         self.rest(hub);
+    }
+
+    /// Something that was stamped ahead of our clock is not any more.
+    fn is_due(&self, hub: &Hub) -> bool {
+        self.document().and_then(Document::next_due).is_some_and(|due| due <= hub.now.wall_ms)
     }
 
     fn applied(&mut self, applied: Applied, hub: &mut Hub) {

@@ -335,7 +335,7 @@ pub(crate) struct Shared {
     pub(crate) store: Arc<StoreThread>,
     pub(crate) asks: rest::Asks,
     pub(crate) audit: Option<Arc<AuditLog>>,
-    pub(crate) recorder: Option<Arc<Recorder>>,
+    recorder: Option<Arc<Recorder>>,
     pub(crate) traffic: Arc<Traffic>,
     pub(crate) fairness: Arc<Fairness>,
     pub(crate) identity: Identity,

@@ -242,3 +242,19 @@ fn a_cut_that_comes_later_takes_what_the_thief_wrote_and_what_survives_comes_bac
         assert_eq!(world.get(host, "register/lyrics"), None);
     }
 }
+
+#[test]
+fn what_was_stamped_ahead_counts_when_its_time_has_come() {
+    let mut world = world(all_sign, 2);
+    let honest = world.now;
+    world.now.wall_ms += 180_000;
+    let ahead = world.now;
+    let plan = |tx: &mut aepoch::document::Transaction<'_>| tx.register("song").set(&1);
+    world.hosts[1].node.transact(&document(), plan, ahead).unwrap();
+    world.now = honest;
+    world.pass(Duration::from_millis(100));
+    assert_eq!(world.get(2, "register/song"), None);
+    world.now.wall_ms += 121_000;
+    world.pass(Duration::from_secs(121));
+    assert_eq!(world.get(2, "register/song"), Some(json!(1)));
+}

@@ -811,7 +811,8 @@ async fn in_an_end_to_end_room_agents_sign_and_check() {
         let flash = document.barrier("flash").members(Tier::ALPHA, ["ada", "bob"]);
         async move { flash.arrive().await }
     };
-    let (one, other) = tokio::time::timeout(PATIENCE, async { tokio::join!(flash(&of_ada), flash(&of_bob)) }).await.unwrap();
+    let (one, other) =
+        tokio::time::timeout(PATIENCE, async { tokio::join!(flash(&of_ada), flash(&of_bob)) }).await.unwrap();
     let (one, other) = (one.unwrap(), other.unwrap());
     assert!(one.is_complete() && one.standing == other.standing, "{one:?} {other:?}");
 

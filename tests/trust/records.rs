@@ -325,6 +325,9 @@ fn case_21_what_is_missing_may_come() {
 fn case_22_the_last_number_is_a_number() {
     let last = run(u64::MAX - 1, 2, RecordId::NONE);
     assert_eq!(SignedRun(&last).proven(&mut SignatureCache::default()), 2);
+    // After it there is none that could follow.
+    let twice = [run(u64::MAX, 1, RecordId::NONE), run(u64::MAX, 1, last[0].id)].concat();
+    assert_eq!(SignedRun(&twice).proven(&mut SignatureCache::default()), 2);
     let in_force = chain(&[policy()]);
     let furthest = record(Kind::Register, u64::MAX, Hlc(u64::MAX));
     assert_eq!(verdict(&furthest, None, &in_force), Verdict::Pending(Missing::Credential));

@@ -63,8 +63,8 @@ trait Run: Sized {
         record: &Self::Record,
         held: &Held<'_>,
     ) -> Result<Standing, Unplaced>;
-    /// The credentials it shows, with its number.
-    fn shown(record: &Self::Record) -> Option<(u64, &[u8])>;
+    /// The credentials it shows.
+    fn shown(record: &Self::Record) -> Option<&[u8]>;
     /// Its own stamp, where it has one besides that of the seal.
     fn stamp(record: &Self::Record) -> Option<Hlc>;
 }
@@ -104,7 +104,7 @@ impl Run for RecordsDelta {
     fn place(_: &mut Sealing, _: ReplicaId, _: &Record, _: &Held<'_>) -> Result<Standing, Unplaced> {
         Ok(Standing::NOWHERE)
     }
-    fn shown(_: &Record) -> Option<(u64, &[u8])> {
+    fn shown(_: &Record) -> Option<&[u8]> {
         None
     }
     fn stamp(record: &Record) -> Option<Hlc> {
@@ -149,8 +149,8 @@ impl Run for SlotsDelta {
     ) -> Result<Standing, Unplaced> {
         sealing.place(writer, record, held.board)
     }
-    fn shown(record: &SlotRecord) -> Option<(u64, &[u8])> {
-        (record.key == SlotKey::Credential).then_some((record.seq, &record.body))
+    fn shown(record: &SlotRecord) -> Option<&[u8]> {
+        (record.key == SlotKey::Credential).then_some(&record.body)
     }
     fn stamp(_: &SlotRecord) -> Option<Hlc> {
         None
@@ -220,6 +220,11 @@ impl Sealing {
         examined.sound = [sound, content].into_iter().filter_map(|delta| part_of(&incoming, delta)).collect();
         examined.pending = part_of(&incoming, pending);
         examined
+    }
+
+    /// When the first of what waits for its time is due: wall milliseconds.
+    pub(in crate::document) fn next_due(&self) -> Option<u64> {
+        self.ahead.iter().map(|(at, _)| *at).min()
     }
 
     /// What has waited for its time, as far as that has come.
@@ -306,7 +311,7 @@ impl Sealing {
             }
             if holder.is_none() {
                 holder = match shown {
-                    Some((seq, body)) => self.meet(writer, seq, body),
+                    Some(body) => self.meet(writer, body),
                     None => self.holder(writer, held.board),
                 };
             }

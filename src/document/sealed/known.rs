@@ -5,6 +5,7 @@ use std::{
     sync::Arc,
 };
 
+use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 
 use super::{SealedSeats, Signing, form::Form};
@@ -23,6 +24,8 @@ use crate::{
 
 /// Definitions kept decoded.
 const DEFINED_MAX: usize = 1_024;
+/// Credentials kept judged that are in no document yet: those of a catch-up, which is looked at more than once.
+const MET_MAX: usize = 1_024;
 
 /// The last record of a writer in one numbering.
 #[derive(Debug, Clone, Copy, Default)]
@@ -34,7 +37,7 @@ pub(super) struct Head {
 /// A definition that is here, as slots are checked against it.
 #[derive(Debug)]
 pub(super) struct Defined {
-    seq: u64,
+    body: Bytes,
     hash: [u8; 32],
     stamp: Hlc,
     seats: SealedSeats,
@@ -70,8 +73,10 @@ pub(in crate::document) struct Sealing {
     pub(super) signatures: SignatureCache,
     /// What is stamped ahead of our clock, and when it is not any more.
     pub(super) ahead: VecDeque<(u64, Incoming)>,
-    /// By writer, as of the record of that number.
-    holders: BTreeMap<ReplicaId, (u64, Option<Arc<Holder>>)>,
+    /// By writer, as of the record in the document that shows its credentials.
+    holders: BTreeMap<ReplicaId, (Bytes, Option<Arc<Holder>>)>,
+    /// By writer and bytes, of what is not in the document: anybody may have sent it.
+    met: BTreeMap<[u8; 32], Option<Arc<Holder>>>,
     defined: BTreeMap<ObjectId, Arc<Defined>>,
 }
 
@@ -85,40 +90,54 @@ impl Sealing {
             signatures: SignatureCache::default(),
             ahead: VecDeque::new(),
             holders: BTreeMap::new(),
+            met: BTreeMap::new(),
             defined: BTreeMap::new(),
         }
     }
 
     /// Who a writer is by what it has shown here.
     pub(super) fn holder(&mut self, writer: ReplicaId, board: &Board) -> Option<Arc<Holder>> {
-        let (seq, shown, _) = board.sealed(SlotKey::Credential, writer)?;
-        match self.holders.get(&writer) {
-            Some((known, holder)) if *known == seq => holder.clone(),
-            _ => self.meet(writer, seq, shown),
+        let (shown, _) = board.sealed(SlotKey::Credential, writer)?;
+        if let Some((_, holder)) = self.holders.get(&writer).filter(|(known, _)| known == shown) {
+            return holder.clone();
         }
-    }
-
-    /// Who a writer is by a record that may not be in the document yet.
-    pub(super) fn meet(&mut self, writer: ReplicaId, seq: u64, shown: &[u8]) -> Option<Arc<Holder>> {
-        let Signing { swarm, in_force, .. } = &*self.authority;
-        let shown = ShownCredentials::decode(shown).ok()?;
-        let holder = Holder::of(writer, &shown, swarm, in_force).map(Arc::new);
+        let holder = self.judged(writer, shown);
         if self.holders.len() >= limits::DOCUMENT_WRITERS {
             self.holders.clear();
         }
-        self.holders.insert(writer, (seq, holder.clone()));
+        self.holders.insert(writer, (shown.clone(), holder.clone()));
         holder
+    }
+
+    /// Who a writer is by a record that may not be in the document yet.
+    pub(super) fn meet(&mut self, writer: ReplicaId, shown: &[u8]) -> Option<Arc<Holder>> {
+        let at = Sha256::new().chain_update(writer.get().to_be_bytes()).chain_update(shown).finalize().into();
+        if let Some(known) = self.met.get(&at) {
+            return known.clone();
+        }
+        let holder = self.judged(writer, shown);
+        if self.met.len() >= MET_MAX {
+            self.met.clear();
+        }
+        self.met.insert(at, holder.clone());
+        holder
+    }
+
+    fn judged(&self, writer: ReplicaId, shown: &[u8]) -> Option<Arc<Holder>> {
+        let Signing { swarm, in_force, .. } = &*self.authority;
+        let shown = ShownCredentials::decode(shown).ok()?;
+        Holder::of(writer, &shown, swarm, in_force).map(Arc::new)
     }
 
     /// The definition of an object.
     fn defined(&mut self, object: ObjectId, board: &Board) -> Option<Arc<Defined>> {
-        let (seq, body, seal) = board.sealed(SlotKey::Of(object, SlotPart::Definition), object.holder)?;
-        if let Some(known) = self.defined.get(&object).filter(|known| known.seq == seq) {
+        let (body, seal) = board.sealed(SlotKey::Of(object, SlotPart::Definition), object.holder)?;
+        if let Some(known) = self.defined.get(&object).filter(|known| known.body == *body) {
             return Some(Arc::clone(known));
         }
         let stamp = Seal::decode(seal?).ok()?.hlc;
         let seats = self.authority.seating.seats(object, body)?;
-        let defined = Arc::new(Defined { seq, hash: Sha256::digest(body).into(), stamp, seats });
+        let defined = Arc::new(Defined { body: body.clone(), hash: Sha256::digest(body).into(), stamp, seats });
         if self.defined.len() >= DEFINED_MAX {
             self.defined.clear();
         }
@@ -224,7 +243,7 @@ impl Sealing {
     ) -> Option<(Preimage, Seal)> {
         let seal = Seal::decode(record.signature.as_ref()?).ok()?;
         let holder = match record.key {
-            SlotKey::Credential => self.meet(writer, record.seq, &record.body)?,
+            SlotKey::Credential => self.meet(writer, &record.body)?,
             _ => self.holder(writer, board)?,
         };
         let standing = self.place(writer, record, board).ok()?;

@@ -4,7 +4,7 @@ use super::{
     Sealing,
     authority::Signer,
     form::{self, Form},
-    known::{Head, Standing, Unplaced},
+    known::{Head, Standing},
 };
 use bytes::Bytes;
 
@@ -52,11 +52,8 @@ impl Document {
     pub(in crate::document) fn seal_slot(&mut self, record: &mut SlotRecord, wall_ms: u64) {
         let Some(sealing) = &mut self.sealing else { return };
         let stamp = self.clock.stamp(wall_ms);
-        let standing = match sealing.place(self.replica, record, &self.board) {
-            Ok(standing) => Some(standing),
-            // Sealed all the same: others will say why it does not count.
-            Err(Unplaced::Never(_) | Unplaced::Yet) => None,
-        };
+        // Without standing it is sealed all the same: others will say why it does not count.
+        let standing = sealing.place(self.replica, record, &self.board).ok();
         let seal = sealing.seal(COORDINATION, form::of_slot(record), record.seq, standing, stamp);
         record.signature = seal.map(Into::into);
     }

@@ -192,9 +192,9 @@ impl Board {
         self.entries.get(&(key, writer)).map(|entry| &entry.body)
     }
 
-    /// One record's number, bytes and seal.
-    pub(in crate::document) fn sealed(&self, key: SlotKey, writer: ReplicaId) -> Option<(u64, &Bytes, Option<&Bytes>)> {
-        self.entries.get(&(key, writer)).map(|entry| (entry.seq, &entry.body, entry.signature.as_ref()))
+    /// One record's bytes and seal.
+    pub(in crate::document) fn sealed(&self, key: SlotKey, writer: ReplicaId) -> Option<(&Bytes, Option<&Bytes>)> {
+        self.entries.get(&(key, writer)).map(|entry| (&entry.body, entry.signature.as_ref()))
     }
 
     /// What changed since the last call, and whether objects were finished.
