@@ -1,6 +1,12 @@
 //! What credentials allow, and what happens when that changes: a newer policy, a newer credential, ours or a peer's.
 
-use super::{Node, Output, event::Event, room::State, signing::signing_of};
+use super::{
+    Node, Output,
+    event::Event,
+    hub::Hub,
+    room::{Room, State},
+    signing::signing_of,
+};
 use crate::{
     error::CloseCode,
     id::LinkId,
@@ -11,6 +17,21 @@ use crate::{
         possession::Holder,
     },
 };
+
+impl Room {
+    /// Confines local changes to what our credential allows now, once the document is here; true when that is something
+    /// else than before.
+    pub(super) fn confine(&mut self, hub: &Hub) -> bool {
+        let confines = hub.own_confines(&self.id);
+        match &mut self.state {
+            State::Ready(document) if document.confines() != confines.as_ref() => {
+                document.confine(confines);
+                true
+            }
+            _ => false,
+        }
+    }
+}
 
 impl Node {
     /// Who may connect; `None`: everybody.
@@ -105,11 +126,7 @@ impl Node {
         self.hub.out.push_back(Output::Show { holder });
         self.sign_anew();
         for room in self.rooms.values_mut() {
-            let confines = self.hub.own_confines(&room.id);
-            if let State::Ready(document) = &mut room.state
-                && document.confines() != confines.as_ref()
-            {
-                document.confine(confines);
+            if room.confine(&self.hub) {
                 room.resume_coordination(&mut self.hub);
             }
         }

@@ -235,11 +235,10 @@ impl Room {
         }
         match work.outcome {
             Some(Outcome::Loaded(Ok(()))) => {
-                let confines = hub.own_confines(&self.id);
-                if let State::Ready(document) = &mut self.state {
+                if let Some(document) = self.document() {
                     self.log.durable = document.version().clone();
-                    document.confine(confines);
                 }
+                self.confine(hub);
                 self.signed_by = None;
                 hub.event(Event::Opened { document: self.id.clone() });
                 self.uphold(hub);
@@ -252,8 +251,11 @@ impl Room {
             Some(Outcome::Digest { link, path, entries }) => self.digested(link, path, entries, hub),
             None => {}
         }
-        // A version of the policy may have come while the document was away.
+        // A version of the policy, or a credential of ours, may have come while the document was away.
         self.uphold(hub);
+        if self.confine(hub) {
+            self.resume_coordination(hub);
+        }
         // Who joined while the document was away has not heard what is here, nor what is durable.
         self.greet(hub);
         self.ack_known(hub);

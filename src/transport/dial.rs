@@ -48,11 +48,6 @@ impl Endpoint {
     /// # Errors
     /// `Address`.
     pub fn read(address: &str) -> Result<Self, TransportError> {
-        if let Some((before, _)) = address.split_once('?') {
-            // Not repeated: it may be a credential, and errors reach logs.
-            let reason = "it has a query: credentials are shown in the first message".to_owned();
-            return Err(TransportError::Address { address: before.to_owned(), reason });
-        }
         let refuse = |reason: &str| TransportError::Address { address: address.to_owned(), reason: reason.to_owned() };
         let uri = Uri::try_from(address).map_err(|error| refuse(&error.to_string()))?;
         let is_tls = match uri.scheme_str() {
@@ -117,6 +112,11 @@ impl Dialer {
     /// # Errors
     /// As [`Dialer::open`]; `Connect` also when the other side refuses.
     pub async fn websocket(&self, address: &str) -> Result<WebSocketTransport, TransportError> {
+        if let Some((before, _)) = address.split_once('?') {
+            // Not repeated: it may be a credential, and errors reach logs.
+            let reason = "it has a query: credentials are shown in the first message".to_owned();
+            return Err(TransportError::Address { address: before.to_owned(), reason });
+        }
         let endpoint = Endpoint::read(address)?;
         let scheme = if endpoint.is_tls { "wss" } else { "ws" };
         let url = format!("{scheme}://{}{}", endpoint.authority, endpoint.path);

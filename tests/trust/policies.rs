@@ -4,6 +4,7 @@ use aepoch::trust::{
     cut::Cut,
     dial::{Dial, DialRule},
     policy::{PolicyError, SwarmPolicy},
+    quota::Quota,
     record::RecordId,
     succession::{SignedPolicy, Versions},
 };
@@ -112,7 +113,7 @@ fn signatures_that_come_apart_count_together() {
 
 #[test]
 fn every_field_is_in_the_hash() {
-    let spoil: [fn(&mut SwarmPolicy); 14] = [
+    let spoil: [fn(&mut SwarmPolicy); 15] = [
         |policy| policy.version = 2,
         |policy| policy.previous = Some(policy.hash()),
         |policy| policy.roots.needed = 1,
@@ -130,13 +131,14 @@ fn every_field_is_in_the_hash() {
             policy.cuts = [(key(30).public(), Cut { survivors })].into();
         },
         |policy| policy.trust = [rule("**", Dial::Open)].into(),
+        |policy| policy.quotas = [(Quota::UpdateBytes, 1)].into(),
     ];
     for (at, spoil) in spoil.into_iter().enumerate() {
         let mut other = policy();
         spoil(&mut other);
         assert_ne!(other.hash(), policy().hash(), "field {at}");
     }
-    assert_eq!(policy().hash().to_string(), "qkuD4IfA1PCJfxwdr1gOHXP9C7It8LoxBH9Z7MIE1xU", "the encoding is frozen");
+    assert_eq!(policy().hash().to_string(), "brXQ_KSNUmT1FwgUis9pd_DSpPlL_e1BXQsSD1AMiao", "the encoding is frozen");
     assert!(policy().encode().starts_with(b"swm/pol/1\0"));
 }
 
@@ -163,6 +165,10 @@ fn what_is_out_of_bounds_is_refused_with_the_value_and_the_limit() {
             policy.cuts.insert(key(30).public(), Cut { survivors: survivors.collect() });
         })
         .starts_with("records that survive a cut: 10001")
+    );
+    assert_eq!(
+        refusal(|policy| policy.quotas = [(Quota::AgentConnections, 11)].into()),
+        "agent_connections: 11, must be 1 to 10"
     );
     assert_eq!(policy().check(), Ok(()));
 }

@@ -109,7 +109,7 @@ fn the_layout_is_frozen_and_comes_back() {
     let bytes = preimage.encode();
     assert_eq!((&bytes[..11], bytes.len()), (&b"swm/rec/1\0\x12"[..], PREIMAGE_BYTES));
     assert_eq!(Preimage::decode(&bytes), Ok(preimage.clone()));
-    assert_eq!(preimage.id().to_string(), "Q1db5G4Im6GAhhgHX092DEcGtQo-zaCjUOJWNLZ3YDA");
+    assert_eq!(preimage.id().to_string(), "OVBzSF4Ko5S47_YZNXsZQzFL7F649pFKcIOyWGm8QJo");
     let seal = Seal::sign(&preimage, &planner());
     assert_eq!(Seal::decode(&seal.encode()), Ok(seal));
     assert!(Seal::decode(&[seal.encode(), vec![0]].concat()).is_err());
