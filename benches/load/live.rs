@@ -63,12 +63,15 @@ impl Seen {
 
     fn take(&mut self, news: &[News]) {
         let now = self.sent.base.elapsed();
+        // Whoever floods is none of those whose edits count.
+        let (me, writers) = (self.me, self.upto.len());
+        let counts = |writer: u16| writer != me && usize::from(writer) < writers;
         for news in news {
             match *news {
-                News::Edit(writer, number) if writer != self.me => {
+                News::Edit(writer, number) if counts(writer) => {
                     self.latencies.add(self.sent.latency(writer, number, now))
                 }
-                News::Upto(writer, upto) if writer != self.me => {
+                News::Upto(writer, upto) if counts(writer) => {
                     for number in self.upto[usize::from(writer)]..upto {
                         self.latencies.add(self.sent.latency(writer, number, now));
                     }
