@@ -128,7 +128,7 @@ async fn case_14_a_seat_above_the_credentials_tier_stays_empty() {
     let sat = document.write_slots(vec![(SlotKey::Of(object, SlotPart::Slot), Bytes::from_static(&[0]))], 1).unwrap();
     let item =
         ItemRecord { queue: object, tier: Tier::BETA, deadline_ms: None, stamp: Hlc::default(), payload: Bytes::new() };
-    let pushed = document.write_slots(vec![(SlotKey::Of(object, SlotPart::Item), item.encode().into())], 1).unwrap();
+    let pushed = document.write_slots(vec![(SlotKey::Of(object, SlotPart::Item), item.encode())], 1).unwrap();
     let mut cyd = Stranger::dial(&relay, |audience| {
         let channel = Channel { audience: audience.to_owned(), binding: None };
         Session::new(hello("cyd", replica), Monotonic(0)).holding(holder).over(channel)

@@ -1,4 +1,5 @@
 //! A swarm with one root key, one issuer, and credentials that are good now.
+#![allow(clippy::disallowed_methods, reason = "credentials have to be good at the time of the test")]
 
 use std::{
     collections::{BTreeMap, BTreeSet},
