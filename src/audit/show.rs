@@ -11,7 +11,7 @@ use super::{
 };
 use crate::document::hex;
 
-/// The columns of [`csv`], which are also the fields of [`json`].
+/// The columns of [`csv()`], which are also the fields of [`json()`].
 pub const FIELDS: [&str; 17] = [
     "v",
     "seq",
