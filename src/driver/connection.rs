@@ -25,7 +25,7 @@ use tokio::{
 
 use super::{
     clock::Clock,
-    fairness::{Fairness, Pace, TURN},
+    fairness::{Fairness, Share, TURN},
 };
 use crate::{
     error::CloseCode,
@@ -288,16 +288,16 @@ impl<T: Transport> Wire<T> {
     fn take(&mut self, commands: VecDeque<Command>) {
         for command in commands {
             match command {
+                // Also when it is closing already, with something queued.
+                Command::Close(code, reason) if code.cuts_off() => {
+                    self.session.discard();
+                    self.packet = None;
+                    self.closing = Some(Ended::ours(code, reason));
+                }
                 // What comes after a close is for nobody.
                 _ if self.closing.is_some() => {}
                 Command::Send(encoded) => self.session.send(encoded),
-                Command::Close(code, reason) => {
-                    if code.cuts_off() {
-                        self.session.discard();
-                        self.packet = None;
-                    }
-                    self.closing = Some(Ended::ours(code, reason));
-                }
+                Command::Close(code, reason) => self.closing = Some(Ended::ours(code, reason)),
                 Command::Judge(authority) => self.session.judge_by(authority),
                 Command::Show(holder) => {
                     if let Err(error) = self.session.show(holder) {
@@ -331,9 +331,7 @@ pub(crate) struct Connection<T> {
     shared: Arc<Shared<T>>,
     clock: Clock,
     timer: Option<Pin<Box<Sleep>>>,
-    fairness: Option<(Arc<Fairness>, Pace)>,
-    /// Nothing is read until then.
-    pause: Option<Pin<Box<Sleep>>>,
+    share: Option<Share>,
     received: Vec<Received>,
 }
 
@@ -342,12 +340,12 @@ impl<T: Transport> Connection<T> {
         let wire =
             Wire { transport, session, traffic, packet: None, dirty: false, read: 0, closing: None, ended: None };
         let shared = Shared { commands: Mutex::default(), wire: Mutex::new(wire), task: AtomicWaker::new() };
-        Self { shared: Arc::new(shared), clock, timer: None, fairness: None, pause: None, received: Vec::new() }
+        Self { shared: Arc::new(shared), clock, timer: None, share: None, received: Vec::new() }
     }
 
     /// Takes no more than its share.
     pub(crate) fn sharing(mut self, fairness: Option<Arc<Fairness>>) -> Self {
-        self.fairness = fairness.map(|fairness| (fairness, Pace::new(self.clock.mono())));
+        self.share = fairness.map(|fairness| Share::new(fairness, self.clock.mono()));
         self
     }
 
@@ -376,12 +374,12 @@ impl<T: Transport> Connection<T> {
         }
     }
 
-    /// Hands over what was received, in turns; then says how long nothing more is to be read.
+    /// Hands over what was received, in turns.
     async fn hand_over(&mut self, deliver: &mut impl FnMut(Notice)) {
         if self.received.is_empty() {
             return;
         }
-        let fairness = self.fairness.as_ref().map(|(fairness, _)| fairness.clone());
+        let fairness = self.share.as_ref().map(|share| share.fairness.clone());
         let mut turn = Turn::begin(fairness.as_deref(), self.clock).await;
         let mut updates = 0;
         // Not under the lock of the wire: whoever hears this may have something to send.
@@ -396,13 +394,8 @@ impl<T: Transport> Connection<T> {
             }
         }
         drop(turn);
-        if let Some((fairness, pace)) = &mut self.fairness {
-            let bytes = std::mem::take(&mut self.shared.wire().read);
-            let pause = pace.charge(updates, bytes, fairness.rates(), self.clock.mono());
-            if pause > Duration::ZERO {
-                fairness.throttled.fetch_add(1, Ordering::Relaxed);
-                self.pause = Some(Box::pin(sleep_until(self.clock.instant(self.clock.mono() + pause))));
-            }
+        if let Some(share) = &mut self.share {
+            share.charge(updates, 0, self.clock.mono());
         }
     }
 
@@ -413,11 +406,9 @@ impl<T: Transport> Connection<T> {
         if let Sent::Ended(ended) = wire.send(&self.shared.commands, PACKETS_PER_TURN, cx) {
             return Poll::Ready((Some(ended), wire.session.take_drained()));
         }
-        let is_paused = self.pause.as_mut().is_some_and(|pause| pause.as_mut().poll(cx).is_pending());
-        if !is_paused {
-            self.pause = None;
-        }
-        if !is_paused && let Err(ended) = wire.read(self.clock, &mut self.received, cx) {
+        let read = std::mem::take(&mut wire.read);
+        let may_read = self.share.as_mut().is_none_or(|share| share.may_read(read, self.clock, cx));
+        if may_read && let Err(ended) = wire.read(self.clock, &mut self.received, cx) {
             return Poll::Ready((Some(ended), None));
         }
         let drained = wire.session.take_drained();

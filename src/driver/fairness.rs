@@ -8,15 +8,21 @@
 //! (Shreedhar and Varghese, 1995) with time as the quantum, and no deficit carried over.
 
 use std::{
+    pin::Pin,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    task::Context,
     time::Duration,
 };
 
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::{
+    sync::{Semaphore, SemaphorePermit},
+    time::{Sleep, sleep_until},
+};
 
+use super::clock::Clock;
 use crate::{limits::Rates, time::Monotonic};
 
 /// How long one connection's messages are worked on before others get their turn.
@@ -91,24 +97,66 @@ impl Bucket {
 
 /// How fast one connection brings things.
 #[derive(Debug)]
-pub(crate) struct Pace {
+struct Pace {
     updates: Bucket,
     bytes: Bucket,
 }
 
 impl Pace {
-    pub(crate) fn new(now: Monotonic) -> Self {
+    fn new(now: Monotonic) -> Self {
         let empty = || Bucket { level: 0, since: now };
         Self { updates: empty(), bytes: empty() }
     }
 
     /// Counts what was read. Returns for how long nothing more is to be.
-    pub(crate) fn charge(&mut self, updates: u64, bytes: u64, rates: Rates, now: Monotonic) -> Duration {
+    fn charge(&mut self, updates: u64, bytes: u64, rates: Rates, now: Monotonic) -> Duration {
         let waits = [
             self.updates.put(updates, rates.updates_per_second, Rates::UPDATES_BURST, now),
             self.bytes.put(bytes, rates.bytes_per_second, Rates::BYTES_BURST, now),
         ];
         waits.into_iter().max().unwrap_or_default().min(Rates::PAUSE_MAX)
+    }
+}
+
+/// One connection's share.
+pub(crate) struct Share {
+    pub(crate) fairness: Arc<Fairness>,
+    pace: Pace,
+    /// Until when nothing is read.
+    until: Monotonic,
+    pause: Option<Pin<Box<Sleep>>>,
+}
+
+impl Share {
+    pub(crate) fn new(fairness: Arc<Fairness>, now: Monotonic) -> Self {
+        Self { fairness, pace: Pace::new(now), until: now, pause: None }
+    }
+
+    /// Counts what the peer has brought: what is over its rate is waited for before anything more is read.
+    pub(crate) fn charge(&mut self, updates: u64, bytes: u64, now: Monotonic) {
+        let pause = self.pace.charge(updates, bytes, self.fairness.rates(), now);
+        if pause > Duration::ZERO {
+            self.fairness.throttled.fetch_add(1, Ordering::Relaxed);
+            self.until = self.until.max(now + pause);
+        }
+    }
+
+    /// True when more may be read, after `bytes` of last time; else `cx` is woken when it may.
+    pub(crate) fn may_read(&mut self, bytes: u64, clock: Clock, cx: &mut Context<'_>) -> bool {
+        let now = clock.mono();
+        if bytes > 0 {
+            self.charge(0, bytes, now);
+        }
+        if self.until <= now {
+            self.pause = None;
+            return true;
+        }
+        let until = clock.instant(self.until);
+        let pause = self.pause.get_or_insert_with(|| Box::pin(sleep_until(until)));
+        if pause.deadline() != until {
+            pause.as_mut().reset(until);
+        }
+        pause.as_mut().poll(cx).is_ready()
     }
 }
 
