@@ -266,11 +266,11 @@ impl RelayBuilder {
         let port = if self.tls.is_some() { 443 } else { 80 };
         let callers = Arc::new(Callers::new(&self.hosts, &self.origins, &self.listen, port)?);
         let (path, key, tls, names) = (self.store.clone(), self.store_key.clone(), self.tls.clone(), callers.names());
-        let exchange = self.exchange.clone();
+        let (exchange, swarm) = (self.exchange.clone(), self.authority.as_ref().map(Authority::swarm));
         let (audit, hosts) = (self.audit.clone(), HostSlots::default());
         let watched = hosts.clone();
         let opened = tokio::task::spawn_blocking(move || -> Result<_, RelayError> {
-            let exchange = exchange.map(|path| Exchange::open(&path, Clock::start())).transpose()?;
+            let exchange = exchange.map(|path| Exchange::open(&path, swarm, Clock::start())).transpose()?;
             let certificate = tls.map(|tls| tls.open(path.as_deref(), names)).transpose()?;
             let mut store: Box<dyn Store> = match path {
                 None => Box::new(MemoryStore::default()),

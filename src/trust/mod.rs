@@ -24,7 +24,7 @@ pub mod quota;
 pub mod record;
 pub mod request;
 pub mod succession;
-pub mod tier;
 
 pub(crate) mod encoding;
 pub(crate) mod json;
+pub(crate) mod tier;

@@ -237,6 +237,11 @@ impl SwarmPolicy {
         times.copied().try_for_each(|time| bounds("a time in seconds", time, 1, limits::TIME_MAX_SECONDS))
     }
 
+    /// The name of an issuer's key; `None` where it is no issuer's.
+    pub fn kid_of(&self, key: &PublicKey) -> Option<&str> {
+        self.issuers.iter().find(|(_, issuer)| issuer.key == *key).map(|(kid, _)| kid.as_str())
+    }
+
     /// The canonical encoding: what is hashed and signed.
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Canonical(DOMAIN.to_vec());

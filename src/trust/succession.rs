@@ -85,6 +85,12 @@ impl Versions {
         Ok(found)
     }
 
+    /// The swarm the first version names; `None` without one. Whoever wrote the versions chose it: compare it with the name
+    /// that came by other means.
+    pub fn swarm(&self) -> Option<PolicyHash> {
+        self.versions.iter().find(|version| version.policy.version == 1).map(|version| version.policy.hash())
+    }
+
     /// The version in force of the swarm that is called `swarm`.
     ///
     /// Versions that are malformed, do not belong or lack signatures are passed over. Signatures that came with

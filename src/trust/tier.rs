@@ -1,12 +1,4 @@
-//! Which of several tiers counts, and how credentials spell them. Layer 1.
-
-use crate::tier::Tier;
-
-/// The tier that counts: the lowest (that of the highest number) of what the issuer may give, what the credential says,
-/// what the room allows and what the seat in the roster says.
-pub fn effective_tier(issuer: Tier, credential: Tier, room: Tier, seat: Tier) -> Tier {
-    issuer.max(credential).max(room).max(seat)
-}
+//! How credentials and policies spell tiers. Layer 1.
 
 /// A tier by its name, for people who read credentials and policies.
 pub(crate) mod spelled {

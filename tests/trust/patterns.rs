@@ -1,10 +1,6 @@
 //! Room patterns, rights and tiers.
 
-use aepoch::tier::Tier;
-use aepoch::trust::{
-    pattern::{Grant, PatternError, Right, RoomPattern, Scope, covers},
-    tier::effective_tier,
-};
+use aepoch::trust::pattern::{Grant, PatternError, Right, RoomPattern, Scope, covers};
 
 fn matches(pattern: &str, room: &str) -> bool {
     pattern.parse::<RoomPattern>().unwrap().matches(&room.parse().unwrap())
@@ -78,17 +74,6 @@ fn case_32_paths_confine_writing_to_records_below_them() {
     assert!(!covers(below_alone, &grant(&write, Some(&["register"]))));
     assert!(!covers(&[below], &grant(&write, None)));
     assert!(covers(&[grant(&write, None)], &grant(&write, Some(&["register"]))));
-}
-
-#[test]
-fn the_lowest_of_four_tiers_counts() {
-    let [alpha, beta, gamma] = [Tier::ALPHA, Tier::BETA, Tier::GAMMA];
-    assert_eq!(effective_tier(alpha, alpha, alpha, alpha), alpha);
-    for lowest in 0..4 {
-        let mut tiers = [alpha, alpha, beta, alpha];
-        tiers[lowest] = gamma;
-        assert_eq!(effective_tier(tiers[0], tiers[1], tiers[2], tiers[3]), gamma);
-    }
 }
 
 #[test]

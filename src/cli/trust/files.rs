@@ -73,9 +73,9 @@ pub(in crate::cli) fn read_key(path: &Path) -> Result<PrivateKey, Failure> {
 pub(in crate::cli) fn read_policy(path: &Path) -> Result<(PolicyHash, Versions), Failure> {
     let versions =
         Versions::read(read(path, limits::POLICY_FILE_BYTES)?.as_bytes()).map_err(|error| named(path, &error))?;
-    let first = versions.versions.iter().find(|version| version.policy.version == 1);
-    let first = first.ok_or_else(|| Failure::failed(format!("{} has no first version", path.display())))?;
-    Ok((first.policy.hash(), versions))
+    let swarm = versions.swarm();
+    let swarm = swarm.ok_or_else(|| Failure::failed(format!("{} has no first version", path.display())))?;
+    Ok((swarm, versions))
 }
 
 /// The version in force.

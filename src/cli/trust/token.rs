@@ -199,8 +199,7 @@ fn issue(args: &MintArgs, agent: &AgentId, holder: PublicKey) -> Result<(String,
 }
 
 fn issuer(current: &InForce, key: &PrivateKey) -> Result<String, Failure> {
-    let found = current.policy.issuers.iter().find(|(_, issuer)| issuer.key == key.public());
-    found.map(|(kid, _)| kid.clone()).ok_or_else(|| {
+    current.policy.kid_of(&key.public()).map(str::to_owned).ok_or_else(|| {
         let (key, version) = (key.public(), current.policy.version);
         Failure::failed(format!("the key {key} is no issuer of version {version} of the policy"))
     })

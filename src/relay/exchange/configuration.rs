@@ -118,8 +118,9 @@ pub(super) fn open(path: &Path, clock: Clock) -> Result<Exchange, ExchangeError>
     let text = file::read_secret(&secret).map(Zeroizing::new).map_err(|error| unusable(&secret, &error))?;
     let key = std::str::from_utf8(&text).ok().and_then(PrivateKey::from_jwk);
     let key = key.ok_or_else(|| unusable(&secret, &"it holds no private key"))?;
-    let (swarm, current) = read_policy(&policy).map_err(ExchangeError::Policy)?;
-    kid_of(&current, &key.public()).map_err(ExchangeError::Policy)?;
+    let authority = read_policy(&policy).map_err(ExchangeError::Policy)?;
+    let swarm = authority.swarm();
+    kid_of(authority.policy(), &key.public()).map_err(ExchangeError::Policy)?;
     let mut issuers = BTreeMap::new();
     for written in written.issuers {
         let name = written.issuer.clone();

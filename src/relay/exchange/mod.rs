@@ -26,7 +26,8 @@ use crate::{
     limits,
     transport::tls::file,
     trust::{
-        credential::{Allowance, Claims, Confirmation, admit},
+        authority::Authority,
+        credential::{Allowance, Claims, Confirmation},
         encoding, exchange,
         key::{PrivateKey, PublicKey},
         policy::{PolicyHash, SwarmPolicy},
@@ -98,9 +99,16 @@ pub(super) struct Issued {
 }
 
 impl Exchange {
-    /// Reads the operator's file and what it names. Blocks.
-    pub(super) fn open(path: &Path, clock: Clock) -> Result<Arc<Self>, ExchangeError> {
-        configuration::open(path, clock).map(Arc::new)
+    /// Reads the operator's file and what it names, which has to be of the swarm `swarm` that the relay asks for. Blocks.
+    pub(super) fn open(path: &Path, swarm: Option<PolicyHash>, clock: Clock) -> Result<Arc<Self>, ExchangeError> {
+        let this = configuration::open(path, clock)?;
+        match swarm.filter(|swarm| *swarm != this.swarm) {
+            None => Ok(Arc::new(this)),
+            Some(swarm) => {
+                let reason = format!("it is that of the swarm {}, and the relay's is that of {swarm}", this.swarm);
+                Err(ExchangeError::Policy(reason))
+            }
+        }
     }
 
     /// Exchanges a token at the time `now`, in seconds since 1970.
@@ -148,12 +156,13 @@ impl Exchange {
 
     /// Makes the credential. Blocks: the policy is read anew, so that what it revokes is not given out again.
     fn mint(&self, issuer: &str, subject: Subject, asked: &Asked, now: u64) -> Result<Issued, Denial> {
-        let (swarm, policy) = read_policy(&self.policy).map_err(Denial::Operator)?;
+        let authority = read_policy(&self.policy).map_err(Denial::Operator)?;
+        let swarm = authority.swarm();
         if swarm != self.swarm {
             return Err(Denial::Operator(format!("the policy is that of the swarm {swarm} now, not {}", self.swarm)));
         }
         let issuer = self.issuers.get(issuer).ok_or_else(|| Denial::Operator(format!("no issuer {issuer}")))?;
-        let kid = kid_of(&policy, &self.key.public()).map_err(Denial::Operator)?;
+        let kid = kid_of(authority.policy(), &self.key.public()).map_err(Denial::Operator)?;
         let mut id = [0; 16];
         getrandom::fill(&mut id).map_err(|error| Denial::Operator(format!("no randomness: {error}")))?;
         // Not longer than the token it comes from: who is gone there is gone here.
@@ -175,7 +184,7 @@ impl Exchange {
             },
         };
         let token = claims.sign(&kid, &self.key).map_err(|error| Denial::Operator(error.to_string()))?;
-        let admitted = admit(&token, &swarm, &policy, now).map_err(|error| Denial::Request(error.to_string()))?;
+        let admitted = authority.admit(&token, now).map_err(|error| Denial::Request(error.to_string()))?;
         if admitted.tier != issuer.tier {
             let (given, wanted) = (admitted.tier, issuer.tier);
             return Err(Denial::Operator(format!("the policy lets it give {given} at most, not {wanted}")));
@@ -184,19 +193,19 @@ impl Exchange {
     }
 }
 
-/// The swarm of a policy file, and the version in force.
-fn read_policy(path: &Path) -> Result<(PolicyHash, SwarmPolicy), String> {
+/// The authority of a policy file.
+fn read_policy(path: &Path) -> Result<Authority, String> {
     let named = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
     let bytes = File::open(path).and_then(|file| file::bounded(file, limits::POLICY_FILE_BYTES));
     let versions = Versions::read(&bytes.map_err(|error| named(&error))?).map_err(|error| named(&error))?;
-    let first = versions.versions.iter().find(|version| version.policy.version == 1);
-    let swarm = first.ok_or_else(|| named(&"it has no first version"))?.policy.hash();
-    let current = versions.in_force(&swarm).map_err(|error| named(&error))?;
-    Ok((swarm, current.policy))
+    let swarm = versions.swarm().ok_or_else(|| named(&"it has no first version"))?;
+    Authority::new(swarm, &versions).map_err(|error| named(&error))
 }
 
 /// The name of our key in the policy.
 fn kid_of(policy: &SwarmPolicy, key: &PublicKey) -> Result<String, String> {
-    let found = policy.issuers.iter().find(|(_, issuer)| issuer.key == *key).map(|(kid, _)| kid.clone());
-    found.ok_or_else(|| format!("the key {key} is no issuer of version {} of the policy", policy.version))
+    policy
+        .kid_of(key)
+        .map(str::to_owned)
+        .ok_or_else(|| format!("the key {key} is no issuer of version {} of the policy", policy.version))
 }
