@@ -134,6 +134,8 @@ pub const TOKEN_BYTES: usize = 4 * 1024;
 /// Bytes of a credential, or a chain of them, as it is shown with its signature: with the header of its frame within
 /// [`HELLO_BYTES`].
 pub const PROOF_BYTES: usize = HELLO_BYTES - 8;
+/// Credentials one connection may show within a minute: each costs a few signatures to verify.
+pub const PROOFS_PER_MINUTE: u32 = 16;
 /// How often a credential may be passed on: an agent to its helper, the helper to one of its own. Deeper chains are
 /// long to verify and nobody's responsibility.
 pub const DELEGATION_DEPTH: usize = 2;

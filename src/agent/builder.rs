@@ -128,7 +128,9 @@ impl AgentBuilder {
         self
     }
 
-    /// Lets agents that dial this one in only with a credential that the policy admits.
+    /// The swarm's policy. Agents that dial this one come in only with a credential that it admits; and in rooms whose
+    /// dial says end to end, records of others are checked by it and ours are signed with the key of
+    /// [`credential`](Self::credential). Without a policy such rooms take nothing of this agent.
     #[must_use]
     pub fn policy(mut self, authority: Authority) -> Self {
         self.authority = Some(authority);

@@ -75,8 +75,12 @@ impl Room {
             return hub.forbid(link, Some(&self.id), error.to_string());
         }
         let author = peer.author();
-        if let Some(foreign) = entries.iter().find(|entry| author.is_some_and(|author| author != entry.replica)) {
-            let reason = format!("presence of {}, which is not this connection's", foreign.replica);
+        let name = &peer.hello.identity.agent;
+        let is_own =
+            |entry: &&PresenceEntry| author.is_none_or(|author| (author, name) == (entry.replica, &entry.agent));
+        if let Some(foreign) = entries.iter().find(|entry| !is_own(entry)) {
+            let (replica, agent) = (foreign.replica, &foreign.agent);
+            let reason = format!("presence of `{agent}` ({replica}), which is not this connection's");
             return hub.strike(link, Some(&self.id), reason);
         }
         let (most, max) = (entries.iter().map(PresenceEntry::size).max(), hub.quota(Quota::PresenceBytes));

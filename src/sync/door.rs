@@ -1,5 +1,7 @@
 //! Who is at the other end: asking for a credential, and showing one. Layer 3, pure.
 
+use std::time::Duration;
+
 use sha2::{Digest as _, Sha256};
 
 use super::{error::SessionError, message::Hello};
@@ -15,6 +17,8 @@ use crate::{
 
 /// How long before a credential ends its holder is asked for a newer one.
 const RENEW_BEFORE_SECONDS: u64 = 60;
+
+const MINUTE: Duration = Duration::from_secs(60);
 
 /// What a session asks of whoever connects: a credential, and a signature of its key over this very conversation.
 #[derive(Debug, Clone)]
@@ -37,7 +41,7 @@ impl Door {
 
     fn at(&self, seconds: u64) -> Monotonic {
         let left = seconds.saturating_sub(self.opened.wall_ms / 1_000).min(limits::TIME_MAX_SECONDS);
-        self.opened.mono + std::time::Duration::from_secs(left)
+        self.opened.mono + Duration::from_secs(left)
     }
 }
 
@@ -62,6 +66,8 @@ pub(super) struct Threshold {
     /// SHA-256 of either side's Hello.
     ours: [u8; 32],
     theirs: [u8; 32],
+    /// Proofs shown since the minute began.
+    shown: (Monotonic, u32),
     /// The peer asks.
     is_asked: bool,
     /// Both ends know the binding: neither Hello can be changed on the way to hide that, since both are signed over.
@@ -125,6 +131,12 @@ impl Threshold {
         let Some(door) = &self.door else {
             return Err(SessionError::protocol("a credential was shown that nobody asked for".to_owned()));
         };
+        let (begun, count) = self.shown;
+        self.shown = if now.since(begun) < MINUTE { (begun, count + 1) } else { (now, 1) };
+        if self.shown.1 > limits::PROOFS_PER_MINUTE {
+            let (size, max) = (self.shown.1 as usize, limits::PROOFS_PER_MINUTE as usize);
+            return Err(SessionError::TooLarge { what: "a number of credentials within a minute", size, max });
+        }
         let conversation = self.conversation(&self.ours, &self.theirs);
         let admission = proof.check(&conversation, &hello.identity, &door.authority, door.seconds(now))?;
         if let Some(before) =

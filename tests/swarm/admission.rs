@@ -4,7 +4,7 @@
 
 use aepoch::{
     Agent, Relay,
-    agent::{AgentBuilder, AgentError},
+    agent::{AgentBuilder, AgentError, Events},
     coordination::{
         kernel::{Definition, Gate, OnShortfall, Seat, TierPolicy},
         object::{Plan, Purpose},
@@ -58,8 +58,8 @@ async fn agent(relay: &Relay, founder: &Founder, name: &str, grants: &[Grant]) -
     builder(relay, name).credential(&founder.issue(name, grants), key_of(name)).open().await.unwrap()
 }
 
-async fn why_closed(agent: &Agent) -> String {
-    let mut events = agent.events();
+/// Why the first connection to end, of those that `events` tells of, did.
+async fn why_closed(mut events: Events) -> String {
     let closed = async {
         loop {
             if let Ok(Some(event)) = events.next().await
@@ -129,24 +129,31 @@ async fn case_14_a_seat_above_the_credentials_tier_stays_empty() {
     let item =
         ItemRecord { queue: object, tier: Tier::BETA, deadline_ms: None, stamp: Hlc::default(), payload: Bytes::new() };
     let pushed = document.write_slots(vec![(SlotKey::Of(object, SlotPart::Item), item.encode())], 1).unwrap();
-    let mut cyd = Stranger::dial(&relay, |audience| {
-        let channel = Channel { audience: audience.to_owned(), binding: None };
-        Session::new(hello("cyd", replica), Monotonic(0)).holding(holder).over(channel)
-    })
-    .await;
+    let mut cyd = Stranger::dial(&relay, showing("cyd", holder)).await;
     cyd.until(|received| matches!(received, Received::Ready(_))).await.unwrap();
-    let join = Message::Join {
-        document: id.clone(),
-        engine: EngineKind::Yrs,
-        frontier: Default::default(),
-        subscription: Default::default(),
-    };
+    let join = join(&id);
     cyd.session.send(Encoded::new(&join, Lane::Critical).unwrap());
-    for delta in [defined, sat, pushed] {
+    let mut lower = plan.clone();
+    lower.definition.members[0].tier = Tier::GAMMA;
+    lower.definition.tiers[0].tier = Tier::GAMMA;
+    let mut define = |holder: ReplicaId| {
+        let object = ObjectId { holder, number: 1 };
+        let key = SlotKey::Of(object, SlotPart::Definition);
+        document.write_slots(vec![(key, lower.encode().into())], 1).unwrap()
+    };
+    let (again, foreign) = (define(replica), define(ada.identity().replica));
+    for delta in [defined, sat, pushed, again, foreign] {
         let message = Message::Delta { document: id.clone(), delta: delta.encode().unwrap() };
         cyd.session.send(Encoded::new(&message, Lane::Critical).unwrap());
     }
-    for said in ["sit in tier alpha: gamma is", "push items at tier beta: gamma is"] {
+    for said in [
+        "sit in tier alpha: gamma is",
+        "push items at tier beta: gamma is",
+        // Defined anew, with a lower seat: those who know the first one would believe what is written from the higher.
+        "an object is defined once",
+        // Another's object, with a lower seat.
+        "an object is defined once",
+    ] {
         let refusal = cyd.until(|received| matches!(received, Received::Message(Message::Error { .. }))).await.unwrap();
         let Received::Message(Message::Error { code, reason, .. }) = refusal else { panic!() };
         assert_eq!(code, ErrorCode::Forbidden);
@@ -211,9 +218,26 @@ fn holder(founder: &Founder, agent: &str) -> Holder {
 }
 
 fn honest(founder: &Founder, agent: &str, audience: &str) -> Session {
-    let holder = holder(founder, agent);
-    let channel = Channel { audience: audience.to_owned(), binding: None };
-    Session::new(hello(agent, holder.replica()), Monotonic(0)).holding(holder).over(channel)
+    showing(agent, holder(founder, agent))(audience)
+}
+
+/// A session of somebody who calls itself `agent` and shows this, by where it was dialled.
+fn showing(agent: &str, holder: Holder) -> impl FnOnce(&str) -> Session {
+    let hello = hello(agent, holder.replica());
+    move |audience| {
+        let channel = Channel { audience: audience.to_owned(), binding: None };
+        Session::new(hello, Monotonic(0)).holding(holder).over(channel)
+    }
+}
+
+/// Joins a document empty-handed.
+fn join(document: &DocumentId) -> Message {
+    Message::Join {
+        document: document.clone(),
+        engine: EngineKind::Yrs,
+        frontier: Default::default(),
+        subscription: Default::default(),
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -285,11 +309,7 @@ async fn case_25_a_stolen_credential_without_its_key_is_refused() {
     let founder = Founder::new();
     let relay = relay(&founder).await;
     let stolen = Holder::new(&founder.issue("ada", &everything()), key_of("eve"), 5);
-    let session = |audience: &str| {
-        let channel = Channel { audience: audience.to_owned(), binding: None };
-        Session::new(hello("ada", stolen.replica()), Monotonic(0)).holding(stolen.clone()).over(channel)
-    };
-    let (code, reason) = Stranger::dial(&relay, session).await.closed_with().await;
+    let (code, reason) = Stranger::dial(&relay, showing("ada", stolen)).await.closed_with().await;
     assert_eq!(code, 4_401);
     assert!(reason.contains("not of the credential's key"), "{reason}");
 }
@@ -400,17 +420,13 @@ async fn case_31_a_revoked_agent_is_cut_off_and_stays_out() {
     let (of_ada, of_bob) = (ada.document("stage").await.unwrap(), bob.document("stage").await.unwrap());
     of_ada.register("song").set(&"intro").unwrap();
     eventually("bob has it", || of_bob.register("song").get().unwrap() == Some("intro".to_owned())).await;
-    let closed = tokio::spawn({
-        let bob = bob.clone();
-        async move { why_closed(&bob).await }
-    });
-    tokio::task::yield_now().await;
+    let events = bob.events();
     let revoked = founder.change(|policy| assert_eq!(policy.revoked.insert("bob".parse().unwrap(), now() + 1), None));
     relay.set_policy(&revoked);
     // From here on nothing of the swarm reaches bob, whatever was queued for it.
     of_ada.register("song").set(&"secret").unwrap();
     flushed(&of_ada).await;
-    let reason = closed.await.unwrap();
+    let reason = why_closed(events).await;
     assert!(reason.contains("4403") && reason.contains("`bob`"), "{reason}");
     eventually("bob is turned away", || bob.status().relays.iter().any(|relay| relay.failures > 1)).await;
     assert_eq!(of_bob.register("song").get().unwrap(), Some("intro".to_owned()));
@@ -441,22 +457,13 @@ async fn case_33_who_may_only_read_cannot_write() {
     // An agent that does not go by its own credential.
     let holder = Holder::new(&founder.issue("cyd", &reading), key_of("cyd"), 5);
     let replica = holder.replica();
-    let mut cyd = Stranger::dial(&relay, |audience| {
-        let channel = Channel { audience: audience.to_owned(), binding: None };
-        Session::new(hello("cyd", replica), Monotonic(0)).holding(holder).over(channel)
-    })
-    .await;
+    let mut cyd = Stranger::dial(&relay, showing("cyd", holder)).await;
     let mut document = Document::new("test/stage".parse().unwrap(), EngineKind::Yrs, replica).unwrap();
     let ((), commit) =
         document.transact::<_, DocumentError>(1, false, |tx| tx.set_register("song", &"mine".into())).unwrap();
     cyd.until(|received| matches!(received, Received::Ready(_))).await.unwrap();
     let id = document.id().clone();
-    let join = Message::Join {
-        document: id.clone(),
-        engine: document.engine_kind(),
-        frontier: Default::default(),
-        subscription: Default::default(),
-    };
+    let join = join(&id);
     let delta = Message::Delta { document: id.clone(), delta: commit.delta.encode().unwrap() };
     let slots = document.write_slots(vec![(SlotKey::Closed, Bytes::from_static(&[0]))], 1).unwrap();
     let slots = Message::Delta { document: id, delta: slots.encode().unwrap() };
@@ -536,20 +543,11 @@ async fn messages_and_presence_need_the_right_to_be_seen() {
     // An agent that does not go by its own credential.
     let holder = Holder::new(&founder.issue("eve", &unseen), key_of("eve"), 5);
     let replica = holder.replica();
-    let mut eve = Stranger::dial(&relay, |audience| {
-        let channel = Channel { audience: audience.to_owned(), binding: None };
-        Session::new(hello("eve", replica), Monotonic(0)).holding(holder).over(channel)
-    })
-    .await;
+    let mut eve = Stranger::dial(&relay, showing("eve", holder)).await;
     eve.until(|received| matches!(received, Received::Ready(_))).await.unwrap();
     let name: AgentId = "eve".parse().unwrap();
     let entry = PresenceEntry { replica, agent: name.clone(), clock: 1, state: Some("1".into()), ttl_ms: 1_000 };
-    let join = Message::Join {
-        document: id.clone(),
-        engine: EngineKind::Yrs,
-        frontier: Default::default(),
-        subscription: Default::default(),
-    };
+    let join = join(&id);
     let presence = Message::Presence { document: id.clone(), entries: vec![entry] };
     let message = Message::App { from: name, to: Address::Document(id), lane: Lane::Critical, body: "hush".into() };
     for message in [join, presence, message] {
@@ -704,19 +702,8 @@ fn a_credential_is_asked_for_anew_a_minute_before_it_ends_and_its_end_is_the_con
 async fn an_agent_has_so_many_connections_and_no_more() {
     let founder = Founder::new();
     let relay = relay(&founder).await;
-    let session = |salt: u64| {
-        let holder = Holder::new(&founder.issue("ada", &everything()), key_of("ada"), salt);
-        move |audience: &str| {
-            let channel = Channel { audience: audience.to_owned(), binding: None };
-            Session::new(hello("ada", holder.replica()), Monotonic(0)).holding(holder).over(channel)
-        }
-    };
-    let join = Message::Join {
-        document: "test/stage".parse().unwrap(),
-        engine: EngineKind::Yrs,
-        frontier: Default::default(),
-        subscription: Default::default(),
-    };
+    let session = |salt: u64| showing("ada", Holder::new(&founder.issue("ada", &everything()), key_of("ada"), salt));
+    let join = join(&"test/stage".parse().unwrap());
     let mut open = Vec::new();
     for salt in 0..10 {
         let mut one = Stranger::dial(&relay, session(salt)).await;
@@ -729,6 +716,14 @@ async fn an_agent_has_so_many_connections_and_no_more() {
     drop(open);
 }
 
+async fn metrics(relay: &Relay) -> String {
+    let mut stream = TcpStream::connect(relay.address()).await.unwrap();
+    stream.write_all(b"GET /metrics HTTP/1.0\r\nHost: localhost\r\n\r\n").await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    answer
+}
+
 /// What a policy lowers holds from the next moment on, and is to be seen.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_policy_lowers_limits() {
@@ -738,19 +733,12 @@ async fn a_policy_lowers_limits() {
     let stage = ada.document("stage").await.unwrap();
     stage.register("song").set(&"intro").unwrap();
     flushed(&stage).await;
-    let metrics = async || {
-        let mut stream = TcpStream::connect(relay.address()).await.unwrap();
-        stream.write_all(b"GET /metrics HTTP/1.0\r\nHost: localhost\r\n\r\n").await.unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).await.unwrap();
-        answer
-    };
-    assert!(metrics().await.contains("aepoch_limit{limit=\"updates_per_second\"} 100\n"));
+    assert!(metrics(&relay).await.contains("aepoch_limit{limit=\"updates_per_second\"} 100\n"));
     relay.set_policy(&founder.change(|policy| {
         policy.quotas =
             [(Quota::UpdateBytes, 1_000), (Quota::UpdatesPerSecond, 20), (Quota::AgentConnections, 1)].into();
     }));
-    let now = metrics().await;
+    let now = metrics(&relay).await;
     for line in ["updates_per_second\"} 20", "update_bytes\"} 1000", "agent_connections\"} 1"] {
         assert!(now.contains(&format!("aepoch_limit{{limit=\"{line}\n")), "{line}");
     }
@@ -787,6 +775,7 @@ async fn an_agent_that_is_faster_than_its_rate_loses_time_and_nothing_else() {
     of_ada.counter("done").add(1).unwrap();
     flushed(&of_ada).await;
     eventually("bob has it all", || of_bob.digest().unwrap() == of_ada.digest().unwrap()).await;
+    assert!(!metrics(&relay).await.contains("aepoch_throttled_total 0\n"), "it was not slowed down");
 }
 
 /// Signed end to end: agents with the policy and a credential each share, an agent that cannot sign is kept out although
@@ -833,4 +822,40 @@ async fn in_an_end_to_end_room_agents_sign_and_check() {
     let refused = tokio::time::timeout(PATIENCE, refused).await.unwrap();
     assert!(refused.contains("sign"), "{refused}");
     assert_eq!(of_ada.register("song").get().unwrap(), Some("intro".to_owned()));
+}
+
+/// A stranger that shows credentials without end costs the relay a few signatures, and its own connection.
+#[test]
+fn credentials_are_verified_so_often_in_a_minute_and_no_more() {
+    let founder = Founder::new();
+    let (mut ada, mut relay) = (honest(&founder, "ada", ""), asking(&founder, now()));
+    converse(&mut ada, &mut relay, Monotonic(0));
+    let mut show = |second: u64| {
+        ada.show(holder(&founder, "ada")).unwrap();
+        relay.receive(ada.poll_transmit().unwrap(), Monotonic(second * SECOND), &mut Vec::new())
+    };
+    (1..16).for_each(|_| show(1).unwrap());
+    (0..16).for_each(|_| show(61).unwrap());
+    let ended = show(61).unwrap_err();
+    assert_eq!(ended.to_string(), "a number of credentials within a minute of 17 is over the limit of 16");
+}
+
+/// Presence, like everything else, in one's own name only.
+#[tokio::test(flavor = "multi_thread")]
+async fn presence_in_anothers_name_is_refused() {
+    let founder = Founder::new();
+    let relay = relay(&founder).await;
+    let (holder, id) = (holder(&founder, "eve"), "test/stage".parse().unwrap());
+    let replica = holder.replica();
+    let mut eve = Stranger::dial(&relay, showing("eve", holder)).await;
+    eve.until(|received| matches!(received, Received::Ready(_))).await.unwrap();
+    let agent = "ada".parse().unwrap();
+    let entry = PresenceEntry { replica, agent, clock: 1, state: Some("1".into()), ttl_ms: 1_000 };
+    for message in [join(&id), Message::Presence { document: id, entries: vec![entry] }] {
+        eve.session.send(Encoded::new(&message, Lane::Critical).unwrap());
+    }
+    let refusal = eve.until(|received| matches!(received, Received::Message(Message::Error { .. }))).await.unwrap();
+    let Received::Message(Message::Error { code, reason, .. }) = refusal else { panic!() };
+    assert_eq!(code, ErrorCode::Refused);
+    assert!(reason.starts_with("presence of `ada`"), "{reason}");
 }
