@@ -77,19 +77,20 @@ impl Callers {
         self.names.iter().filter(|name| !is_any(&name.host)).map(|name| name.host.clone()).collect()
     }
 
-    fn check(&self, version: Version, uri: &Uri, headers: &HeaderMap) -> Result<(), Refusal> {
-        self.check_name(version, uri, headers)?;
-        headers.get_all(header::ORIGIN).iter().try_for_each(|origin| self.check_origin(origin))
+    fn check(&self, version: Version, uri: &Uri, headers: &HeaderMap) -> Result<Called, Refusal> {
+        let called = self.check_name(version, uri, headers)?;
+        headers.get_all(header::ORIGIN).iter().try_for_each(|origin| self.check_origin(origin))?;
+        Ok(Called(String::from_utf8_lossy(called).into_owned()))
     }
 
-    fn check_name(&self, version: Version, uri: &Uri, headers: &HeaderMap) -> Result<(), Refusal> {
+    fn check_name<'r>(&self, version: Version, uri: &'r Uri, headers: &'r HeaderMap) -> Result<&'r [u8], Refusal> {
         let mut given = headers.get_all(header::HOST).iter();
         // A name in the request line counts instead of the header (RFC 9112, section 3.2.2).
         let called = match (uri.authority(), given.next(), given.next()) {
             (Some(authority), ..) => authority.as_str().as_bytes(),
             (None, Some(host), None) => host.as_bytes(),
             // No browser speaks 1.0; some health checks do, without a name.
-            (None, None, None) if version == Version::HTTP_10 => return Ok(()),
+            (None, None, None) if version == Version::HTTP_10 => return Ok(&[]),
             (None, None, _) => {
                 return Err(refuse(StatusCode::BAD_REQUEST, "a request needs a `Host` header".to_owned()));
             }
@@ -101,7 +102,7 @@ impl Callers {
         let port = name.port.unwrap_or(self.default_port);
         let is_ours = |ours: &Name| ours.host == name.host && ours.port.is_none_or(|ours| ours == port);
         if name.host == "localhost" || name.host.parse::<IpAddr>().is_ok() || self.names.iter().any(is_ours) {
-            return Ok(());
+            return Ok(called);
         }
         let host = shown(called);
         // "Directed at a server that is unable to answer for it" (RFC 9110, section 15.5.20). 403 would say that the
@@ -124,10 +125,17 @@ impl Callers {
     }
 }
 
+/// The name that was checked, as the caller wrote it: what it signs for, and the only one to compare that with.
+#[derive(Debug, Clone)]
+pub(super) struct Called(pub(super) String);
+
 /// Lets through what comes under one of the relay's names, and from no page that is not allowed.
-pub(super) async fn check(State(callers): State<Arc<Callers>>, request: Request, next: Next) -> Response {
+pub(super) async fn check(State(callers): State<Arc<Callers>>, mut request: Request, next: Next) -> Response {
     match callers.check(request.version(), request.uri(), request.headers()) {
-        Ok(()) => next.run(request).await,
+        Ok(called) => {
+            request.extensions_mut().insert(called);
+            next.run(request).await
+        }
         Err(refusal) => refusal.into_response(),
     }
 }

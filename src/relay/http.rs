@@ -3,7 +3,7 @@
 use std::sync::{Arc, atomic::Ordering};
 
 use axum::{
-    Json, Router,
+    Extension, Json, Router,
     extract::{ConnectInfo, Path, State, ws::WebSocketUpgrade},
     http::{HeaderMap, StatusCode, Uri, header},
     middleware,
@@ -16,7 +16,7 @@ use tokio::{net::TcpListener, sync::Notify};
 
 use super::{
     Shared,
-    callers::{self, Callers},
+    callers::{self, Called, Callers},
     exchange::{self, Exchange},
     metrics,
     patience::Patient,
@@ -28,7 +28,7 @@ use crate::{
     driver::{run_link, wall_ms},
     id::DocumentId,
     sync::Channel,
-    transport::{SUBPROTOCOL, audience_of, websocket_config},
+    transport::{SUBPROTOCOL, websocket_config},
     trust::{credential::Admission, pattern::Right, request::Request},
 };
 
@@ -84,8 +84,8 @@ async fn nothing_here() -> Refusal {
 async fn sync(
     State(shared): State<Arc<Shared>>,
     ConnectInfo(caller): ConnectInfo<Caller>,
+    Extension(called): Extension<Called>,
     uri: Uri,
-    headers: HeaderMap,
     upgrade: WebSocketUpgrade,
 ) -> Response {
     if uri.query().is_some() {
@@ -102,7 +102,7 @@ async fn sync(
         let reason = format!("{open} connections are open, limit {}", shared.connections_max);
         return Refusal(StatusCode::SERVICE_UNAVAILABLE, reason).into_response();
     }
-    let channel = Channel { audience: audience_of(&headers), binding: caller.binding };
+    let channel = Channel { audience: called.0, binding: caller.binding };
     let config = websocket_config();
     upgrade
         .protocols([SUBPROTOCOL])
@@ -159,13 +159,12 @@ async fn scrape(State(shared): State<Arc<Shared>>) -> Response {
 }
 
 /// Who asks, when the relay asks for credentials; everybody may read otherwise.
-fn reader(shared: &Shared, uri: &Uri, headers: &HeaderMap) -> Result<Option<Admission>, Refusal> {
+fn reader(shared: &Shared, called: &Called, uri: &Uri, headers: &HeaderMap) -> Result<Option<Admission>, Refusal> {
     let Some(authority) = shared.hosts[0].with(|node, _| node.authority().cloned()) else { return Ok(None) };
     let unauthorized = |reason: String| Refusal(StatusCode::UNAUTHORIZED, reason);
     let shown = headers.get(header::AUTHORIZATION).and_then(|shown| shown.to_str().ok());
     let shown = shown.ok_or_else(|| unauthorized("this relay asks for a credential".to_owned()))?;
-    let audience = audience_of(headers);
-    let request = Request { method: "GET", path: uri.path(), audience: &audience };
+    let request = Request { method: "GET", path: uri.path(), audience: &called.0 };
     let admitted = request.admit(shown, &authority, wall_ms() / 1_000);
     admitted.map(Some).map_err(|error| unauthorized(error.to_string()))
 }
@@ -183,14 +182,19 @@ fn may_read(reader: Option<&Admission>, id: &DocumentId) -> Result<(), Refusal> 
 }
 
 /// The document a path names, for whoever may read it.
-fn named(shared: &Shared, uri: &Uri, headers: &HeaderMap, id: &str) -> Result<DocumentId, Refusal> {
-    let reader = reader(shared, uri, headers)?;
+fn named(shared: &Shared, called: &Called, uri: &Uri, headers: &HeaderMap, id: &str) -> Result<DocumentId, Refusal> {
+    let reader = reader(shared, called, uri, headers)?;
     let id = DocumentId::new(id).map_err(|error| Refusal(StatusCode::BAD_REQUEST, error.to_string()))?;
     may_read(reader.as_ref(), &id).map(|()| id)
 }
 
-async fn documents(State(shared): State<Arc<Shared>>, uri: Uri, headers: HeaderMap) -> Response {
-    let reader = match reader(&shared, &uri, &headers) {
+async fn documents(
+    State(shared): State<Arc<Shared>>,
+    Extension(called): Extension<Called>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Response {
+    let reader = match reader(&shared, &called, &uri, &headers) {
         Ok(reader) => reader,
         Err(refusal) => return refusal.into_response(),
     };
@@ -206,11 +210,12 @@ async fn documents(State(shared): State<Arc<Shared>>, uri: Uri, headers: HeaderM
 /// The barriers and their kin of a document that agents are connected to.
 async fn coordination(
     State(shared): State<Arc<Shared>>,
+    Extension(called): Extension<Called>,
     uri: Uri,
     headers: HeaderMap,
     Path(id): Path<String>,
 ) -> Response {
-    let id = match named(&shared, &uri, &headers, &id) {
+    let id = match named(&shared, &called, &uri, &headers, &id) {
         Ok(id) => id,
         Err(refusal) => return refusal.into_response(),
     };
@@ -221,8 +226,14 @@ async fn coordination(
     }
 }
 
-async fn document(State(shared): State<Arc<Shared>>, uri: Uri, headers: HeaderMap, Path(id): Path<String>) -> Response {
-    let id = match named(&shared, &uri, &headers, &id) {
+async fn document(
+    State(shared): State<Arc<Shared>>,
+    Extension(called): Extension<Called>,
+    uri: Uri,
+    headers: HeaderMap,
+    Path(id): Path<String>,
+) -> Response {
+    let id = match named(&shared, &called, &uri, &headers, &id) {
         Ok(id) => id,
         Err(refusal) => return refusal.into_response(),
     };

@@ -30,7 +30,7 @@ pub use memory::{MemoryTransport, memory_pair};
 #[cfg(feature = "websocket")]
 pub use tls::{PinError, SpkiPin, TlsTrust};
 #[cfg(feature = "relay")]
-pub(crate) use websocket::{SUBPROTOCOL, audience_of, said, set_prompt};
+pub(crate) use websocket::{SUBPROTOCOL, said, set_prompt};
 #[cfg(feature = "websocket")]
 pub use websocket::{WebSocketTransport, accept_websocket, websocket_config};
 

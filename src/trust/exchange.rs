@@ -1,4 +1,4 @@
-//! What somebody signs who exchanges another issuer's token for a credential. Layer 3.
+//! What somebody signs who exchanges another issuer's token for a credential. Layer 1.
 
 use sha2::{Digest as _, Sha256};
 

@@ -33,7 +33,7 @@ use bytes::Bytes;
 use futures_util::{SinkExt as _, StreamExt as _};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpStream,
+    net::{TcpListener, TcpStream},
 };
 
 use super::{
@@ -351,6 +351,30 @@ async fn case_26_a_proof_for_one_relay_is_of_no_use_at_another() {
         }
     };
     assert_eq!(closed, 4_401);
+}
+
+/// Case 26, by one in between that names the relay in the request line, where it counts instead of `Host` (RFC 9112).
+#[tokio::test(flavor = "multi_thread")]
+async fn case_26_a_proof_made_for_host_does_not_count_where_the_request_line_names_the_relay() {
+    let founder = Founder::new();
+    let relay = relay(&founder).await;
+    let between = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (address, behind) = (between.local_addr().unwrap(), relay.address());
+    let passing_on = tokio::spawn(async move {
+        let (mut agent, _) = between.accept().await.unwrap();
+        let mut relay = TcpStream::connect(behind).await.unwrap();
+        let mut line = [0; "GET /".len()];
+        agent.read_exact(&mut line).await.unwrap();
+        relay.write_all(format!("GET http://{behind}/").as_bytes()).await.unwrap();
+        tokio::io::copy_bidirectional(&mut agent, &mut relay).await
+    });
+    let transport = connect_websocket(&format!("ws://{address}")).await.unwrap();
+    let session = honest(&founder, "ada", transport.audience());
+    let mut dialled = Stranger { session, transport, received: Vec::new() };
+    let (code, reason) = dialled.closed_with().await;
+    assert_eq!(code, 4_401);
+    assert!(reason.contains("over this conversation"), "{reason}");
+    passing_on.abort();
 }
 
 #[tokio::test(flavor = "multi_thread")]
