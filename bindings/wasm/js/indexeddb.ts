@@ -106,14 +106,19 @@ export class IndexedDbStore implements RawStore {
       const tx = this.#db.transaction(stores, mode, { durability: "strict" });
       const done = new Promise<void>((resolve, reject) => {
         tx.oncomplete = () => resolve();
-        tx.onabort = () => reject(errorOf(tx.error ?? new Error("the transaction was aborted")));
+        tx.onabort = () => reject(tx.error ?? new Error("the transaction was aborted"));
       });
-      const acted = act(tx).catch((thrown: unknown) => {
+      done.catch(() => {});
+      let result: T;
+      try {
+        result = await act(tx);
+      } catch (thrown) {
         abort(tx);
-        throw thrown;
-      });
-      // Of the two the transaction says it better: an aborted one fails its requests with a reason of no use.
-      const [result] = await Promise.all([acted.catch((thrown: unknown) => done.then(() => Promise.reject(thrown))), done]);
+        // Of an aborted transaction's requests each fails; why, the transaction says, unless it was aborted for this.
+        await done.catch(() => {});
+        throw tx.error ?? thrown;
+      }
+      await done;
       if (mode === "readwrite") this.#trouble = undefined;
       return result;
     } catch (thrown) {
