@@ -143,7 +143,7 @@ impl Client {
         let path = if kind.is_ours() { "v1/sync" } else { room };
         let mut request = format!("{}/{path}", server.url).into_client_request().unwrap();
         if kind.is_ours() {
-            request.headers_mut().insert("Sec-WebSocket-Protocol", HeaderValue::from_static("aepoch/1"));
+            request.headers_mut().insert("Sec-WebSocket-Protocol", HeaderValue::from_static("aepoch.1"));
         }
         let config = websocket_config().max_message_size(None).max_frame_size(None);
         let connected = tokio_tungstenite::connect_async_with_config(request, Some(config), true).await;

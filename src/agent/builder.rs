@@ -1,18 +1,22 @@
 //! How an agent is set up.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+#[cfg(not(target_family = "wasm"))]
+use std::path::PathBuf;
+use std::{sync::Arc, time::Duration};
 
 use super::{Agent, AgentError};
 #[cfg(feature = "redb")]
 use crate::store::{KeySource, sealed};
+#[cfg(not(target_family = "wasm"))]
+use crate::transport::{SpkiPin, TlsTrust};
 use crate::{
-    driver::{Clock, Keeper, identity_from, identity_of_key},
+    driver::{Clock, identity_from, identity_of_key},
     engine::EngineKind,
-    id::AgentId,
+    id::{AgentId, Identity},
     node::{Backoff, Config, Node, Tuning},
-    store::{MemoryStore, Store, StoreThread, WriterConfig},
+    store::{AsyncStore, IDENTITY_NOTE, LOSS_NOTE, MemoryStore, SALT_NOTE, Store, StoreError},
     sync::Role,
-    transport::{Dialer, SpkiPin, TlsTrust},
+    transport::Dialer,
     trust::{authority::Authority, credential::Admission, key::PrivateKey, possession::Holder},
 };
 
@@ -23,8 +27,9 @@ pub struct AgentBuilder {
     pub(super) swarm: String,
     pub(super) engine: EngineKind,
     pub(super) relays: Vec<String>,
+    #[cfg(not(target_family = "wasm"))]
     tls: TlsTrust,
-    pub(super) store: Option<PathBuf>,
+    kept: Kept,
     #[cfg(feature = "redb")]
     pub(super) store_key: Option<KeySource>,
     pub(super) trust_inbound: bool,
@@ -41,8 +46,9 @@ impl AgentBuilder {
             swarm: "default".to_owned(),
             engine: EngineKind::default(),
             relays: Vec::new(),
+            #[cfg(not(target_family = "wasm"))]
             tls: TlsTrust::default(),
-            store: None,
+            kept: Kept::InMemory,
             #[cfg(feature = "redb")]
             store_key: None,
             trust_inbound: false,
@@ -70,6 +76,7 @@ impl AgentBuilder {
 
     /// Of relays at `wss://`, believes those with a certificate of the authorities in this file (PEM); a relay's own
     /// self-signed certificate will do. Read when the agent opens. Unless set: the authorities browsers believe.
+    #[cfg(not(target_family = "wasm"))]
     #[must_use]
     pub fn tls_ca(mut self, path: impl Into<PathBuf>) -> Self {
         self.tls = self.tls.authorities(path);
@@ -78,6 +85,7 @@ impl AgentBuilder {
 
     /// Of relays at `wss://`, believes the one whose key has this pin, whatever its certificate says otherwise. Beside
     /// [`AgentBuilder::tls_ca`] both must agree.
+    #[cfg(not(target_family = "wasm"))]
     #[must_use]
     pub fn tls_pin(mut self, pin: SpkiPin) -> Self {
         self.tls = self.tls.pin(pin);
@@ -86,9 +94,17 @@ impl AgentBuilder {
 
     /// Keeps documents and this agent's identity in a redb file, so that work done offline survives a restart.
     /// Without it they live in memory only.
+    #[cfg(not(target_family = "wasm"))]
     #[must_use]
     pub fn store(mut self, path: impl Into<PathBuf>) -> Self {
-        self.store = Some(path.into());
+        self.kept = Kept::InFile(path.into());
+        self
+    }
+
+    /// Keeps them in a store of the application's that answers later: in a browser, its database.
+    #[must_use]
+    pub fn store_by(mut self, store: Arc<dyn AsyncStore>) -> Self {
+        self.kept = Kept::By(store);
         self
     }
 
@@ -166,40 +182,25 @@ impl AgentBuilder {
     /// `OthersCredential` for a credential that is none, or of another agent.
     pub async fn open(self) -> Result<Agent, AgentError> {
         let agent = AgentId::new(&self.name)?;
-        let tls = self.tls.clone();
-        let path = self.store.clone();
-        #[cfg(feature = "redb")]
-        let key = self.store_key.clone();
-        let credential = self.credential.clone();
-        if let Some((presented, _)) = &credential {
+        if let Some((presented, _)) = &self.credential {
             let claimed = Admission::claimed(presented)?.agent;
             if claimed != agent {
                 return Err(AgentError::OthersCredential { claimed, agent });
             }
         }
-        let opened = tokio::task::spawn_blocking(move || -> Result<_, AgentError> {
-            let mut store: Box<dyn Store> = match path {
-                None => Box::new(MemoryStore::default()),
-                #[cfg(feature = "redb")]
-                Some(path) => sealed::open(&path, key.as_ref())?,
-                #[cfg(not(feature = "redb"))]
-                Some(path) => return Err(AgentError::NoStore { path }),
-            };
-            let dialer = Dialer::new(&tls)?;
-            let Some((presented, key)) = credential else {
-                let identity = identity_from(&mut *store, agent)?;
-                return Ok((store, identity, None, dialer));
-            };
-            let (identity, salt) = identity_of_key(&mut *store, agent, &key.public())?;
-            Ok((store, identity, Some(Holder::new(&presented, key, salt)), dialer))
-        });
-        let (store, identity, holder, dialer) =
-            opened.await.map_err(|error| AgentError::Internal { reason: error.to_string() })??;
+        #[cfg(not(target_family = "wasm"))]
+        let dialer = {
+            let tls = self.tls.clone();
+            blocking(move || Ok(Dialer::new(&tls)?)).await?
+        };
+        #[cfg(target_family = "wasm")]
+        let dialer = Dialer;
+        let (keeping, identity, holder) = self.keep(agent).await?;
         let seed = identity.replica.get() ^ identity.incarnation;
         let config = Config {
             identity: identity.clone(),
             role: Role::Agent,
-            keeps_identity: self.store.is_some(),
+            keeps_identity: !matches!(keeping, Keeping::Here(_)),
             trust_inbound: self.trust_inbound,
             authority: self.authority.clone(),
             holder,
@@ -209,16 +210,94 @@ impl AgentBuilder {
         };
         let clock = Clock::start();
         let node = Node::new(config, clock.now());
-        // What an agent writes leaves only once it is durable here, so its commits wait for nobody, and little between
-        // two of them.
-        let config = WriterConfig { linger: Duration::from_millis(4), gather: Duration::ZERO, ..Default::default() };
-        let is_on_disk = self.store.is_some();
-        let keep = |done| {
-            if is_on_disk {
-                return Ok(Keeper::Thread(Arc::new(StoreThread::spawn(store, config, done)?)));
-            }
-            Ok(Keeper::Here(store))
-        };
-        Agent::start(self, dialer, identity, node, clock, keep).await
+        Agent::start(self, dialer, identity, node, clock, keeping).await
     }
+
+    /// Opens the store, and reads or draws who this agent is.
+    async fn keep(&self, agent: AgentId) -> Result<(Keeping, Identity, Option<Holder>), AgentError> {
+        let credential = self.credential.clone();
+        match self.kept.clone() {
+            Kept::InMemory => {
+                let mut store = MemoryStore::default();
+                let (identity, holder) = identify(&mut store, agent, credential)?;
+                Ok((Keeping::Here(Box::new(store)), identity, holder))
+            }
+            #[cfg(not(target_family = "wasm"))]
+            Kept::InFile(path) => {
+                #[cfg(feature = "redb")]
+                let key = self.store_key.clone();
+                blocking(move || -> Result<_, AgentError> {
+                    #[cfg(feature = "redb")]
+                    {
+                        let mut store = sealed::open(&path, key.as_ref())?;
+                        let (identity, holder) = identify(&mut *store, agent, credential)?;
+                        Ok((Keeping::OnThread(store), identity, holder))
+                    }
+                    #[cfg(not(feature = "redb"))]
+                    Err(AgentError::NoStore { path })
+                })
+                .await
+            }
+            Kept::By(store) => {
+                // Read, changed in memory, and kept before it is used.
+                let mut notes = MemoryStore::default();
+                for name in [IDENTITY_NOTE, SALT_NOTE, LOSS_NOTE] {
+                    if let Some(note) = store.note(name).await? {
+                        notes.set_note(name, note)?;
+                    }
+                }
+                let before = notes.clone();
+                let (identity, holder) = identify(&mut notes, agent, credential)?;
+                for name in [SALT_NOTE, IDENTITY_NOTE, LOSS_NOTE] {
+                    match notes.note(name)? {
+                        Some(note) if before.note(name)?.as_ref() != Some(&note) => store.set_note(name, note).await?,
+                        _ => {}
+                    }
+                }
+                Ok((Keeping::Later(store), identity, holder))
+            }
+        }
+    }
+}
+
+/// Where documents are to be kept.
+#[derive(Debug, Clone)]
+enum Kept {
+    InMemory,
+    #[cfg(not(target_family = "wasm"))]
+    InFile(PathBuf),
+    By(Arc<dyn AsyncStore>),
+}
+
+/// The store of an agent that starts.
+pub(super) enum Keeping {
+    /// In memory.
+    Here(Box<dyn Store>),
+    /// On a thread that waits for the disk.
+    #[cfg(not(target_family = "wasm"))]
+    OnThread(Box<dyn Store>),
+    /// Somewhere that answers later.
+    Later(Arc<dyn AsyncStore>),
+}
+
+/// Who an agent is, and what it shows of that.
+fn identify(
+    store: &mut dyn Store,
+    agent: AgentId,
+    credential: Option<(String, PrivateKey)>,
+) -> Result<(Identity, Option<Holder>), StoreError> {
+    let Some((presented, key)) = credential else {
+        return Ok((identity_from(store, agent)?, None));
+    };
+    let (identity, salt) = identity_of_key(store, agent, &key.public())?;
+    Ok((identity, Some(Holder::new(&presented, key, salt))))
+}
+
+/// Runs what waits for a disk.
+#[cfg(not(target_family = "wasm"))]
+async fn blocking<R: Send + 'static>(
+    work: impl FnOnce() -> Result<R, AgentError> + Send + 'static,
+) -> Result<R, AgentError> {
+    let done = crate::driver::spawn_blocking(work).await;
+    done.map_err(|error| AgentError::Internal { reason: error.to_string() })?
 }

@@ -14,7 +14,7 @@ use crate::{
         Access, AgentState, Comparison, Counter, DigestEntry, Document, DocumentError, List, Map, Register, RichText,
         Set, Transaction, Version,
     },
-    driver::Host,
+    driver::{Host, sleep, timeout},
     id::{AgentId, DocumentId, LinkId},
     node::{DocumentStatus, Event, NodeError},
     sync::{ErrorCode, PresenceEntry},
@@ -32,7 +32,7 @@ const VERIFY_AGAIN: Duration = Duration::from_millis(20);
 /// How handles reach the document: through the node that holds it.
 ///
 /// Reads and writes wait while the document is being loaded or worked on (a large delta, a snapshot), like those on any
-/// lock; other documents go on meanwhile.
+/// lock; other documents go on meanwhile. In a browser, where nothing may wait so, they are refused as busy.
 #[derive(Clone)]
 pub struct DocumentRef {
     host: Arc<Host>,
@@ -43,6 +43,10 @@ impl DocumentRef {
     pub(super) fn new(host: &Arc<Host>, id: DocumentId) -> Self {
         Self { host: host.clone(), id }
     }
+
+    fn busy(&self) -> AgentError {
+        NodeError::Busy { document: self.id.clone() }.into()
+    }
 }
 
 impl Access for DocumentRef {
@@ -50,25 +54,27 @@ impl Access for DocumentRef {
 
     fn read<R>(&self, f: impl FnOnce(&Document) -> R) -> Result<R, AgentError> {
         let mut once = Some(f);
-        self.host.wait_for(|node, _| {
+        let read = self.host.wait_for(|node, _| {
             let read = node.read(&self.id, |document| once.take().map(|f| f(document)));
             match read {
                 Ok(Some(result)) => Some(Ok(result)),
                 Ok(None) | Err(NodeError::Busy { .. }) => None,
                 Err(error) => Some(Err(error.into())),
             }
-        })
+        });
+        read.unwrap_or_else(|| Err(self.busy()))
     }
 
     fn write<R>(&self, f: impl FnOnce(&mut Transaction<'_>) -> Result<R, DocumentError>) -> Result<R, AgentError> {
         let mut once = Some(f);
-        self.host.wait_for(|node, now| {
+        let written = self.host.wait_for(|node, now| {
             if let Err(error) = node.read(&self.id, |_| ()) {
                 return if matches!(error, NodeError::Busy { .. }) { None } else { Some(Err(error.into())) };
             }
             let f = once.take()?;
             Some(node.transact(&self.id, f, now).map_err(AgentError::from))
-        })
+        });
+        written.unwrap_or_else(|| Err(self.busy()))
     }
 }
 
@@ -293,7 +299,7 @@ impl AgentDocument {
                                 // The peer has nothing at that path.
                                 return Ok(Vec::new());
                             }
-                            tokio::time::sleep(VERIFY_AGAIN).await;
+                            sleep(VERIFY_AGAIN).await;
                             host.with(|node, _| node.request_digest(link, &self.open.id, path));
                         }
                     }
@@ -302,9 +308,7 @@ impl AgentDocument {
                 }
             }
         };
-        tokio::time::timeout(VERIFY_WAIT, answer)
-            .await
-            .unwrap_or(Err(AgentError::NoAnswer { what: "digest", waited: VERIFY_WAIT }))
+        timeout(VERIFY_WAIT, answer).await.unwrap_or(Err(AgentError::NoAnswer { what: "digest", waited: VERIFY_WAIT }))
     }
 
     /// Events of the agent that concern this document are among [`Agent::events`].
@@ -336,6 +340,17 @@ impl Observation {
     /// No change is lost when the future is dropped.
     pub async fn next(&mut self) -> Result<Option<crate::engine::Patch>, Missed> {
         self.patches.next().await
+    }
+
+    /// The changes that came together, at least one; `None` when the agent has closed.
+    ///
+    /// # Errors
+    /// As [`Observation::next`].
+    ///
+    /// # Cancel safety
+    /// As [`Observation::next`].
+    pub async fn next_together(&mut self) -> Result<Option<Vec<crate::engine::Patch>>, Missed> {
+        self.patches.next_together().await
     }
 }
 

@@ -59,18 +59,22 @@ impl Patches {
     }
 
     /// The next change; `None` when the agent has closed.
-    ///
-    /// # Errors
-    /// [`Missed`] when this listener was too slow: read the document anew, then go on.
-    ///
-    /// # Cancel safety
-    /// No change is lost when the future is dropped.
     pub(super) async fn next(&mut self) -> Result<Option<Patch>, Missed> {
+        Ok(if self.gather().await? { self.queue.pop_front() } else { None })
+    }
+
+    /// The changes that came together; `None` when the agent has closed.
+    pub(super) async fn next_together(&mut self) -> Result<Option<Vec<Patch>>, Missed> {
+        Ok(if self.gather().await? { Some(self.queue.drain(..).collect()) } else { None })
+    }
+
+    /// Waits until there is something in the queue; false when the agent has closed. Loses nothing when dropped.
+    async fn gather(&mut self) -> Result<bool, Missed> {
         loop {
-            if let Some(patch) = self.queue.pop_front() {
-                return Ok(Some(patch));
+            if !self.queue.is_empty() {
+                return Ok(true);
             }
-            let Some(event) = self.events.next().await? else { return Ok(None) };
+            let Some(event) = self.events.next().await? else { return Ok(false) };
             if let Event::Changed { document, patches } = &*event
                 && *document == self.document
             {

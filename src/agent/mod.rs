@@ -1,6 +1,6 @@
 //! Agents: the public, asynchronous face of the library. Layer 6.
 //!
-//! An [`Agent`] is one node under tokio. Its documents are replicas in this process: reads and writes are local, and
+//! An [`Agent`] is one node under tokio, or in a browser. Its documents are replicas in this process: reads and writes are local, and
 //! travel when there is a connection. It needs no server; with a relay or with peers it converges with them.
 
 mod builder;
@@ -9,11 +9,13 @@ mod document;
 mod events;
 mod status;
 
+#[cfg(not(target_family = "wasm"))]
+use std::net::SocketAddr;
 use std::{
     collections::BTreeMap,
     fmt,
-    net::SocketAddr,
     path::PathBuf,
+    pin::pin,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -23,19 +25,22 @@ use serde::Serialize;
 use tokio::sync::{Notify, broadcast};
 
 pub use builder::AgentBuilder;
+use builder::Keeping;
 pub use document::{AgentDocument, DocumentRef, Observation};
 use events::Patches;
 pub use events::{Events, Missed};
 pub use status::{AgentStatus, RelayStatus};
 
+#[cfg(not(target_family = "wasm"))]
+use crate::store::{Store, StoreThread, WriterConfig};
 use crate::{
     coordination::participant::Happening,
     document::{Access as _, AgentState, Document, DocumentError, Member, Subscription},
-    driver::{Clock, Host, Keeper, Outside, Traffic, run_link, trace_happening},
+    driver::{Clock, Errands, Host, Keeper, Outside, Traffic, run_link, spawn, timeout, trace_happening},
     engine::EngineKind,
     id::{AgentId, DocumentId, Identity, NameError},
     node::{Event, Input, Node, NodeError, TargetId},
-    store::{Answers, StoreError, StoreThread},
+    store::{Answers, StoreError},
     sync::{Address, Channel, Lane},
     time::Moment,
     transport::{Dialer, Transport, TransportError, WebSocketTransport},
@@ -177,7 +182,7 @@ impl Outside for Surroundings {
         let (host, traffic) = (host.clone(), self.traffic.clone());
         let dialer = self.dialer.clone();
         host.runtime().clone().spawn(async move {
-            let dialled = tokio::time::timeout(DIAL_TIMEOUT, dialer.websocket(&address)).await;
+            let dialled = timeout(DIAL_TIMEOUT, dialer.websocket(&address)).await;
             let late = |_| {
                 let reason = format!("no answer within {DIAL_TIMEOUT:?}");
                 Err(TransportError::Connect { address: address.clone(), reason })
@@ -233,6 +238,7 @@ struct Inner {
     /// Why the last connection to each of them failed or ended.
     host: Arc<Host>,
     /// The thread of its store, when that is on a disk.
+    #[cfg(not(target_family = "wasm"))]
     store: Option<Arc<StoreThread>>,
     events: broadcast::Sender<Arc<Event>>,
     progress: Arc<Notify>,
@@ -270,19 +276,31 @@ impl Agent {
         identity: Identity,
         node: Node,
         clock: Clock,
-        keep: impl FnOnce(Box<dyn FnMut(Answers) + Send>) -> Result<Keeper, StoreError>,
+        keeping: Keeping,
     ) -> Result<Self, AgentError> {
         let (events, _) = broadcast::channel(events::EVENTS_KEPT);
         let (progress, last_ack, traffic) = (Arc::new(Notify::new()), Arc::new(Mutex::new(None)), Arc::default());
         let host_slot: Arc<std::sync::OnceLock<std::sync::Weak<Host>>> = Arc::default();
         let answered = host_slot.clone();
-        let keeper = keep(Box::new(move |answers| {
+        let done = move |answers: Answers| {
             if let Some(host) = answered.get().and_then(std::sync::Weak::upgrade) {
                 for (id, result) in answers {
                     host.stored(id, result);
                 }
             }
-        }))?;
+        };
+        #[cfg(not(target_family = "wasm"))]
+        let mut store = None;
+        let keeper = match keeping {
+            Keeping::Here(store) => Keeper::Here(store),
+            #[cfg(not(target_family = "wasm"))]
+            Keeping::OnThread(kept) => Keeper::Later(store.insert(Arc::new(on_thread(kept, done)?)).clone()),
+            Keeping::Later(store) => {
+                let (errands, given) = Errands::new();
+                spawn(Errands::run(given, store, done));
+                Keeper::Later(Arc::new(errands))
+            }
+        };
         let outside = Surroundings {
             relays: builder.relays.clone(),
             dialer,
@@ -292,10 +310,6 @@ impl Agent {
             traffic: Arc::clone(&traffic),
         };
         let swarm_document = DocumentId::new(&format!("{}/{SWARM_DOCUMENT}", builder.swarm))?;
-        let store = match &keeper {
-            Keeper::Thread(store) => Some(store.clone()),
-            Keeper::Here(_) => None,
-        };
         let host = Host::start(node, keeper, 0, Box::new(outside), clock);
         // The slot is ours and empty: setting it cannot fail.
         let _ = host_slot.set(Arc::downgrade(&host));
@@ -307,6 +321,7 @@ impl Agent {
                 engine: builder.engine,
                 relays: builder.relays,
                 host,
+                #[cfg(not(target_family = "wasm"))]
                 store,
                 events,
                 progress,
@@ -408,7 +423,7 @@ impl Agent {
         let document = AgentDocument::new(self.clone(), id.clone());
         loop {
             let progress = self.inner.progress.notified();
-            tokio::pin!(progress);
+            let mut progress = pin!(progress);
             progress.as_mut().enable();
             match host.with(|node, _| node.read(&id, |document| document.engine_kind())) {
                 Ok(held) if held == engine => return Ok(document),
@@ -485,7 +500,7 @@ impl Agent {
     async fn wait_for<R>(&self, mut act: impl FnMut(&mut Node, Moment) -> Option<R>) -> Result<R, AgentError> {
         loop {
             let progress = self.inner.progress.notified();
-            tokio::pin!(progress);
+            let mut progress = pin!(progress);
             progress.as_mut().enable();
             if let Some(result) = self.inner.host.with(&mut act) {
                 return Ok(result);
@@ -501,6 +516,7 @@ impl Agent {
     ///
     /// # Errors
     /// `Transport` when the address cannot be used.
+    #[cfg(not(target_family = "wasm"))]
     pub async fn listen(&self, address: &str) -> Result<SocketAddr, AgentError> {
         let refuse =
             |error: std::io::Error| TransportError::Address { address: address.to_owned(), reason: error.to_string() };
@@ -530,7 +546,7 @@ impl Agent {
     /// Runs a connection over any transport, for example one end of [`crate::transport::memory_pair`].
     pub fn attach(&self, transport: impl Transport) {
         let (host, traffic) = (self.inner.host.clone(), self.inner.traffic.clone());
-        tokio::spawn(async move {
+        spawn(async move {
             run_link(&[host], transport, None, Channel::default(), traffic, None).await;
         });
     }
@@ -588,17 +604,31 @@ impl Agent {
         self.inner.host.with(|node, now| node.shut_down("closed", Duration::ZERO, now));
         self.wait_settled().await;
         self.inner.host.close_links("closed");
+        #[cfg(not(target_family = "wasm"))]
         if let Some(store) = self.inner.store.clone() {
-            let closing = tokio::task::spawn_blocking(move || store.close());
+            let closing = crate::driver::spawn_blocking(move || store.close());
             closing.await.map_err(|error| AgentError::Internal { reason: error.to_string() })?;
         }
         self.inner.progress.notify_waiters();
         Ok(())
     }
 
+    /// Waits until all that is here is durable in the store: nothing to wait for in one in memory. Connections play no
+    /// part in it, see [`Agent::flush`] for that.
+    ///
+    /// # Errors
+    /// `Closed`.
+    ///
+    /// # Cancel safety
+    /// Dropping the future only stops the waiting.
+    pub async fn persisted(&self) -> Result<(), AgentError> {
+        self.wait_settled().await;
+        if self.inner.host.is_stopped() { Err(AgentError::Closed) } else { Ok(()) }
+    }
+
     async fn wait_settled(&self) {
         loop {
-            let progress = tokio::time::timeout(Duration::from_millis(20), self.inner.progress.notified());
+            let progress = timeout(Duration::from_millis(20), self.inner.progress.notified());
             if self.inner.host.with(|node, _| node.is_settled()) {
                 return;
             }
@@ -618,6 +648,14 @@ impl Drop for Inner {
         self.host.stop();
         self.host.close_links("the agent was dropped");
     }
+}
+
+/// Starts the thread of a store. What an agent writes leaves only once it is durable here, so its commits wait for
+/// nobody, and little between two of them.
+#[cfg(not(target_family = "wasm"))]
+fn on_thread(store: Box<dyn Store>, done: impl FnMut(Answers) + Send + 'static) -> Result<StoreThread, StoreError> {
+    let config = WriterConfig { linger: Duration::from_millis(4), gather: Duration::ZERO, ..Default::default() };
+    StoreThread::spawn(store, config, done)
 }
 
 /// What both ends of a WebSocket know of it.

@@ -1,8 +1,14 @@
 //! The clock of a process: the one place where a node's time is read.
 #![allow(clippy::disallowed_methods, reason = "this is where the core's time comes from")]
 
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
+#[cfg(not(target_family = "wasm"))]
+use std::time::{Instant, SystemTime};
 
+#[cfg(target_family = "wasm")]
+use n0_future::time::{Instant, SystemTime};
+
+use super::runtime;
 use crate::time::{Moment, Monotonic};
 
 /// Both clocks of this process.
@@ -25,12 +31,15 @@ impl Clock {
     }
 
     /// The instant at which the node's clock shows `at`.
-    pub(crate) fn instant(&self, at: Monotonic) -> tokio::time::Instant {
-        tokio::time::Instant::from_std(self.start + Duration::from_micros(at.0))
+    #[cfg_attr(target_family = "wasm", expect(clippy::useless_conversion, reason = "tokio has a type of its own"))]
+    pub(crate) fn instant(&self, at: Monotonic) -> runtime::Instant {
+        runtime::Instant::from(self.start + Duration::from_micros(at.0))
     }
 }
 
 /// Milliseconds since 1970; zero before.
 pub(crate) fn wall_ms() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+    SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }

@@ -18,14 +18,12 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::task::AtomicWaker;
-use tokio::{
-    sync::SemaphorePermit,
-    time::{Sleep, sleep_until},
-};
+use tokio::sync::SemaphorePermit;
 
 use super::{
     clock::Clock,
     fairness::{Fairness, Share, TURN},
+    runtime::{Sleep, sleep_until, timeout, unconstrained},
 };
 use crate::{
     error::CloseCode,
@@ -44,7 +42,7 @@ pub(crate) enum Command {
     /// Send what is queued, then close and say why.
     Close(CloseCode, String),
     /// Show a newer credential.
-    Show(Holder),
+    Show(Box<Holder>),
     /// Judge the peer's credentials by a newer policy.
     Judge(Authority),
 }
@@ -171,7 +169,7 @@ impl<T: Transport> Outlet for Shared<T> {
         // The caller's task has a budget for its own I/O, which this is not; and nobody waits here to be woken, so
         // what is left undone goes to the task, which waits.
         let sending = poll_fn(|cx| Poll::Ready(wire.send(&self.commands, PACKETS_AT_ONCE, cx)));
-        let sent = pin!(tokio::task::unconstrained(sending)).poll(&mut Context::from_waker(Waker::noop()));
+        let sent = pin!(unconstrained(sending)).poll(&mut Context::from_waker(Waker::noop()));
         let is_done = matches!(sent, Poll::Ready(Sent::All)) && !wire.session.has_drained();
         drop(wire);
         if !is_done {
@@ -300,7 +298,7 @@ impl<T: Transport> Wire<T> {
                 Command::Close(code, reason) => self.closing = Some(Ended::ours(code, reason)),
                 Command::Judge(authority) => self.session.judge_by(authority),
                 Command::Show(holder) => {
-                    if let Err(error) = self.session.show(holder) {
+                    if let Err(error) = self.session.show(*holder) {
                         self.closing = Some(error.into());
                     }
                 }
@@ -368,7 +366,7 @@ impl<T: Transport> Connection<T> {
             if let Some(ended) = ended {
                 self.shared.wire().explain(&ended);
                 // The peer may be gone or may not read: closing is a courtesy with a deadline.
-                let _ = tokio::time::timeout(GOODBYE_WAIT, part(&self.shared)).await;
+                let _ = timeout(GOODBYE_WAIT, part(&self.shared)).await;
                 return ended;
             }
         }

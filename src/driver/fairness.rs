@@ -17,12 +17,12 @@ use std::{
     time::Duration,
 };
 
-use tokio::{
-    sync::{Semaphore, SemaphorePermit},
-    time::{Sleep, sleep_until},
-};
+use tokio::sync::{Semaphore, SemaphorePermit};
 
-use super::clock::Clock;
+use super::{
+    clock::Clock,
+    runtime::{Sleep, sleep_until},
+};
 use crate::{limits::Rates, time::Monotonic};
 
 /// How long one connection's messages are worked on before others get their turn.

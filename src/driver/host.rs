@@ -15,17 +15,19 @@ use std::{
     time::Duration,
 };
 
-use tokio::{runtime::Handle, sync::Notify, time::sleep_until};
+use tokio::sync::Notify;
 
 use super::{
     clock::Clock,
     connection::{Command, Ended, Outlet},
+    keeper::{Keeper, Later},
+    runtime::{Handle, sleep_until, spawn},
 };
 use crate::{
     error::CloseCode,
     id::LinkId,
     node::{Event, Input, Node, Output, TargetId},
-    store::{Store, StoreThread},
+    store::Store,
     time::{Moment, Monotonic},
 };
 
@@ -39,22 +41,14 @@ pub(crate) trait Outside: Send + Sync + 'static {
     fn returned(&self) {}
 }
 
-/// Where a host's documents are kept.
-pub(crate) enum Keeper {
-    /// On a thread that waits for the disk.
-    Thread(Arc<StoreThread>),
-    /// In memory: waking a thread would take longer than the store does.
-    Here(Box<dyn Store>),
-}
-
 struct Inner {
     node: Node,
     links: BTreeMap<LinkId, Arc<dyn Outlet>>,
     /// Connections with something to send, of which nobody else knows.
     waiting: Vec<Arc<dyn Outlet>>,
-    /// The store, when it has no thread.
+    /// The store, when it answers at once.
     here: Option<Box<dyn Store>>,
-    /// The store's thread has tasks it has not been woken for.
+    /// The store has tasks it has not been woken for.
     store_waiting: bool,
 }
 
@@ -82,7 +76,7 @@ pub(crate) struct Host {
     inner: Mutex<Inner>,
     /// Signalled when a document comes back from work.
     returned: Condvar,
-    store: Option<Arc<StoreThread>>,
+    store: Option<Arc<dyn Later>>,
     /// Put in front of store task numbers, so that several hosts share one store.
     shard: u64,
     outside: Box<dyn Outside>,
@@ -113,7 +107,7 @@ impl Host {
         clock: Clock,
     ) -> Arc<Self> {
         let (store, here) = match keeper {
-            Keeper::Thread(store) => (Some(store), None),
+            Keeper::Later(store) => (Some(store), None),
             Keeper::Here(store) => (None, Some(store)),
         };
         let (links, waiting) = (BTreeMap::new(), Vec::new());
@@ -130,7 +124,7 @@ impl Host {
             stopped: AtomicBool::new(false),
             me: me.clone(),
         });
-        tokio::spawn(keep_time(Arc::downgrade(&host), clock));
+        spawn(keep_time(Arc::downgrade(&host), clock));
         host
     }
 
@@ -186,8 +180,11 @@ impl Host {
     }
 
     /// Like [`Host::with`], again and again until `act` has a result, waiting in between for documents to come back.
-    /// Blocks the calling thread for as long as the document is being worked on.
-    pub(crate) fn wait_for<R>(&self, mut act: impl FnMut(&mut Node, Moment) -> Option<R>) -> R {
+    /// Blocks the calling thread for as long as the document is being worked on. `None` where a thread must not block.
+    pub(crate) fn wait_for<R>(&self, mut act: impl FnMut(&mut Node, Moment) -> Option<R>) -> Option<R> {
+        if cfg!(target_family = "wasm") {
+            return self.with(act);
+        }
         let mut inner = self.lock();
         loop {
             let result = act(&mut inner.node, self.clock.now());
@@ -197,7 +194,7 @@ impl Host {
                 self.wake_store();
             }
             self.set_timer(inner.node.next_wake());
-            if let Some(result) = result {
+            if result.is_some() {
                 return result;
             }
             inner = self.returned.wait(inner).unwrap_or_else(PoisonError::into_inner);
@@ -235,7 +232,7 @@ impl Host {
                     }
                 }
                 Output::Close { link, code, reason } => inner.command(link, Command::Close(code, reason)),
-                Output::Show { holder } => inner.command_all(|| Command::Show(holder.clone())),
+                Output::Show { holder } => inner.command_all(|| Command::Show(Box::new(holder.clone()))),
                 Output::Judge { authority } => inner.command_all(|| Command::Judge(authority.clone())),
                 Output::Dial { target } => {
                     if let (Some(me), false) = (self.me.upgrade(), self.is_stopped()) {
@@ -381,6 +378,7 @@ mod tests {
                 Err(NodeError::Busy { .. }) => None,
                 done => Some(done),
             })
+            .expect("a thread may wait")
             .unwrap();
         }
         tokio::time::timeout(Duration::from_secs(30), told.notified()).await.expect("nobody was told");

@@ -384,7 +384,7 @@ impl Shared {
                 };
                 let node = Node::new(config, clock.now());
                 let log = Log { is_first: shard == 0, recorder: recorder.clone() };
-                Host::start(node, Keeper::Thread(store.clone()), shard, Box::new(log), clock)
+                Host::start(node, Keeper::Later(store.clone()), shard, Box::new(log), clock)
             })
             .collect();
         // The slot is ours and empty: setting it cannot fail.

@@ -3,6 +3,8 @@
 //! The node emits [`StoreTask`]s and never calls a store itself. A task is done when its effect is durable.
 //! `docs/storage.md` describes the file format and what a crash can lose.
 
+#[cfg(feature = "tokio")]
+mod asynchronous;
 mod memory;
 
 #[cfg(feature = "redb")]
@@ -19,18 +21,20 @@ mod redb;
 pub mod sealed;
 #[cfg(feature = "redb")]
 mod survey;
-#[cfg(any(feature = "redb", feature = "tokio"))]
+#[cfg(all(any(feature = "redb", feature = "tokio"), not(target_family = "wasm")))]
 mod writer;
 
 use bytes::Bytes;
 
+#[cfg(feature = "tokio")]
+pub use asynchronous::{AsyncStore, Pending};
 pub use memory::MemoryStore;
 #[cfg(feature = "redb")]
 pub use redb::{RedbConfig, RedbStore};
 #[cfg(feature = "sealed")]
 pub use sealed::{KeySource, SealedStore, StoreKey};
-#[cfg(any(feature = "redb", feature = "tokio"))]
-pub use writer::{Answers, StoreThread, WriterConfig};
+#[cfg(all(any(feature = "redb", feature = "tokio"), not(target_family = "wasm")))]
+pub use writer::{StoreThread, WriterConfig};
 
 use crate::{error::Fault, id::DocumentId};
 
@@ -140,6 +144,9 @@ pub enum StoreDone {
     /// To `List`.
     Listed(Vec<StoredSummary>),
 }
+
+/// The outcomes of one commit: the caller's number of each task, and how it ended.
+pub type Answers = Vec<(u64, Result<StoreDone, StoreError>)>;
 
 /// Why a store failed. The failed task is not durable and must be submitted again or given up.
 ///

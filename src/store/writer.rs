@@ -15,11 +15,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Store, StoreDone, StoreError, StoreTask};
+use super::{Answers, Store, StoreError, StoreTask};
 use crate::id::DocumentId;
-
-/// The outcomes of one commit: the caller's number of each task, and how it ended.
-pub type Answers = Vec<(u64, Result<StoreDone, StoreError>)>;
 
 /// When the gathered tasks are committed.
 #[derive(Debug, Clone)]

@@ -15,9 +15,9 @@ use tokio_tungstenite::{
 };
 
 use super::{
-    TransportError,
+    SUBPROTOCOL, TransportError,
     tls::{self, TlsTrust},
-    websocket::{SUBPROTOCOL, WebSocketTransport, audience_of, set_prompt, websocket_config},
+    websocket::{WebSocketTransport, audience_of, set_prompt, websocket_config},
 };
 use crate::limits;
 

@@ -3,7 +3,7 @@
 //! A transport keeps packets whole and in order, and is polled from one task. Which packet goes next is the session's
 //! business, so a transport should hold as little as it can.
 
-#[cfg(feature = "websocket")]
+#[cfg(all(feature = "websocket", not(target_family = "wasm")))]
 use std::path::PathBuf;
 
 use bytes::Bytes;
@@ -11,27 +11,31 @@ use futures_util::{Sink, Stream};
 
 use crate::{error::CloseCode, limits};
 
-#[cfg(feature = "websocket")]
+#[cfg(all(feature = "websocket", not(target_family = "wasm")))]
 mod ask;
-#[cfg(feature = "websocket")]
+#[cfg(all(feature = "websocket", target_family = "wasm"))]
+mod browser;
+#[cfg(all(feature = "websocket", not(target_family = "wasm")))]
 mod dial;
 mod memory;
-#[cfg(feature = "websocket")]
+#[cfg(all(feature = "websocket", not(target_family = "wasm")))]
 pub(crate) mod tls;
-#[cfg(feature = "websocket")]
+#[cfg(all(feature = "websocket", not(target_family = "wasm")))]
 mod websocket;
 
-#[cfg(feature = "websocket")]
+#[cfg(all(feature = "websocket", not(target_family = "wasm")))]
 pub use ask::Question;
-#[cfg(feature = "websocket")]
+#[cfg(all(feature = "websocket", target_family = "wasm"))]
+pub use browser::{Dialer, WebSocketTransport};
+#[cfg(all(feature = "websocket", not(target_family = "wasm")))]
 pub use dial::{Dialer, Endpoint, connect_websocket};
 
 pub use memory::{MemoryTransport, memory_pair};
-#[cfg(feature = "websocket")]
+#[cfg(all(feature = "websocket", not(target_family = "wasm")))]
 pub use tls::{PinError, SpkiPin, TlsTrust};
 #[cfg(feature = "relay")]
-pub(crate) use websocket::{SUBPROTOCOL, said, set_prompt};
-#[cfg(feature = "websocket")]
+pub(crate) use websocket::set_prompt;
+#[cfg(all(feature = "websocket", not(target_family = "wasm")))]
 pub use websocket::{WebSocketTransport, accept_websocket, websocket_config};
 
 /// Why a transport ended.
@@ -55,7 +59,7 @@ pub enum TransportError {
         reason: String,
     },
     /// The file of authorities cannot be used.
-    #[cfg(feature = "websocket")]
+    #[cfg(all(feature = "websocket", not(target_family = "wasm")))]
     #[error("no authorities from `{}`: {reason}", path.display())]
     Authorities {
         /// The file; empty for those built in.
@@ -98,6 +102,16 @@ pub trait Transport:
     fn binding(&self) -> Option<[u8; 32]> {
         None
     }
+}
+
+/// The WebSocket subprotocol both ends agree on. A token of RFC 6455, which browsers insist on: no slash.
+#[cfg(feature = "websocket")]
+pub(crate) const SUBPROTOCOL: &str = "aepoch.1";
+
+/// What a close frame says, if it says more than "done".
+#[cfg(feature = "websocket")]
+pub(crate) fn said(code: u16, reason: &str) -> Option<TransportError> {
+    (code != 1000).then(|| TransportError::Closed { code: CloseCode(code), reason: reason.to_owned() })
 }
 
 /// As much of a reason as a close frame holds.

@@ -1,4 +1,4 @@
-//! Packets as binary WebSocket messages (RFC 6455), subprotocol `aepoch/1` at `/v1/sync`.
+//! Packets as binary WebSocket messages (RFC 6455), subprotocol `aepoch.1` at `/v1/sync`.
 
 use std::{
     pin::Pin,
@@ -18,11 +18,8 @@ use tokio_tungstenite::{
     },
 };
 
-use super::{Transport, TransportError, short, tls};
+use super::{SUBPROTOCOL, Transport, TransportError, said, short, tls};
 use crate::{error::CloseCode, limits};
-
-/// The subprotocol both ends agree on.
-pub(crate) const SUBPROTOCOL: &str = "aepoch/1";
 
 /// Buffers sized for many idle connections: reads of 4 KiB, writes passed on at once, messages of one packet.
 pub fn websocket_config() -> WebSocketConfig {
@@ -114,11 +111,6 @@ impl Stream for WebSocketTransport {
             });
         }
     }
-}
-
-/// What a close frame says, if it says more than "done".
-pub(crate) fn said(code: u16, reason: &str) -> Option<TransportError> {
-    (code != 1000).then(|| TransportError::Closed { code: CloseCode(code), reason: reason.to_owned() })
 }
 
 impl Sink<Bytes> for WebSocketTransport {

@@ -51,7 +51,7 @@ pub(crate) fn upgraded(relay: &Relay) -> TcpStream {
     let mut stream = TcpStream::connect(relay.address()).unwrap();
     let request = format!(
         "GET /v1/sync HTTP/1.1\r\nHost: {}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
-         Sec-WebSocket-Protocol: aepoch/1\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+         Sec-WebSocket-Protocol: aepoch.1\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
         relay.address()
     );
     stream.write_all(request.as_bytes()).unwrap();

@@ -18,7 +18,7 @@ const ROUTES: [(&str, u16); 6] = [
 ];
 
 const UPGRADE: &str = "Connection: upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
-    Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: aepoch/1\r\n";
+    Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: aepoch.1\r\n";
 
 async fn relay(set: impl FnOnce(RelayBuilder) -> RelayBuilder) -> Relay {
     set(Relay::builder().listen("127.0.0.1:0").shards(1)).open().await.unwrap()

@@ -188,7 +188,7 @@ async fn a_connection_is_bound_to_its_two_ends() {
             let stream = acceptor.accept(listener.accept().await.unwrap().0).await.unwrap();
             #[allow(clippy::result_large_err, reason = "the library fixes the type of the refusal")]
             let answer = |_: &_, mut response: tokio_tungstenite::tungstenite::handshake::server::Response| {
-                response.headers_mut().insert("Sec-WebSocket-Protocol", "aepoch/1".parse().unwrap());
+                response.headers_mut().insert("Sec-WebSocket-Protocol", "aepoch.1".parse().unwrap());
                 Ok(response)
             };
             let socket = tokio_tungstenite::accept_hdr_async(stream, answer).await.unwrap();

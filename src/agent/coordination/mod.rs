@@ -258,10 +258,11 @@ impl AgentDocument {
     }
 
     fn look<R>(&self, mut look: impl FnMut(&mut Node, Moment) -> Result<R, NodeError>) -> Result<R, NodeError> {
-        self.open.agent.inner.host.wait_for(|node, now| match look(node, now) {
+        let looked = self.open.agent.inner.host.wait_for(|node, now| match look(node, now) {
             Err(NodeError::Busy { .. }) => None,
             looked => Some(looked),
-        })
+        });
+        looked.unwrap_or_else(|| Err(NodeError::Busy { document: self.id().clone() }))
     }
 }
 

@@ -3,12 +3,12 @@
 use std::{collections::BTreeMap, fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use serde::Serialize;
-use tokio::task::JoinSet;
 
 use super::Passage;
 use crate::{
     agent::{AgentDocument, AgentError},
     coordination::{kernel::Tier, standing::Standing, why::ObjectStatus},
+    driver::JoinSet,
     id::AgentId,
 };
 

@@ -15,6 +15,7 @@ use crate::{
         participant::ParticipantError,
         queue::{Claimed, Hold, QueueError},
     },
+    driver::{JoinHandle, sleep, spawn},
     id::ObjectId,
     node::NodeError,
 };
@@ -34,16 +35,16 @@ pub struct Task<T> {
 struct Held {
     object: Object,
     claimed: Claimed,
-    renewing: tokio::task::JoinHandle<()>,
+    renewing: JoinHandle<()>,
 }
 
 impl<T: DeserializeOwned> Task<T> {
     pub(super) fn new(queue: &Queue<T>, claimed: Claimed, payload: &[u8]) -> Result<Self, AgentError> {
         let (object, every) = (queue.object.clone(), queue.lease / 3);
         let renewed = object.clone();
-        let renewing = tokio::spawn(async move {
+        let renewing = spawn(async move {
             loop {
-                tokio::time::sleep(every).await;
+                sleep(every).await;
                 let of = (claimed.item, claimed.token);
                 match renewed.with(|node, document, now| node.renew(document, renewed.id, of, now)) {
                     Err(error) if !error.is_busy() => return,
