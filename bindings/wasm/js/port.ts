@@ -30,6 +30,9 @@ const OPENERS: ReadonlySet<string> = new Set([
 /** Methods after which an object is no more. */
 const ENDERS: ReadonlySet<string> = new Set(["free", "stop"]);
 
+/** Methods that wait, and the place of what ends the wait: a caller that is gone waits no longer. */
+const WAITS: Readonly<Record<string, number>> = { flush: 0, persisted: 0, arrive: 0, released: 1, finish: 1, decided: 0, claim: 1 };
+
 interface Call {
   method: string;
   resolve: (value: unknown) => void;
@@ -165,7 +168,8 @@ export class Service {
     if (!object) return this.#fail(id, new ClosedError("Closed", "this has been closed"));
     if (ONCE.has(method)) this.#post({ kind: "took", id });
     if (message.heard !== undefined) args[message.heard] = (...values: unknown[]) => this.#post({ kind: "heard", id, values });
-    if (message.abort !== undefined) args[message.abort] = new Promise<void>((abort) => this.#aborts.set(id, abort));
+    const wait = message.abort ?? WAITS[method];
+    if (wait !== undefined) args[wait] = new Promise<void>((abort) => this.#aborts.set(id, abort));
     if (ENDERS.has(method)) this.#objects.delete(on);
     try {
       const answer = invoke(object, method, args);

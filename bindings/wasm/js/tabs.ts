@@ -43,6 +43,9 @@ function meansHere(): TabMeans | undefined {
   return { locks, channel: (name) => new BroadcastChannel(name) };
 }
 
+const gone = (isTaken: boolean): InterruptedError =>
+  new InterruptedError("Interrupted", "the tab that ran the agent is gone", { begun: isTaken });
+
 /** An agent that the tabs of an origin share. */
 export class TabSource implements Source {
   readonly #name: string;
@@ -103,7 +106,7 @@ export class TabSource implements Source {
   #stand(): void {
     const lead = async (): Promise<void> => {
       if (this.#isClosed) return;
-      this.#unfollow(() => new InterruptedError("Interrupted", "the tab that ran the agent is gone"));
+      this.#unfollow(gone);
       const leader = new Leader(this.#name, this.#id, this.#means, (word) => this.#say(word));
       const source = new LocalSource(this.#place(), this.#options, this.#lives, (life) => leader.lives(life));
       leader.source = source;
@@ -160,7 +163,7 @@ export class TabSource implements Source {
 
   #follow(leader: string, life: number): void {
     if (this.#isClosed || this.#leader || (this.#following?.leader === leader && this.#following.life === life)) return;
-    this.#unfollow((isTaken) => new InterruptedError("Interrupted", "the tab that ran the agent is gone", { begun: isTaken }));
+    this.#unfollow(gone);
     const port = new Port((message) => this.#say({ kind: "ask", from: this.#id, to: leader, life, message }));
     this.#following = { leader, life, port };
     this.#lives.begin(new Life(port.root<RawAgent>()));
