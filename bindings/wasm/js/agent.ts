@@ -211,6 +211,7 @@ export class AgentBase {
     return this.#source.close();
   }
 
+  /** {@link close}, for `await using`. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }

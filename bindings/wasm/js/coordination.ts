@@ -168,6 +168,7 @@ export class CoordinationObject<R extends RawObject> {
     this.handle.close();
   }
 
+  /** {@link close}, for `using`. */
   [Symbol.dispose](): void {
     this.close();
   }

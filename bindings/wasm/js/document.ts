@@ -86,15 +86,25 @@ type Collected<H, M extends keyof H> = { [K in M]: H[K] extends (...args: infer 
 
 /** Changes that become visible together. Nothing is read in a transaction. */
 export interface Transaction<S extends Shape = Shape> {
+  /** A value with several writers. */
   register<N extends Names<S, "registers">>(name: N): Collected<Register<Of<S, "registers", N>>, "set" | "clear">;
+  /** The same, under a name outside the shape. */
   register<T = Value>(name: string): Collected<Register<T>, "set" | "clear">;
+  /** A sum to which all replicas add. */
   counter(name: string): Collected<Counter, "add">;
+  /** A map of the content. */
   map<N extends Names<S, "maps">>(name: N): Collected<SharedMap<Of<S, "maps", N>>, "put" | "remove">;
+  /** The same, under a name outside the shape. */
   map<T = Value>(name: string): Collected<SharedMap<T>, "put" | "remove">;
+  /** A set of the content. */
   set<N extends Names<S, "sets">>(name: N): Collected<SharedSet<Of<S, "sets", N>>, "insert" | "remove">;
+  /** The same, under a name outside the shape. */
   set<T = Value>(name: string): Collected<SharedSet<T>, "insert" | "remove">;
+  /** A list of the content. */
   list<N extends Names<S, "lists">>(name: N): Collected<SharedList<Of<S, "lists", N>>, "insert" | "push" | "remove">;
+  /** The same, under a name outside the shape. */
   list<T = Value>(name: string): Collected<SharedList<T>, "insert" | "push" | "remove">;
+  /** A text of the content. */
   text(name: string): Collected<SharedText, "insert" | "remove" | "format">;
 }
 
@@ -282,6 +292,7 @@ export class Document<S extends Shape = Shape> extends Parts<S> {
     this.#handle.close();
   }
 
+  /** {@link close}, for `using`. */
   [Symbol.dispose](): void {
     this.close();
   }

@@ -174,6 +174,7 @@ export class Task<T> {
     return raw;
   }
 
+  /** {@link close}, for `await using`. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.close();
   }

@@ -70,7 +70,9 @@ export type RawDone =
 export interface RawStore {
   /** One transaction: all writes are durable together or none is; reads see the writes before them. */
   commit(tasks: RawTask[]): Promise<RawDone[]>;
+  /** What is kept under a name beside the documents. */
   note(name: string): Promise<Uint8Array | undefined>;
+  /** Keeps it durably. */
   setNote(name: string, note: Uint8Array): Promise<void>;
 }
 

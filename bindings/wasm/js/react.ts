@@ -108,7 +108,10 @@ export function useDocument<S extends Shape = Shape>(agent: AgentBase | undefine
 export type Settable<T> = [value: T | undefined, set: (value: T) => Promise<void>];
 
 /** What {@link useRegister} needs of a document, whatever its shape. */
-export type WithRegisters = Pick<Document, "observe"> & { register<T>(name: string): Register<T> };
+export interface WithRegisters extends Pick<Document, "observe"> {
+  /** A value with several writers. */
+  register<T>(name: string): Register<T>;
+}
 
 /** A register's value, and what sets it. */
 export function useRegister<S extends Shape, N extends Names<S, "registers">>(

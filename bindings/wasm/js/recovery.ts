@@ -329,10 +329,12 @@ export class Hearing<T> implements AsyncIterableIterator<T> {
     return Promise.resolve({ value: undefined, done: true });
   }
 
+  /** Itself. */
   [Symbol.asyncIterator](): this {
     return this;
   }
 
+  /** {@link stop}, for `await using`. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.stop();
   }
