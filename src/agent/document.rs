@@ -32,7 +32,8 @@ const VERIFY_AGAIN: Duration = Duration::from_millis(20);
 /// How handles reach the document: through the node that holds it.
 ///
 /// Reads and writes wait while the document is being loaded or worked on (a large delta, a snapshot), like those on any
-/// lock; other documents go on meanwhile. In a browser, where nothing may wait so, they are refused as busy.
+/// lock; other documents go on meanwhile. In a browser, where nothing may wait, the work is done at once, and what
+/// waits for the store is refused as busy.
 #[derive(Clone)]
 pub struct DocumentRef {
     host: Arc<Host>,

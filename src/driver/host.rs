@@ -5,6 +5,8 @@
 //! the lock waits: sends go to unbounded queues that the node itself bounds, heavy work goes to other threads. Once the
 //! lock is free again, the same thread writes what it has queued to the sockets.
 
+#[cfg(target_family = "wasm")]
+use std::collections::VecDeque;
 use std::{
     collections::BTreeMap,
     fmt,
@@ -26,7 +28,7 @@ use super::{
 use crate::{
     error::CloseCode,
     id::LinkId,
-    node::{Event, Input, Node, Output, TargetId},
+    node::{Event, Input, Node, Output, TargetId, Work},
     store::Store,
     time::{Moment, Monotonic},
 };
@@ -76,6 +78,9 @@ pub(crate) struct Host {
     inner: Mutex<Inner>,
     /// Signalled when a document comes back from work.
     returned: Condvar,
+    /// Heavy work that has not begun.
+    #[cfg(target_family = "wasm")]
+    works: Mutex<VecDeque<Box<Work>>>,
     store: Option<Arc<dyn Later>>,
     /// Put in front of store task numbers, so that several hosts share one store.
     shard: u64,
@@ -114,6 +119,8 @@ impl Host {
         let host = Arc::new_cyclic(|me| Self {
             inner: Mutex::new(Inner { node, links, waiting, here, store_waiting: false }),
             returned: Condvar::new(),
+            #[cfg(target_family = "wasm")]
+            works: Mutex::default(),
             store,
             shard: (shard as u64) << TASK_BITS,
             outside,
@@ -180,11 +187,9 @@ impl Host {
     }
 
     /// Like [`Host::with`], again and again until `act` has a result, waiting in between for documents to come back.
-    /// Blocks the calling thread for as long as the document is being worked on. `None` where a thread must not block.
+    /// Blocks the calling thread for as long as the document is being worked on.
+    #[cfg(not(target_family = "wasm"))]
     pub(crate) fn wait_for<R>(&self, mut act: impl FnMut(&mut Node, Moment) -> Option<R>) -> Option<R> {
-        if cfg!(target_family = "wasm") {
-            return self.with(act);
-        }
         let mut inner = self.lock();
         loop {
             let result = act(&mut inner.node, self.clock.now());
@@ -199,6 +204,47 @@ impl Host {
             }
             inner = self.returned.wait(inner).unwrap_or_else(PoisonError::into_inner);
         }
+    }
+
+    /// Like [`Host::with`], again and again until `act` has a result. There is one thread, so what is to be done to the
+    /// document is done here and now; `None` when it waits for something else, the store for one.
+    #[cfg(target_family = "wasm")]
+    pub(crate) fn wait_for<R>(&self, mut act: impl FnMut(&mut Node, Moment) -> Option<R>) -> Option<R> {
+        loop {
+            let result = self.with(&mut act);
+            if result.is_some() || !self.work_off() {
+                return result;
+            }
+        }
+    }
+
+    /// Does the next heavy work; false when there is none.
+    #[cfg(target_family = "wasm")]
+    fn work_off(&self) -> bool {
+        let work = self.works.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+        let Some(mut work) = work else { return false };
+        work.run();
+        self.handle(Input::Worked(work));
+        self.outside.returned();
+        true
+    }
+
+    #[cfg(target_family = "wasm")]
+    fn begin(&self, work: Box<Work>) {
+        let Some(me) = self.me.upgrade() else { return };
+        self.works.lock().unwrap_or_else(PoisonError::into_inner).push_back(work);
+        self.runtime.spawn(async move { me.work_off() });
+    }
+
+    #[cfg(not(target_family = "wasm"))]
+    fn begin(&self, mut work: Box<Work>) {
+        let Some(me) = self.me.upgrade() else { return };
+        self.runtime.spawn_blocking(move || {
+            work.run();
+            me.handle(Input::Worked(work));
+            me.returned.notify_all();
+            me.outside.returned();
+        });
     }
 
     /// Wakes the timer when it would look too late.
@@ -249,15 +295,7 @@ impl Host {
                         }
                     }
                 }
-                Output::Work(mut work) => {
-                    let Some(me) = self.me.upgrade() else { continue };
-                    self.runtime.spawn_blocking(move || {
-                        work.run();
-                        me.handle(Input::Worked(work));
-                        me.returned.notify_all();
-                        me.outside.returned();
-                    });
-                }
+                Output::Work(work) => self.begin(work),
                 Output::Event(event) => {
                     if matches!(event, Event::Opened { .. } | Event::OpenFailed { .. }) {
                         self.returned.notify_all();

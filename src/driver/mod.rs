@@ -26,5 +26,7 @@ pub(crate) use identity::{identity_from, identity_of_key};
 pub(crate) use keeper::Errands;
 pub(crate) use keeper::Keeper;
 pub(crate) use link::run_link;
-pub(crate) use runtime::{JoinHandle, JoinSet, sleep, spawn, spawn_blocking, timeout};
+#[cfg(not(target_family = "wasm"))]
+pub(crate) use runtime::spawn_blocking;
+pub(crate) use runtime::{JoinHandle, JoinSet, sleep, spawn, timeout};
 pub(crate) use trace::trace_happening;

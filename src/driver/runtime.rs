@@ -8,7 +8,7 @@ pub(crate) use tokio::{
 };
 
 #[cfg(target_family = "wasm")]
-pub(crate) use browser::{Handle, spawn_blocking, unconstrained};
+pub(crate) use browser::{Handle, unconstrained};
 #[cfg(target_family = "wasm")]
 pub(crate) use n0_future::{
     task::{JoinHandle, JoinSet, spawn},
@@ -31,15 +31,6 @@ mod browser {
         pub(crate) fn spawn<T: 'static>(&self, task: impl Future<Output = T> + 'static) -> JoinHandle<T> {
             spawn(task)
         }
-
-        pub(crate) fn spawn_blocking<T: 'static>(&self, work: impl FnOnce() -> T + 'static) -> JoinHandle<T> {
-            spawn_blocking(work)
-        }
-    }
-
-    /// After what is under way now, on the same thread.
-    pub(crate) fn spawn_blocking<T: 'static>(work: impl FnOnce() -> T + 'static) -> JoinHandle<T> {
-        spawn(async move { work() })
     }
 
     /// Tasks have no budget here.
