@@ -1,6 +1,6 @@
 /** The module in this thread: loaded once, made anew after a panic. */
 
-import { PanicError } from "./errors.js";
+import { isTrap } from "./errors.js";
 import { IndexedDbStore } from "./indexeddb.js";
 import type { Json, RawAgent, RawOptions, RawStore } from "./raw.js";
 import type { AgentEvent } from "./report.js";
@@ -24,8 +24,10 @@ export interface Glue {
   default(options: { module_or_path: BufferSource | URL }): Promise<unknown>;
   open(options: Json, store?: RawStore): Promise<RawAgent>;
   onPanic(heard: (message: string) => void): void;
+  /** Hears of what a callback of the module has thrown; where it says true, that goes no further. */
+  onTrap(heard: (thrown: unknown) => boolean): void;
   /** Makes the module anew; what it gave out before is refused from then on. */
-  __wbg_reset_state?(): void;
+  __wbg_reset_state(): void;
 }
 
 /** The module in this thread, shared by all agents here. */
@@ -74,11 +76,16 @@ export class Engine implements Place {
   async #start(): Promise<Glue> {
     const glue = await this.#load();
     if (this.#hasPanicked) {
-      if (!glue.__wbg_reset_state) throw new PanicError("Panic", "the module has failed and cannot be made anew");
       glue.__wbg_reset_state();
       this.#hasPanicked = false;
     }
     glue.onPanic((message) => this.trapped(message));
+    // A panic was told before the trap that follows it; other traps, such as of a full stack, are told by themselves.
+    glue.onTrap((thrown) => {
+      if (!isTrap(thrown)) return false;
+      this.trapped(String(thrown));
+      return true;
+    });
     return glue;
   }
 }

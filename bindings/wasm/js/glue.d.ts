@@ -5,6 +5,8 @@ declare module "*/aepoch_wasm.js" {
   export default init;
   export const open: Glue["open"];
   export const onPanic: Glue["onPanic"];
+  export const onTrap: Glue["onTrap"];
+  export const __wbg_reset_state: Glue["__wbg_reset_state"];
 }
 declare module "ws" {
   export const WebSocket: typeof globalThis.WebSocket;

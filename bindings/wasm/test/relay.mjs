@@ -8,7 +8,7 @@ const binary = process.env.AEPOCH ?? fileURLToPath(new URL("../../../target/rele
 
 /** Starts a relay: its address, and what stops it. */
 export async function relay() {
-  const process = spawn(binary, ["serve", "--listen", "127.0.0.1:0", "--memory"], { stdio: ["ignore", "pipe", "inherit"] });
+  const process = spawn(binary, ["serve", "--listen", "127.0.0.1:0", "--memory", "--log", "error"], { stdio: ["ignore", "pipe", "inherit"] });
   const ended = new Promise((_, failed) => {
     process.once("error", failed);
     process.once("exit", (code) => failed(new Error(`the relay ended with ${code}`)));
@@ -17,5 +17,5 @@ export async function relay() {
   const lines = createInterface({ input: process.stdout });
   const said = new Promise((found) => lines.on("line", (line) => /ws:\/\/\S+:\d+/.test(line) && found(line)));
   const line = await Promise.race([said, ended]);
-  return { address: /ws:\/\/[^\s,]+/.exec(line)[0], stop: () => process.kill() };
+  return { address: /ws:\/\/[^\s,]+/.exec(line)[0], stop: () => process.kill("SIGKILL") };
 }
