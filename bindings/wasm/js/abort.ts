@@ -12,11 +12,16 @@ export interface Waiting {
 const aborted = (signal: AbortSignal): AbortedError =>
   new AbortedError("Aborted", "the wait was ended by its signal", { cause: signal.reason });
 
+/** Fails when there is nothing to wait for any more. */
+export function throwIfAborted(waiting: Waiting | undefined): void {
+  if (waiting?.signal?.aborted) throw aborted(waiting.signal);
+}
+
 /** Waits with a promise that settles when the signal aborts; the listener is gone when the wait is over. */
 export async function abortable<T>(waiting: Waiting | undefined, wait: (abort: Abort) => Promise<T>): Promise<T> {
   const signal = waiting?.signal;
   if (!signal) return wait(undefined);
-  if (signal.aborted) throw aborted(signal);
+  throwIfAborted(waiting);
   let abort: () => void = () => {};
   const raised = new Promise<void>((resolve) => {
     abort = resolve;

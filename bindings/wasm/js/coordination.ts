@@ -1,6 +1,6 @@
 /** What agents wait for together: barriers, epochs, polls, decisions. */
 
-import { abortable, type Waiting } from "./abort.js";
+import { abortable, throwIfAborted, type Waiting } from "./abort.js";
 import { decode, decodeIf, encode } from "./json.js";
 import type { Json, RawBarrier, RawDecision, RawEpoch, RawObject, RawPoll, RawSettings } from "./raw.js";
 import type { Handle } from "./recovery.js";
@@ -219,7 +219,7 @@ export class Passage {
 export class Barrier extends CoordinationObject<RawBarrier> {
   /** Arrives and waits for the release. An arrival is not taken back when the wait is ended by its signal. */
   async arrive(waiting?: Waiting): Promise<Passage> {
-    waiting?.signal?.throwIfAborted();
+    throwIfAborted(waiting);
     return this.released(await this.arriveNow(), waiting);
   }
 
@@ -251,7 +251,18 @@ export class Barrier extends CoordinationObject<RawBarrier> {
 export class Epoch extends CoordinationObject<RawEpoch> {
   /** Finishes a phase and waits until it is over. Fails with `WrongPhaseError` when it is another one's turn. */
   async finish(phase: string, waiting?: Waiting): Promise<Passage> {
-    return new Passage(await abortable(waiting, (abort) => this.handle.call("finish", phase, abort)));
+    throwIfAborted(waiting);
+    return this.over(await this.finishNow(phase), waiting);
+  }
+
+  /** Finishes a phase, to wait later with {@link over}: the generation it is. */
+  finishNow(phase: string): Promise<number> {
+    return this.handle.call("finishNow", phase);
+  }
+
+  /** Waits until a phase that this agent has finished is over. */
+  async over(generation: number, waiting?: Waiting): Promise<Passage> {
+    return new Passage(await abortable(waiting, (abort) => this.handle.call("over", generation, abort)));
   }
 
   /** The phase that is not known here to be over, by name. */

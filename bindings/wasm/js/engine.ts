@@ -6,7 +6,7 @@ import type { Json, RawAgent, RawOptions, RawStore } from "./raw.js";
 import type { AgentEvent } from "./report.js";
 
 /** How an agent is opened somewhere: a store by name is one of the browser's, opened over there. */
-export type PlaceOptions = Omit<RawOptions, "store"> & { store?: string | RawStore };
+export type PlaceOptions = RawOptions & { store?: string | RawStore };
 
 /** Where agents run: this thread, or a Worker. */
 export interface Place {
@@ -92,7 +92,7 @@ export class Engine implements Place {
 
 /** Makes an agent's events and waits tell of what happens to its store. */
 function tellOf(store: IndexedDbStore, agent: RawAgent): void {
-  const { events, persisted, flush, close } = agent;
+  const { events, persisted, flush, close, document } = agent;
   agent.events = (heard) => {
     const left = store.onTrouble((code, reason) => {
       const event: AgentEvent = { kind: "storage", code, reason };
@@ -108,6 +108,12 @@ function tellOf(store: IndexedDbStore, agent: RawAgent): void {
   // The module tries again for as long as it takes; whoever waits is told at once.
   agent.persisted = (abort) => store.unlessItFails(persisted.call(agent, abort));
   agent.flush = (abort) => store.unlessItFails(flush.call(agent, abort));
+  agent.document = async (name, engine) => {
+    const opened = await document.call(agent, name, engine);
+    const { flush } = opened;
+    opened.flush = (abort) => store.unlessItFails(flush.call(opened, abort));
+    return opened;
+  };
   agent.close = async () => {
     try {
       await close.call(agent);

@@ -31,7 +31,7 @@ const OPENERS: ReadonlySet<string> = new Set([
 const ENDERS: ReadonlySet<string> = new Set(["free", "stop"]);
 
 /** Methods that wait, and the place of what ends the wait: a caller that is gone waits no longer. */
-const WAITS: Readonly<Record<string, number>> = { flush: 0, persisted: 0, arrive: 0, released: 1, finish: 1, decided: 0, claim: 1 };
+const WAITS: Readonly<Record<string, number>> = { flush: 0, persisted: 0, released: 1, over: 1, decided: 0, claim: 1 };
 
 interface Call {
   method: string;

@@ -23,7 +23,7 @@ export interface RawHearing {
   stop(): Answer<void>;
 }
 
-/** Settings of {@link RawModule.open}. */
+/** Settings of an agent. */
 export interface RawOptions {
   name: string;
   swarm: string;
@@ -34,15 +34,6 @@ export interface RawOptions {
   onlooker?: boolean;
   /** A credential and its private key, as JWK text. */
   credential?: { token: string; key: string };
-  /** Keeps documents; without it they are in memory only. */
-  store?: RawStore;
-}
-
-/** What the module offers before there is an agent. */
-export interface RawModule {
-  open(options: RawOptions): Promise<RawAgent>;
-  /** Sees every panic of the module, once: it is of no use afterwards. */
-  onPanic(heard: (message: string) => void): void;
 }
 
 /** A task of the store: see {@link RawStore.commit}. */
@@ -175,18 +166,19 @@ export interface RawObject {
 }
 
 export interface RawBarrier extends RawObject {
-  /** Arrives and waits: `Passage`. */
-  arrive(abort?: Abort): Promise<Json>;
   /** Arrives; the generation it arrived in, for {@link released}. */
   arriveNow(): Promise<number>;
+  /** Waits for the end of a generation this agent has arrived in, also before a restart: `Passage`. */
   released(generation: number, abort?: Abort): Promise<Json>;
   decline(): Promise<void>;
   acknowledge(): Promise<void>;
 }
 
 export interface RawEpoch extends RawObject {
-  /** Finishes a phase and waits for the others: `Passage`. */
-  finish(phase: string, abort?: Abort): Promise<Json>;
+  /** Finishes a phase; the generation it is, for {@link over}. */
+  finishNow(phase: string): Promise<number>;
+  /** Waits for the end of a phase this agent has finished, also before a restart: `Passage`. */
+  over(generation: number, abort?: Abort): Promise<Json>;
   /** The phase it is in, by name. */
   phase(): Answer<string | undefined>;
   /** Names of agents that keep the present phase. */

@@ -13,7 +13,7 @@ import type { Answer, RawAgent, RawHearing } from "./raw.js";
 /** Methods that cannot be done twice without doing more: these fail when it is not known whether they were done. */
 export const ONCE: ReadonlySet<PropertyKey> = new Set([
   "counterAdd", "listInsert", "listPush", "listRemove", "textInsert", "textRemove", "transact", "send", "push",
-  "arriveNow", "decline", "acknowledge", "finish", "vote", "propose", "abstain", "complete", "fail", "requeue",
+  "arriveNow", "decline", "acknowledge", "finishNow", "vote", "propose", "abstain", "complete", "fail", "requeue",
 ]);
 
 /** The arguments of a method of the module. */

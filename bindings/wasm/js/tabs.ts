@@ -9,7 +9,7 @@
  */
 
 import type { Place, PlaceOptions } from "./engine.js";
-import { ClosedError, InterruptedError, PanicError, errorOf, isTrap, toError } from "./errors.js";
+import { ClosedError, InterruptedError, PanicError, StorageUnavailableError, errorOf, isTrap, toError } from "./errors.js";
 import { Port, Service, type Message } from "./port.js";
 import type { RawAgent } from "./raw.js";
 import { Life, type Lives } from "./recovery.js";
@@ -74,9 +74,15 @@ export class TabSource implements Source {
     this.#channel.onmessage = (event: MessageEvent<Word>) => this.#hear(event.data);
   }
 
-  /** Whether tabs can share here. */
+  /**
+   * Whether tabs can share here; in Node there are none. Fails in pages that browsers give no locks, for two tabs that
+   * write as one agent and do not know of each other would undo each other's work.
+   */
   static isPossible(): boolean {
-    return meansHere() !== undefined;
+    if (meansHere()) return true;
+    if (typeof isSecureContext === "undefined") return false;
+    const message = "the browser gives this page no locks for its store: serve it over https, or from localhost";
+    throw new StorageUnavailableError("StorageUnavailable", message);
   }
 
   async begin(): Promise<void> {

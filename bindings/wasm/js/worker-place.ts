@@ -5,7 +5,7 @@ import { PanicError } from "./errors.js";
 import { Port, type Message } from "./port.js";
 import type { RawAgent } from "./raw.js";
 
-/** What a Worker offers at first: see {@link RawModule}. */
+/** What a Worker offers at first. */
 export interface WorkerRoot {
   open(options: PlaceOptions): Promise<RawAgent>;
   onPanic(heard: (reason: string) => void): Promise<void>;

@@ -2,7 +2,10 @@
 
 use std::{cell::RefCell, rc::Rc};
 
-use aepoch::agent::coordination::{Arrived, Barrier, Decision, Epoch, PollHandle};
+use aepoch::agent::{
+    AgentError,
+    coordination::{Arrived, Barrier, Decision, Epoch, PollHandle},
+};
 use js_sys::Promise;
 use serde_json::Value;
 use wasm_bindgen::prelude::*;
@@ -56,7 +59,7 @@ impl Document {
                 builder = builder.gate(gate.into());
             }
             let object = builder.open().await.map_err(refused)?;
-            Ok(RawBarrier { object, arrivals: Rc::default() })
+            Ok(RawBarrier { object, arrivals: Arrivals::default() })
         })
     }
 
@@ -72,7 +75,8 @@ impl Document {
             if let Some(window) = settings.window {
                 builder = builder.window(span(window));
             }
-            Ok(RawEpoch { object: builder.open().await.map_err(refused)? })
+            let object = builder.open().await.map_err(refused)?;
+            Ok(RawEpoch { object, arrivals: Arrivals::default() })
         })
     }
 
@@ -111,52 +115,59 @@ impl Document {
     }
 }
 
+/// Arrivals nobody has waited for yet.
+#[derive(Debug, Clone, Default)]
+struct Arrivals(Rc<RefCell<Vec<Arrived>>>);
+
+impl Arrivals {
+    fn keep(&self, arrived: Arrived) -> f64 {
+        self.0.borrow_mut().push(arrived);
+        arrived.generation as f64
+    }
+
+    /// The arrival in a generation: one made here, or the last one of this agent, also when that was before a restart.
+    fn find(
+        &self,
+        generation: f64,
+        last: impl FnOnce() -> Result<Option<Arrived>, AgentError>,
+    ) -> Result<Arrived, JsValue> {
+        let wanted = |arrived: &Arrived| arrived.generation as f64 == generation;
+        if let Some(arrived) = self.0.borrow().iter().copied().find(wanted) {
+            return Ok(arrived);
+        }
+        let last = last().map_err(refused)?.filter(wanted);
+        last.ok_or_else(|| argument(format!("this agent has not arrived in generation {generation}")))
+    }
+
+    fn forget(&self, arrived: Arrived) {
+        self.0.borrow_mut().retain(|kept| kept.generation != arrived.generation);
+    }
+}
+
 /// A barrier.
 #[wasm_bindgen]
 #[derive(Debug)]
 pub struct RawBarrier {
     object: Barrier,
-    /// Arrivals nobody has waited for yet.
-    arrivals: Rc<RefCell<Vec<Arrived>>>,
+    arrivals: Arrivals,
 }
 
 object!(RawBarrier, "RawBarrier");
 
 #[wasm_bindgen]
 impl RawBarrier {
-    pub fn arrive(&self, abort: Option<Promise>) -> Promise {
-        let object = self.object.clone();
-        promise(async move { to_json(&unless(abort, object.arrive()).await?) })
-    }
-
     #[wasm_bindgen(js_name = arriveNow)]
     pub fn arrive_now(&self) -> Promise {
-        let object = self.object.clone();
-        let arrivals = self.arrivals.clone();
-        promise(async move {
-            let arrived = object.arrive_now().await.map_err(refused)?;
-            let generation = arrived.generation;
-            arrivals.borrow_mut().push(arrived);
-            Ok(generation as f64)
-        })
+        let (object, arrivals) = (self.object.clone(), self.arrivals.clone());
+        promise(async move { object.arrive_now().await.map(|arrived| arrivals.keep(arrived)).map_err(refused) })
     }
 
     pub fn released(&self, generation: f64, abort: Option<Promise>) -> Promise {
-        let object = self.object.clone();
-        let arrivals = self.arrivals.clone();
+        let (object, arrivals) = (self.object.clone(), self.arrivals.clone());
         promise(async move {
-            let wanted = |arrived: &Arrived| arrived.generation as f64 == generation;
-            let here = arrivals.borrow().iter().copied().find(wanted);
-            let arrived = match here {
-                Some(arrived) => arrived,
-                // Of this agent before a restart, or of nobody.
-                None => match object.arrived().map_err(refused)?.filter(wanted) {
-                    Some(arrived) => arrived,
-                    None => return Err(argument(format!("this agent has not arrived in generation {generation}"))),
-                },
-            };
+            let arrived = arrivals.find(generation, || object.arrived())?;
             let passage = unless(abort, object.released(arrived)).await?;
-            arrivals.borrow_mut().retain(|arrived| !wanted(arrived));
+            arrivals.forget(arrived);
             to_json(&passage)
         })
     }
@@ -177,16 +188,28 @@ impl RawBarrier {
 #[derive(Debug)]
 pub struct RawEpoch {
     object: Epoch,
+    arrivals: Arrivals,
 }
 
 object!(RawEpoch, "RawEpoch");
 
 #[wasm_bindgen]
 impl RawEpoch {
-    pub fn finish(&self, phase: &str, abort: Option<Promise>) -> Promise {
-        let object = self.object.clone();
+    #[wasm_bindgen(js_name = finishNow)]
+    pub fn finish_now(&self, phase: &str) -> Promise {
+        let (object, arrivals) = (self.object.clone(), self.arrivals.clone());
         let phase = phase.to_owned();
-        promise(async move { to_json(&unless(abort, object.finish(&phase)).await?) })
+        promise(async move { object.finish_now(&phase).await.map(|arrived| arrivals.keep(arrived)).map_err(refused) })
+    }
+
+    pub fn over(&self, generation: f64, abort: Option<Promise>) -> Promise {
+        let (object, arrivals) = (self.object.clone(), self.arrivals.clone());
+        promise(async move {
+            let arrived = arrivals.find(generation, || object.arrived())?;
+            let passage = unless(abort, object.over(arrived)).await?;
+            arrivals.forget(arrived);
+            to_json(&passage)
+        })
     }
 
     pub fn phase(&self) -> Result<Option<String>, JsValue> {

@@ -217,6 +217,7 @@ test("a full disk fails whoever waits for it, and not for ever", async (t) => {
   };
   await stage.register("r").set(1);
   await assert.rejects(agent.persisted(), { code: "QuotaExceeded" });
+  await assert.rejects(stage.flush(), { code: "QuotaExceeded" });
   for await (const event of events) if (event.kind === "storage") break;
   IDBObjectStore.prototype.put = put;
   await agent.persisted().catch(() => agent.persisted());
@@ -230,6 +231,12 @@ test("without a disk at all the agent does not open as if there were one", async
   };
   await assert.rejects(Agent.open({ name: "a", store: true }), StorageUnavailableError);
   indexedDB.open = open;
+});
+
+test("a page without locks gets no store, for its tabs could not share it", async () => {
+  globalThis.isSecureContext = false;
+  await assert.rejects(Agent.open({ name: "a", store: true }), StorageUnavailableError);
+  delete globalThis.isSecureContext;
 });
 
 test("errors have their class", async (t) => {
