@@ -8,7 +8,9 @@ const binary = process.env.AEPOCH ?? fileURLToPath(new URL("../../../target/rele
 
 /** Starts a relay: its address, and what stops it. */
 export async function relay() {
-  const process = spawn(binary, ["serve", "--listen", "127.0.0.1:0", "--memory", "--log", "error"], { stdio: ["ignore", "pipe", "inherit"] });
+  const process = spawn(binary, ["serve", "--listen", "127.0.0.1:0", "--memory", "--log", "error"], {
+    stdio: ["ignore", "pipe", "inherit"],
+  });
   const ended = new Promise((_, failed) => {
     process.once("error", failed);
     process.once("exit", (code) => failed(new Error(`the relay ended with ${code}`)));
