@@ -5,11 +5,12 @@ cd "$(dirname "$0")/.."
 source .ci/step.sh
 
 export CARGO_TERM_COLOR="${CARGO_TERM_COLOR:-never}"
-program="${CARGO_TARGET_DIR:-target}/release/aepoch"
+target=$(realpath -m "${CARGO_TARGET_DIR:-target}")
+program="$target/release/aepoch"
 engines=(yrs automerge)
 features=(yrs automerge sealed redb tokio websocket agent relay sim)
 sim_steps="${SIM_STEPS:-1000}"
-fuzz_seconds="${FUZZ_SECONDS:-60}"
+fuzz_seconds="${FUZZ_SECONDS:-20}"
 
 formatting() {
     cargo fmt --all --check
@@ -18,17 +19,20 @@ formatting() {
 }
 
 tidy() {
-    cargo test --quiet --no-default-features --test tidy
+    cargo test --quiet --test tidy
 }
 
 lints() {
     cargo clippy --all-targets --quiet -- -D warnings
     cargo clippy --test model --test processes --quiet -- -D warnings
-    cargo clippy --all-targets --quiet --manifest-path fuzz/Cargo.toml --target-dir "${CARGO_TARGET_DIR:-target}" -- -D warnings
+    cargo clippy --all-targets --quiet --manifest-path fuzz/Cargo.toml --target-dir "$target" -- -D warnings
 }
 
-# The library alone: its dependencies differ little between features, so most of them are compiled once.
+# The library alone: its dependencies differ little between features, so most of them are compiled once. And the
+# program as it is installed, without the features that only tests ask of its dependencies.
 lints_per_feature() {
+    echo "the program"
+    cargo clippy --lib --bins --quiet -- -D warnings
     echo "no features"
     cargo clippy --lib --quiet --no-default-features -- -D warnings
     local feature
@@ -46,9 +50,14 @@ tests() {
     fi
 }
 
+# The program, and the tests that are optimised: in one go, so that the library is compiled for them once.
+optimised_build() {
+    cargo test --release --quiet --no-run --test model --test processes
+}
+
 # Millions of states: optimised, and not part of the tests above.
 model() { # further arguments of the test program
-    cargo test --release --quiet --no-default-features --test model -- --test-threads 1 "$@"
+    cargo test --release --quiet --test model -- --test-threads 1 "$@"
 }
 
 examples_in_docs() {
@@ -84,10 +93,6 @@ ten_thousand_barriers() {
     cargo test --release --quiet --test document -- --ignored ten_thousand
 }
 
-program_build() {
-    cargo build --release --quiet
-}
-
 # Committed seeds, then one nobody has run before. Its number is printed first: a hang names its seed too.
 simulate() { # engine
     local fresh
@@ -116,28 +121,34 @@ quick() {
     step "tests" tests
 }
 
-full() {
-    step "format" formatting
-    step "tidy" tidy
-    step "clippy" lints
-    step "clippy, each feature" lints_per_feature
-    step "tests" tests
+# What is optimised: compiled apart from the rest, so it can be done beside it.
+optimised() {
+    step "optimised build" optimised_build
     step "model" model
-    step "documentation examples" examples_in_docs
-    step "documentation" documentation
-    step "wasm32" browser_target
-    step "bans, licences, sources" dependencies
-    step "release build" program_build
     step "processes" processes
     step "simulation" in_pairs simulate "${engines[@]}"
     step "demo" in_pairs demo "${engines[@]}"
     step "fuzz, ${fuzz_seconds} s a target" fuzz
 }
 
+full() {
+    step "format" formatting
+    beside optimised
+    step "clippy" lints
+    step "clippy, each feature" lints_per_feature
+    # And tidy, which is one of them.
+    step "tests" tests
+    step "documentation examples" examples_in_docs
+    step "documentation" documentation
+    step "wasm32" browser_target
+    step "bans, licences, sources" dependencies
+    join
+}
+
 nightly() {
+    step "optimised build" optimised_build
     step "model, large configurations" model --include-ignored
     step "ten thousand barriers" ten_thousand_barriers
-    step "release build" program_build
     step "simulation, one hour" in_pairs simulate_hour "${engines[@]}"
 }
 
