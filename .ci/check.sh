@@ -7,6 +7,7 @@ source .ci/step.sh
 export CARGO_TERM_COLOR="${CARGO_TERM_COLOR:-never}"
 target=$(realpath -m "${CARGO_TARGET_DIR:-target}")
 program="$target/release/aepoch"
+npm_installed="$target/npm/installed/node_modules/aepoch"
 engines=(yrs automerge)
 features=(yrs automerge sealed redb tokio websocket agent relay sim)
 sim_steps="${SIM_STEPS:-1000}"
@@ -53,6 +54,15 @@ tests() {
 # The program, and the tests that are optimised: in one go, so that the library is compiled for them once.
 optimised_build() {
     cargo test --release --quiet --no-run --test model --test processes
+    touch "$step_notes/program"
+}
+
+# For steps that run beside those that build it.
+await_program() {
+    until [ -e "$step_notes/program" ]; do
+        kill -0 "$step_background" 2>/dev/null || { echo "the program was not built"; return 1; }
+        sleep 1
+    done
 }
 
 # Millions of states: optimised, and not part of the tests above.
@@ -70,6 +80,30 @@ documentation() {
 
 browser_target() {
     cargo check --lib --quiet --no-default-features --target wasm32-unknown-unknown
+    cargo clippy --quiet -p aepoch-wasm --target wasm32-unknown-unknown -- -D warnings
+    cargo clippy --quiet -p aepoch-wasm --target wasm32-unknown-unknown --features automerge,trap -- -D warnings
+}
+
+has_node() {
+    [ "$(node --version 2>/dev/null | sed 's/^v\([0-9]*\).*/\1/')" -ge 20 ] 2>/dev/null && command -v npm >/dev/null
+}
+
+# What `npm pack` makes is what is tested: unpacked in an application, against a relay.
+npm_package() {
+    has_node || { echo "SKIPPED, NOTHING OF THE NPM PACKAGE IS TESTED: needs Node 20 or later, and npm"; return; }
+    bindings/wasm/build.sh yrs automerge package trap installed
+    node bindings/wasm/sizes.mjs
+    npm --prefix bindings/wasm run --silent types
+    await_program
+    AEPOCH="$program" AEPOCH_TRAP="$target/npm/trap/" node --test --test-reporter spec "$npm_installed"/test/*.test.mjs
+}
+
+browser() {
+    has_node || { echo "SKIPPED, NOTHING IS TESTED IN A BROWSER: needs Node 20 or later, and npm"; return; }
+    local chromium=${CHROMIUM:-$(command -v chromium || command -v google-chrome || true)}
+    [ -n "$chromium" ] || { echo "SKIPPED, NOTHING IS TESTED IN A BROWSER: needs Debian's chromium, or CHROMIUM=<file>"; return; }
+    await_program
+    CHROMIUM="$chromium" AEPOCH="$program" AEPOCH_PACKAGE="$npm_installed" AEPOCH_TRAP="$target/npm/trap/" npm --prefix bindings/wasm run --silent test:browser
 }
 
 dependencies() {
@@ -142,6 +176,8 @@ full() {
     step "documentation" documentation
     step "wasm32" browser_target
     step "bans, licences, sources" dependencies
+    step "npm package" npm_package
+    step "browser" browser
     join
 }
 
