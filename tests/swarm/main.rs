@@ -8,6 +8,7 @@ mod authority;
 mod callers;
 mod closing;
 mod coordination;
+mod dashboard;
 mod exchange;
 mod founder;
 mod idp;
