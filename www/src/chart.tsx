@@ -27,7 +27,7 @@ const HEIGHT = 132;
 
 export function Chart({ title, times, lines, read }: ChartProps): JSX.Element {
   const place = useRef<HTMLDivElement>(null);
-  const plot = useRef<uPlot>();
+  const plot = useRef<uPlot | undefined>(undefined);
   const data = [times.map((time) => time / 1000), ...lines.map(({ values }) => values)] as uPlot.AlignedData;
   const now = theme.value;
   const labels = lines.map(({ label }) => label).join();
