@@ -17,7 +17,7 @@ import { Engine, type Glue } from "./engine.js";
 import { WorkerPlace } from "./worker-place.js";
 
 const load = async (): Promise<Glue> => {
-  await glue.default();
+  await glue.default({ module_or_path: new URL("../pkg/automerge/aepoch_wasm_bg.wasm", import.meta.url) });
   return glue;
 };
 

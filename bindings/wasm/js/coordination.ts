@@ -253,7 +253,7 @@ export class Epoch extends CoordinationObject<RawEpoch> {
     return new Passage(await abortable(waiting, (abort) => this.handle.call("finish", phase, abort)));
   }
 
-  /** The phase it is in, by name. */
+  /** The phase that is not known here to be over, by name. */
   phase(): Promise<string | undefined> {
     return this.handle.call("phase");
   }

@@ -8,7 +8,14 @@ import type { Glue } from "./engine.js";
 export async function fromDisk(glue: Glue, file: URL): Promise<Glue> {
   if (!("WebSocket" in globalThis)) {
     const { WebSocket } = await import("ws");
-    Object.assign(globalThis, { WebSocket });
+    class Quiet extends WebSocket {
+      constructor(address: string, protocols?: string | string[]) {
+        super(address, protocols);
+        // An error nobody listens for any more ends the process in Node; in browsers it is nothing.
+        this.addEventListener("error", () => {});
+      }
+    }
+    Object.assign(globalThis, { WebSocket: Quiet });
   }
   await glue.default({ module_or_path: await readFile(file) });
   return glue;

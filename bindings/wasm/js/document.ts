@@ -26,11 +26,11 @@ export interface Shape {
 }
 
 /** The names of a kind in a shape. */
-type Names<S extends Shape, K extends keyof Shape> = keyof NonNullable<S[K]> & string;
+export type Names<S extends Shape, K extends keyof Shape> = keyof NonNullable<S[K]> & string;
 /** The type under a name of a kind. */
-type Of<S extends Shape, K extends keyof Shape, N> = N extends keyof NonNullable<S[K]> ? NonNullable<S[K]>[N] : never;
+export type Of<S extends Shape, K extends keyof Shape, N> = N extends keyof NonNullable<S[K]> ? NonNullable<S[K]>[N] : never;
 /** The type of presence. */
-type PresenceOf<S extends Shape> = unknown extends S["presence"] ? Value : NonNullable<S["presence"]>;
+export type PresenceOf<S extends Shape> = unknown extends S["presence"] ? Value : NonNullable<S["presence"]>;
 
 /** Handles by name. */
 class Parts<S extends Shape> {

@@ -21,7 +21,7 @@ export interface Place {
 
 /** What the build of the module exports. */
 export interface Glue {
-  default(options?: { module_or_path: BufferSource | URL }): Promise<unknown>;
+  default(options: { module_or_path: BufferSource | URL }): Promise<unknown>;
   open(options: Json, store?: RawStore): Promise<RawAgent>;
   onPanic(heard: (message: string) => void): void;
   /** Makes the module anew; what it gave out before is refused from then on. */

@@ -8,7 +8,7 @@ export type {
   BarrierSettings, ByTier, DecidingSettings, DecisionSettings, EpochSettings, PollSettings, Tier, TieredSettings,
 } from "./coordination.js";
 export { Document } from "./document.js";
-export type { Shape, Transaction } from "./document.js";
+export type { Names, Of, PresenceOf, Shape, Transaction } from "./document.js";
 export {
   AbortedError, AepochError, BusyError, ClosedError, CredentialError, DocumentError, EncodeError, ForbiddenError,
   InternalError, InterruptedError, NameError, NameTakenError, NoAnswerError, NoOptionError, NodeError,

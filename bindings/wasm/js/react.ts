@@ -9,7 +9,8 @@ import { useCallback, useEffect, useMemo, useState, useSyncExternalStore } from 
 
 import type { AgentBase } from "./agent.js";
 import type { Barrier, BarrierSettings, Passage } from "./coordination.js";
-import type { Document, Shape } from "./document.js";
+import type { Register } from "./content.js";
+import type { Document, Names, Of, PresenceOf, Shape } from "./document.js";
 import { toError, type AepochError } from "./errors.js";
 import type { Value } from "./json.js";
 import type { PresenceEntry } from "./report.js";
@@ -103,24 +104,32 @@ export function useDocument<S extends Shape = Shape>(agent: AgentBase | undefine
   return opened?.agent === agent && opened?.name === name ? opened.document : undefined;
 }
 
-/** A register's value, and what sets it: `[value, set]`. */
-export function useRegister<T = Value>(
-  document: Document | undefined,
-  name: string,
-): [value: T | undefined, set: (value: T) => Promise<void>] {
+/** A value as a component has it, and what sets it; `undefined` until it was read for the first time. */
+export type Settable<T> = [value: T | undefined, set: (value: T) => Promise<void>];
+
+/** What {@link useRegister} needs of a document, whatever its shape. */
+export type WithRegisters = Pick<Document, "observe"> & { register<T>(name: string): Register<T> };
+
+/** A register's value, and what sets it. */
+export function useRegister<S extends Shape, N extends Names<S, "registers">>(
+  document: Document<S> | undefined,
+  name: N,
+): Settable<Of<S, "registers", N>>;
+export function useRegister<T = Value>(document: WithRegisters | undefined, name: string): Settable<T>;
+export function useRegister(document: WithRegisters | undefined, name: string): Settable<unknown> {
   const watched = useMemo(() => {
-    const register = document?.register<T>(name);
+    const register = document?.register<unknown>(name);
     if (!document || !register) return undefined;
     const path = `register/${name}`;
     const begin = (changed: () => void): { stop(): void } =>
       document.observe(path, ({ patches, missed }) => {
         if (missed || patches.some((patch) => patch.path.name === name)) changed();
       });
-    return new Watched<T>(() => register.get(), begin);
+    return new Watched(() => register.get(), begin);
   }, [document, name]);
   const set = useCallback(
-    async (value: T): Promise<void> => {
-      await document?.register<T>(name).set(value);
+    async (value: unknown): Promise<void> => {
+      await document?.register<unknown>(name).set(value);
     },
     [document, name],
   );
@@ -128,10 +137,10 @@ export function useRegister<T = Value>(
 }
 
 /** The ephemeral states of all agents in a document, and what sets this agent's. */
-export function usePresence<T = Value>(
+export function usePresence<S extends Shape>(
   agent: AgentBase | undefined,
-  document: Document | undefined,
-): [present: PresenceEntry<T>[], set: (state: T) => Promise<void>] {
+  document: Document<S> | undefined,
+): [present: PresenceEntry<PresenceOf<S>>[], set: (state: PresenceOf<S>) => Promise<void>] {
   const watched = useMemo(() => {
     if (!agent || !document) return undefined;
     const own = document.id();
@@ -141,12 +150,12 @@ export function usePresence<T = Value>(
         if (event.kind === "missed" || event.kind === "linkUp" || event.kind === "linkDown") return changed();
         if (event.kind === "presence" && event.document === (await own.catch(nothing))) changed();
       });
-    return new Watched(async () => (await document.presence()) as PresenceEntry<T>[], begin);
+    return new Watched(() => document.presence(), begin);
   }, [agent, document]);
   const set = useCallback(
-    async (state: T): Promise<void> => {
-      await document?.setPresence(state as Value);
-      },
+    async (state: PresenceOf<S>): Promise<void> => {
+      await document?.setPresence(state);
+    },
     [document],
   );
   return [useWatched(watched) ?? NOBODY, set];
@@ -169,7 +178,7 @@ export interface AtBarrier {
  * A barrier. The settings count when {@link AtBarrier.arrive} is called; the wait ends with the component, the arrival
  * stays.
  */
-export function useBarrier(document: Document | undefined, name: string, settings: BarrierSettings = {}): AtBarrier {
+export function useBarrier(document: Pick<Document, "barrier"> | undefined, name: string, settings: BarrierSettings = {}): AtBarrier {
   const [state, setState] = useState<Omit<AtBarrier, "arrive">>(IDLE);
   const text = JSON.stringify(settings);
   const leaving = useMemo(() => ({ current: new AbortController() }), [document, name]);

@@ -77,7 +77,7 @@ export interface Patch {
   path: Path;
   change: Change;
   /** Who wrote it, by the number it writes under, where known. */
-  writer: string | number | null;
+  writer: number | null;
   origin: "local" | "remote";
 }
 
@@ -90,7 +90,7 @@ export interface Changes {
 /** A value of a register, one of several when agents wrote at the same time. */
 export interface Candidate<T> {
   /** The number its writer writes under. */
-  writer: string | number;
+  writer: number;
   /** When, by the writer's clock, in milliseconds since 1970. */
   at: number;
   version: number;
@@ -107,7 +107,7 @@ export interface TextSpan {
 
 /** One agent's ephemeral state in a document. */
 export interface PresenceEntry<T> {
-  replica: string | number;
+  replica: number;
   agent: string;
   /** Grows with every change. */
   clock: number;
@@ -116,7 +116,7 @@ export interface PresenceEntry<T> {
 
 /** An agent of a swarm. */
 export interface Member {
-  replica: string | number;
+  replica: number;
   member: {
     agent: string;
     /** Which life of the agent this is. */

@@ -19,7 +19,7 @@ use wasm_bindgen::prelude::*;
 
 use crate::{
     document::Document,
-    fault::{argument, fault, from_json, refused, to_json, unless},
+    fault::{argument, fault, from_json, promise, refused, to_json, unless},
     hearing::{Hearing, hear},
     store::{PageStore, RawStore},
 };
@@ -47,22 +47,25 @@ struct Shown {
 
 /// Opens an agent. Does not wait for connections.
 #[wasm_bindgen]
-pub async fn open(options: &str, store: Option<RawStore>) -> Result<RawAgent, JsValue> {
-    let options: Options = from_json(options)?;
-    let mut builder = Agent::builder(&options.name).swarm(&options.swarm).onlooker(options.onlooker);
-    builder = builder.engine(options.engine.unwrap_or_default());
-    for address in &options.connect {
-        builder = builder.connect(address);
-    }
-    if let Some(Shown { token, key }) = &options.credential {
-        // What was given is not repeated: it is a secret.
-        let key = PrivateKey::from_jwk(key).ok_or_else(|| fault("Credential", "the key is no private JWK"))?;
-        builder = builder.credential(token, key);
-    }
-    if let Some(store) = store {
-        builder = builder.store_by(Arc::new(PageStore::new(store)));
-    }
-    Ok(RawAgent(builder.open().await.map_err(refused)?))
+pub fn open(options: &str, store: Option<RawStore>) -> Promise {
+    let options = options.to_owned();
+    promise(async move {
+        let options: Options = from_json(&options)?;
+        let mut builder = Agent::builder(&options.name).swarm(&options.swarm).onlooker(options.onlooker);
+        builder = builder.engine(options.engine.unwrap_or_default());
+        for address in &options.connect {
+            builder = builder.connect(address);
+        }
+        if let Some(Shown { token, key }) = &options.credential {
+            // What was given is not repeated: it is a secret.
+            let key = PrivateKey::from_jwk(key).ok_or_else(|| fault("Credential", "the key is no private JWK"))?;
+            builder = builder.credential(token, key);
+        }
+        if let Some(store) = store {
+            builder = builder.store_by(Arc::new(PageStore::new(store)));
+        }
+        Ok(RawAgent(builder.open().await.map_err(refused)?))
+    })
 }
 
 /// An agent; what it has written stays when it is freed, and it leaves without a goodbye.
@@ -84,19 +87,24 @@ impl RawAgent {
         to_json(&self.0.status())
     }
 
-    pub async fn document(&self, name: &str, engine: Option<String>) -> Result<Document, JsValue> {
-        let opened = match engine {
-            None => self.0.document(name).await,
-            Some(engine) => {
-                let engine: EngineKind = serde_json::from_value(Value::from(engine)).map_err(argument)?;
-                self.0.document_with(name, engine).await
-            }
-        };
-        opened.map(Document::new).map_err(refused)
+    pub fn document(&self, name: &str, engine: Option<String>) -> Promise {
+        let this = self.0.clone();
+        let name = name.to_owned();
+        promise(async move {
+            let opened = match engine {
+                None => this.document(&name).await,
+                Some(engine) => {
+                    let engine: EngineKind = serde_json::from_value(Value::from(engine)).map_err(argument)?;
+                    this.document_with(&name, engine).await
+                }
+            };
+            opened.map(Document::new).map_err(refused)
+        })
     }
 
-    pub async fn swarm(&self) -> Result<Document, JsValue> {
-        self.0.swarm().await.map(Document::new).map_err(refused)
+    pub fn swarm(&self) -> Promise {
+        let this = self.0.clone();
+        promise(async move { this.swarm().await.map(Document::new).map_err(refused) })
     }
 
     #[wasm_bindgen(js_name = setState)]
@@ -152,12 +160,14 @@ impl RawAgent {
         })
     }
 
-    pub async fn flush(&self, abort: Option<Promise>) -> Result<(), JsValue> {
-        unless(abort, self.0.flush()).await
+    pub fn flush(&self, abort: Option<Promise>) -> Promise {
+        let this = self.0.clone();
+        promise(async move { unless(abort, this.flush()).await })
     }
 
-    pub async fn persisted(&self, abort: Option<Promise>) -> Result<(), JsValue> {
-        unless(abort, self.0.persisted()).await
+    pub fn persisted(&self, abort: Option<Promise>) -> Promise {
+        let this = self.0.clone();
+        promise(async move { unless(abort, this.persisted()).await })
     }
 
     #[wasm_bindgen(js_name = setOnline)]
@@ -173,8 +183,9 @@ impl RawAgent {
         self.0.renew(token).map_err(refused)
     }
 
-    pub async fn close(&self) -> Result<(), JsValue> {
-        self.0.close().await.map_err(refused)
+    pub fn close(&self) -> Promise {
+        let this = self.0.clone();
+        promise(async move { this.close().await.map_err(refused) })
     }
 }
 

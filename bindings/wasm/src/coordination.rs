@@ -1,6 +1,6 @@
 //! Barriers, epochs, polls and decisions as JavaScript holds them.
 
-use std::sync::Mutex;
+use std::{cell::RefCell, rc::Rc};
 
 use aepoch::agent::coordination::{Arrived, Barrier, Decision, Epoch, PollHandle};
 use js_sys::Promise;
@@ -9,7 +9,7 @@ use wasm_bindgen::prelude::*;
 
 use crate::{
     document::Document,
-    fault::{argument, from_json, refused, to_json, unless},
+    fault::{argument, from_json, promise, refused, to_json, unless},
     settings::{Settings, span, tiered},
 };
 
@@ -27,8 +27,9 @@ macro_rules! object {
             }
 
             #[wasm_bindgen(js_name = cleanUp)]
-            pub async fn clean_up(&self) -> Result<(), JsValue> {
-                self.object.clean_up().await.map_err(refused)
+            pub fn clean_up(&self) -> Promise {
+                let object = self.object.clone();
+                promise(async move { object.clean_up().await.map_err(refused) })
             }
         }
     };
@@ -37,56 +38,76 @@ pub(crate) use object;
 
 #[wasm_bindgen(js_class = RawDocument)]
 impl Document {
-    pub async fn barrier(&self, name: &str, settings: &str) -> Result<RawBarrier, JsValue> {
-        let settings: Settings = from_json(settings)?;
-        let mut builder = self.inner().barrier(name);
-        tiered!(builder, settings);
-        if settings.cyclic {
-            builder = builder.cyclic();
-        }
-        if let Some(fence) = settings.fence {
-            builder = builder.fence(fence);
-        }
-        if let Some(gate) = settings.gate {
-            builder = builder.gate(gate.into());
-        }
-        let object = builder.open().await.map_err(refused)?;
-        Ok(RawBarrier { object, arrivals: Mutex::default() })
+    pub fn barrier(&self, name: &str, settings: &str) -> Promise {
+        let document = self.inner().clone();
+        let name = name.to_owned();
+        let settings = settings.to_owned();
+        promise(async move {
+            let settings: Settings = from_json(&settings)?;
+            let mut builder = document.barrier(&name);
+            tiered!(builder, settings);
+            if settings.cyclic {
+                builder = builder.cyclic();
+            }
+            if let Some(fence) = settings.fence {
+                builder = builder.fence(fence);
+            }
+            if let Some(gate) = settings.gate {
+                builder = builder.gate(gate.into());
+            }
+            let object = builder.open().await.map_err(refused)?;
+            Ok(RawBarrier { object, arrivals: Rc::default() })
+        })
     }
 
-    pub async fn epoch(&self, name: &str, settings: &str) -> Result<RawEpoch, JsValue> {
-        let settings: Settings = from_json(settings)?;
-        let mut builder = self.inner().epoch(name);
-        tiered!(builder, settings);
-        builder = builder.phases(settings.phases.iter().map(String::as_str));
-        if let Some(window) = settings.window {
-            builder = builder.window(span(window));
-        }
-        Ok(RawEpoch { object: builder.open().await.map_err(refused)? })
+    pub fn epoch(&self, name: &str, settings: &str) -> Promise {
+        let document = self.inner().clone();
+        let name = name.to_owned();
+        let settings = settings.to_owned();
+        promise(async move {
+            let settings: Settings = from_json(&settings)?;
+            let mut builder = document.epoch(&name);
+            tiered!(builder, settings);
+            builder = builder.phases(settings.phases.iter().map(String::as_str));
+            if let Some(window) = settings.window {
+                builder = builder.window(span(window));
+            }
+            Ok(RawEpoch { object: builder.open().await.map_err(refused)? })
+        })
     }
 
-    pub async fn poll(&self, name: &str, settings: &str) -> Result<RawPoll, JsValue> {
-        let settings: Settings = from_json(settings)?;
-        let mut builder = self.inner().poll(name);
-        tiered!(builder, settings);
-        builder = builder.options(settings.options.iter().map(String::as_str));
-        for (agent, weight) in &settings.weights {
-            builder = builder.weight(agent, *weight);
-        }
-        if let Some(threshold) = settings.threshold {
-            builder = builder.threshold(threshold);
-        }
-        if settings.closable {
-            builder = builder.closable();
-        }
-        Ok(RawPoll { object: builder.open().await.map_err(refused)? })
+    pub fn poll(&self, name: &str, settings: &str) -> Promise {
+        let document = self.inner().clone();
+        let name = name.to_owned();
+        let settings = settings.to_owned();
+        promise(async move {
+            let settings: Settings = from_json(&settings)?;
+            let mut builder = document.poll(&name);
+            tiered!(builder, settings);
+            builder = builder.options(settings.options.iter().map(String::as_str));
+            for (agent, weight) in &settings.weights {
+                builder = builder.weight(agent, *weight);
+            }
+            if let Some(threshold) = settings.threshold {
+                builder = builder.threshold(threshold);
+            }
+            if settings.closable {
+                builder = builder.closable();
+            }
+            Ok(RawPoll { object: builder.open().await.map_err(refused)? })
+        })
     }
 
-    pub async fn decision(&self, name: &str, settings: &str) -> Result<RawDecision, JsValue> {
-        let settings: Settings = from_json(settings)?;
-        let mut builder = self.inner().decision(name);
-        tiered!(builder, settings);
-        Ok(RawDecision { object: builder.open().await.map_err(refused)? })
+    pub fn decision(&self, name: &str, settings: &str) -> Promise {
+        let document = self.inner().clone();
+        let name = name.to_owned();
+        let settings = settings.to_owned();
+        promise(async move {
+            let settings: Settings = from_json(&settings)?;
+            let mut builder = document.decision(&name);
+            tiered!(builder, settings);
+            Ok(RawDecision { object: builder.open().await.map_err(refused)? })
+        })
     }
 }
 
@@ -96,51 +117,58 @@ impl Document {
 pub struct RawBarrier {
     object: Barrier,
     /// Arrivals nobody has waited for yet.
-    arrivals: Mutex<Vec<Arrived>>,
+    arrivals: Rc<RefCell<Vec<Arrived>>>,
 }
 
 object!(RawBarrier, "RawBarrier");
 
 #[wasm_bindgen]
 impl RawBarrier {
-    pub async fn arrive(&self, abort: Option<Promise>) -> Result<String, JsValue> {
-        to_json(&unless(abort, self.object.arrive()).await?)
+    pub fn arrive(&self, abort: Option<Promise>) -> Promise {
+        let object = self.object.clone();
+        promise(async move { to_json(&unless(abort, object.arrive()).await?) })
     }
 
     #[wasm_bindgen(js_name = arriveNow)]
-    pub async fn arrive_now(&self) -> Result<f64, JsValue> {
-        let arrived = self.object.arrive_now().await.map_err(refused)?;
-        let generation = arrived.generation;
-        if let Ok(mut arrivals) = self.arrivals.lock() {
-            arrivals.push(arrived);
-        }
-        Ok(generation as f64)
+    pub fn arrive_now(&self) -> Promise {
+        let object = self.object.clone();
+        let arrivals = self.arrivals.clone();
+        promise(async move {
+            let arrived = object.arrive_now().await.map_err(refused)?;
+            let generation = arrived.generation;
+            arrivals.borrow_mut().push(arrived);
+            Ok(generation as f64)
+        })
     }
 
-    pub async fn released(&self, generation: f64, abort: Option<Promise>) -> Result<String, JsValue> {
-        let wanted = |arrived: &Arrived| arrived.generation as f64 == generation;
-        let here = self.arrivals.lock().ok().and_then(|arrivals| arrivals.iter().copied().find(wanted));
-        let arrived = match here {
-            Some(arrived) => arrived,
-            // Of this agent before a restart, or of nobody.
-            None => match self.object.arrived().map_err(refused)?.filter(wanted) {
+    pub fn released(&self, generation: f64, abort: Option<Promise>) -> Promise {
+        let object = self.object.clone();
+        let arrivals = self.arrivals.clone();
+        promise(async move {
+            let wanted = |arrived: &Arrived| arrived.generation as f64 == generation;
+            let here = arrivals.borrow().iter().copied().find(wanted);
+            let arrived = match here {
                 Some(arrived) => arrived,
-                None => return Err(argument(format!("this agent has not arrived in generation {generation}"))),
-            },
-        };
-        let passage = unless(abort, self.object.released(arrived)).await?;
-        if let Ok(mut arrivals) = self.arrivals.lock() {
-            arrivals.retain(|arrived| !wanted(arrived));
-        }
-        to_json(&passage)
+                // Of this agent before a restart, or of nobody.
+                None => match object.arrived().map_err(refused)?.filter(wanted) {
+                    Some(arrived) => arrived,
+                    None => return Err(argument(format!("this agent has not arrived in generation {generation}"))),
+                },
+            };
+            let passage = unless(abort, object.released(arrived)).await?;
+            arrivals.borrow_mut().retain(|arrived| !wanted(arrived));
+            to_json(&passage)
+        })
     }
 
-    pub async fn decline(&self) -> Result<(), JsValue> {
-        self.object.decline().await.map_err(refused)
+    pub fn decline(&self) -> Promise {
+        let object = self.object.clone();
+        promise(async move { object.decline().await.map_err(refused) })
     }
 
-    pub async fn acknowledge(&self) -> Result<(), JsValue> {
-        self.object.acknowledge().await.map_err(refused)
+    pub fn acknowledge(&self) -> Promise {
+        let object = self.object.clone();
+        promise(async move { object.acknowledge().await.map_err(refused) })
     }
 }
 
@@ -155,8 +183,10 @@ object!(RawEpoch, "RawEpoch");
 
 #[wasm_bindgen]
 impl RawEpoch {
-    pub async fn finish(&self, phase: &str, abort: Option<Promise>) -> Result<String, JsValue> {
-        to_json(&unless(abort, self.object.finish(phase)).await?)
+    pub fn finish(&self, phase: &str, abort: Option<Promise>) -> Promise {
+        let object = self.object.clone();
+        let phase = phase.to_owned();
+        promise(async move { to_json(&unless(abort, object.finish(&phase)).await?) })
     }
 
     pub fn phase(&self) -> Result<Option<String>, JsValue> {
@@ -180,12 +210,15 @@ object!(RawPoll, "RawPoll");
 
 #[wasm_bindgen]
 impl RawPoll {
-    pub async fn vote(&self, option: &str) -> Result<(), JsValue> {
-        self.object.vote(option).await.map_err(refused)
+    pub fn vote(&self, option: &str) -> Promise {
+        let object = self.object.clone();
+        let option = option.to_owned();
+        promise(async move { object.vote(&option).await.map_err(refused) })
     }
 
-    pub async fn decided(&self, abort: Option<Promise>) -> Result<Option<String>, JsValue> {
-        unless(abort, self.object.decided()).await
+    pub fn decided(&self, abort: Option<Promise>) -> Promise {
+        let object = self.object.clone();
+        promise(async move { unless(abort, object.decided()).await })
     }
 }
 
@@ -200,17 +233,25 @@ object!(RawDecision, "RawDecision");
 
 #[wasm_bindgen]
 impl RawDecision {
-    pub async fn propose(&self, value: &str) -> Result<(), JsValue> {
-        let value: Value = from_json(value)?;
-        self.object.propose(&value).await.map_err(refused)
+    pub fn propose(&self, value: &str) -> Promise {
+        let object = self.object.clone();
+        let value = value.to_owned();
+        promise(async move {
+            let value: Value = from_json(&value)?;
+            object.propose(&value).await.map_err(refused)
+        })
     }
 
-    pub async fn abstain(&self) -> Result<(), JsValue> {
-        self.object.abstain().await.map_err(refused)
+    pub fn abstain(&self) -> Promise {
+        let object = self.object.clone();
+        promise(async move { object.abstain().await.map_err(refused) })
     }
 
-    pub async fn decided(&self, abort: Option<Promise>) -> Result<Option<String>, JsValue> {
-        let decided: Option<Value> = unless(abort, self.object.decided()).await?;
-        decided.map(|value| to_json(&value)).transpose()
+    pub fn decided(&self, abort: Option<Promise>) -> Promise {
+        let object = self.object.clone();
+        promise(async move {
+            let decided: Option<Value> = unless(abort, object.decided()).await?;
+            decided.map(|value| to_json(&value)).transpose()
+        })
     }
 }

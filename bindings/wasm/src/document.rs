@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use wasm_bindgen::prelude::*;
 
 use crate::{
-    fault::{argument, from_json, refused, to_json, unless},
+    fault::{argument, from_json, promise, refused, to_json, unless},
     hearing::{Hearing, hear},
 };
 
@@ -259,8 +259,9 @@ impl Document {
         Ok(hex)
     }
 
-    pub async fn flush(&self, abort: Option<Promise>) -> Result<(), JsValue> {
-        unless(abort, self.0.flush()).await
+    pub fn flush(&self, abort: Option<Promise>) -> Promise {
+        let this = self.0.clone();
+        promise(async move { unless(abort, this.flush()).await })
     }
 
     pub fn explain(&self) -> Result<String, JsValue> {
@@ -268,8 +269,10 @@ impl Document {
     }
 
     #[wasm_bindgen(js_name = cleanUp)]
-    pub async fn clean_up(&self, name: &str) -> Result<bool, JsValue> {
-        self.0.clean_up(name).await.map_err(refused)
+    pub fn clean_up(&self, name: &str) -> Promise {
+        let this = self.0.clone();
+        let name = name.to_owned();
+        promise(async move { this.clean_up(&name).await.map_err(refused) })
     }
 }
 

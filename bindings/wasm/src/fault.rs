@@ -1,12 +1,12 @@
 //! Errors on their way to JavaScript, and waits that can be given up.
 
-use std::fmt::Display;
+use std::{fmt::Display, pin::Pin, task::Poll};
 
 use aepoch::{agent::AgentError, node::NodeError};
 use js_sys::{Error, Promise, Reflect};
 use serde::{Serialize, de::DeserializeOwned};
 use wasm_bindgen::prelude::*;
-use wasm_bindgen_futures::JsFuture;
+use wasm_bindgen_futures::{JsFuture, future_to_promise};
 
 /// An error of the module: an `Error` with a `code`.
 pub(crate) fn fault(code: &str, reason: &str) -> JsValue {
@@ -24,8 +24,8 @@ pub(crate) fn refused(error: impl Into<AgentError>) -> JsValue {
         AgentError::Store(_) | AgentError::NoStore { .. } => "Store",
         AgentError::Node(NodeError::Busy { .. }) => "Busy",
         AgentError::Node(NodeError::NameTaken { .. }) | AgentError::NameTaken { .. } => "NameTaken",
+        AgentError::Document(_) | AgentError::Node(NodeError::Document(_)) => "Document",
         AgentError::Node(_) => "Node",
-        AgentError::Document(_) => "Document",
         AgentError::NoAnswer { .. } => "NoAnswer",
         AgentError::Transport(_) => "Transport",
         AgentError::Encode { .. } => "Encode",
@@ -57,6 +57,54 @@ pub(crate) fn from_json<T: DeserializeOwned>(text: &str) -> Result<T, JsValue> {
     serde_json::from_str(text).map_err(argument)
 }
 
+/// What JavaScript waits for. Boxed: all of them share one piece of code, and a handle can be freed meanwhile.
+pub(crate) fn promise<T: IntoAnswer>(work: impl Future<Output = Result<T, JsValue>> + 'static) -> Promise {
+    let work: Pin<Box<dyn Future<Output = Result<JsValue, JsValue>>>> =
+        Box::pin(async move { work.await.map(T::into_answer) });
+    future_to_promise(work)
+}
+
+/// What a promise can be kept with.
+pub(crate) trait IntoAnswer {
+    fn into_answer(self) -> JsValue;
+}
+
+impl IntoAnswer for () {
+    fn into_answer(self) -> JsValue {
+        JsValue::UNDEFINED
+    }
+}
+
+impl<T: IntoAnswer> IntoAnswer for Option<T> {
+    fn into_answer(self) -> JsValue {
+        self.map_or(JsValue::UNDEFINED, T::into_answer)
+    }
+}
+
+macro_rules! answers {
+    ($($kind:ty),*) => {
+        $(impl IntoAnswer for $kind {
+            fn into_answer(self) -> JsValue {
+                self.into()
+            }
+        })*
+    };
+}
+
+answers!(
+    bool,
+    f64,
+    String,
+    crate::agent::RawAgent,
+    crate::document::Document,
+    crate::coordination::RawBarrier,
+    crate::coordination::RawEpoch,
+    crate::coordination::RawPoll,
+    crate::coordination::RawDecision,
+    crate::queue::RawQueue,
+    crate::queue::RawClaim
+);
+
 /// Waits for `wait`, or until `abort` is settled; giving up undoes nothing else.
 pub(crate) async fn unless<T>(
     abort: Option<Promise>,
@@ -66,7 +114,6 @@ pub(crate) async fn unless<T>(
     let mut wait = std::pin::pin!(wait);
     let mut abort = JsFuture::from(abort);
     std::future::poll_fn(|cx| {
-        use std::{pin::Pin, task::Poll};
         if let Poll::Ready(done) = wait.as_mut().poll(cx) {
             return Poll::Ready(done.map_err(refused));
         }

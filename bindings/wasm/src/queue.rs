@@ -17,27 +17,32 @@ use wasm_bindgen::prelude::*;
 use crate::{
     coordination::object,
     document::{Document, whole},
-    fault::{argument, fault, from_json, refused, to_json, unless},
+    fault::{argument, fault, from_json, promise, refused, to_json, unless},
     settings::{Settings, deciding, span},
 };
 
 #[wasm_bindgen(js_class = RawDocument)]
 impl Document {
-    pub async fn queue(&self, name: &str, settings: &str) -> Result<RawQueue, JsValue> {
-        let settings: Settings = from_json(settings)?;
-        let mut builder = self.inner().queue::<Value>(name);
-        deciding!(builder, settings);
-        builder = builder.members(settings.members.iter().map(|(_, agent)| agent.as_str()));
-        if let Some(lease) = settings.lease {
-            builder = builder.lease(span(lease));
-        }
-        if let Some(attempts) = settings.attempts {
-            builder = builder.attempts(attempts);
-        }
-        if let Some(bucket) = settings.bucket {
-            builder = builder.bucket(span(bucket));
-        }
-        Ok(RawQueue { object: builder.open().await.map_err(refused)? })
+    pub fn queue(&self, name: &str, settings: &str) -> Promise {
+        let document = self.inner().clone();
+        let name = name.to_owned();
+        let settings = settings.to_owned();
+        promise(async move {
+            let settings: Settings = from_json(&settings)?;
+            let mut builder = document.queue::<Value>(&name);
+            deciding!(builder, settings);
+            builder = builder.members(settings.members.iter().map(|(_, agent)| agent.as_str()));
+            if let Some(lease) = settings.lease {
+                builder = builder.lease(span(lease));
+            }
+            if let Some(attempts) = settings.attempts {
+                builder = builder.attempts(attempts);
+            }
+            if let Some(bucket) = settings.bucket {
+                builder = builder.bucket(span(bucket));
+            }
+            Ok(RawQueue { object: builder.open().await.map_err(refused)? })
+        })
     }
 }
 
@@ -52,20 +57,28 @@ object!(RawQueue, "RawQueue");
 
 #[wasm_bindgen]
 impl RawQueue {
-    pub async fn push(&self, payload: &str, tier: u8, deadline: Option<f64>) -> Result<String, JsValue> {
-        let payload: Value = from_json(payload)?;
-        let mut push = self.object.push(&payload).tier(Tier(tier));
-        if let Some(deadline) = deadline {
-            let ms = u64::try_from(whole(deadline)?).map_err(argument)?;
-            push = push.deadline(SystemTime::UNIX_EPOCH + Duration::from_millis(ms));
-        }
-        push.await.map(|item| item.to_string()).map_err(refused)
+    pub fn push(&self, payload: &str, tier: u8, deadline: Option<f64>) -> Promise {
+        let object = self.object.clone();
+        let payload = payload.to_owned();
+        promise(async move {
+            let payload: Value = from_json(&payload)?;
+            let mut push = object.push(&payload).tier(Tier(tier));
+            if let Some(deadline) = deadline {
+                let ms = u64::try_from(whole(deadline)?).map_err(argument)?;
+                push = push.deadline(SystemTime::UNIX_EPOCH + Duration::from_millis(ms));
+            }
+            push.await.map(|item| item.to_string()).map_err(refused)
+        })
     }
 
-    pub async fn claim(&self, mode: &str, abort: Option<Promise>) -> Result<RawClaim, JsValue> {
-        let claiming: Claiming = serde_json::from_value(Value::from(mode)).map_err(argument)?;
-        let task = unless(abort, self.object.claim(claiming)).await?;
-        Ok(RawClaim { task: RefCell::new(Some(task)) })
+    pub fn claim(&self, mode: &str, abort: Option<Promise>) -> Promise {
+        let object = self.object.clone();
+        let mode = mode.to_owned();
+        promise(async move {
+            let claiming: Claiming = serde_json::from_value(Value::from(mode)).map_err(argument)?;
+            let task = unless(abort, object.claim(claiming)).await?;
+            Ok(RawClaim { task: RefCell::new(Some(task)) })
+        })
     }
 
     pub fn items(&self) -> Result<String, JsValue> {
@@ -77,12 +90,16 @@ impl RawQueue {
         to_json(&self.object.status().map_err(refused)?)
     }
 
-    pub async fn requeue(&self, item: &str) -> Result<(), JsValue> {
-        self.object.requeue(item_of(item)?).await.map_err(refused)
+    pub fn requeue(&self, item: &str) -> Promise {
+        let object = self.object.clone();
+        let item = item.to_owned();
+        promise(async move { object.requeue(item_of(&item)?).await.map_err(refused) })
     }
 
-    pub async fn discard(&self, item: &str) -> Result<(), JsValue> {
-        self.object.discard(item_of(item)?).await.map_err(refused)
+    pub fn discard(&self, item: &str) -> Promise {
+        let object = self.object.clone();
+        let item = item.to_owned();
+        promise(async move { object.discard(item_of(&item)?).await.map_err(refused) })
     }
 }
 
@@ -126,13 +143,20 @@ impl RawClaim {
         self.with(Task::is_held).unwrap_or(false)
     }
 
-    pub async fn complete(&self) -> Result<(), JsValue> {
-        let task = self.task.borrow_mut().take().ok_or_else(done)?;
-        task.complete().await.map_err(refused)
+    pub fn complete(&self) -> Promise {
+        let task = self.task.borrow_mut().take();
+        promise(async move {
+            let task = task.ok_or_else(done)?;
+            task.complete().await.map_err(refused)
+        })
     }
 
-    pub async fn fail(&self, reason: &str) -> Result<(), JsValue> {
-        let task = self.task.borrow_mut().take().ok_or_else(done)?;
-        task.fail(reason).await.map_err(refused)
+    pub fn fail(&self, reason: &str) -> Promise {
+        let task = self.task.borrow_mut().take();
+        let reason = reason.to_owned();
+        promise(async move {
+            let task = task.ok_or_else(done)?;
+            task.fail(&reason).await.map_err(refused)
+        })
     }
 }

@@ -53,8 +53,8 @@ class MemoryDocument {
   }
 
   registerSet(name, value) {
-    this.agent.log.push(`set ${value}`);
     this.#change(`register/${name}`, value);
+    this.agent.log.push(`set ${value}`);
   }
 
   registerGet(name) {
