@@ -18,6 +18,7 @@ const SHAPES: Record<MarkKind, { ink: string; shape: "tick" | "cross" | "diamond
   degraded: { ink: "warn", shape: "diamond" },
   shortfall: { ink: "bad", shape: "diamond" },
   broken: { ink: "bad", shape: "cross" },
+  over: { ink: "soft", shape: "diamond" },
   late: { ink: "bad", shape: "ring" },
 };
 

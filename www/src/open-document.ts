@@ -51,7 +51,7 @@ export class OpenDocument {
   readonly #readPresence: () => void;
   #isClosed = false;
 
-  constructor(document: Document, engine: EngineName, agent: Session["agent"], session: Session) {
+  constructor(document: Document, engine: EngineName, session: Session) {
     this.name = document.name;
     this.engine = engine;
     this.document = document;
@@ -84,7 +84,6 @@ export class OpenDocument {
     );
     this.#readTree();
     this.#readPresence();
-    void agent;
   }
 
   hear(event: AgentEvent): void {

@@ -61,7 +61,7 @@ export class Session {
     if (this.current.value?.name === name) return;
     const before = this.current.value;
     const agent = await this.#agentFor(engine);
-    const opened = new OpenDocument(await agent.document(name, { engine }), engine, agent, this);
+    const opened = new OpenDocument(await agent.document(name, { engine }), engine, this);
     batch(() => {
       this.current.value = opened;
       before?.close();
@@ -86,7 +86,7 @@ export class Session {
     const [members, tree] = await Promise.all([this.#document.members(), this.#document.tree()]);
     const states = (tree as { agent?: States } | null)?.agent ?? {};
     const writers = new Map(members.map(({ replica, member }) => [String(replica), member.agent]));
-    for (const agent of this.#agents()) writers.set(String(await agent.replica()), "this tab");
+    for (const agent of this.#agents()) writers.set(BigInt(`0x${await agent.replica()}`).toString(), "this tab");
     batch(() => {
       this.members.value = members;
       this.states.value = states;

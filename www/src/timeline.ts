@@ -3,7 +3,8 @@
 import type { ObjectStatus } from "aepoch";
 import { signal } from "@preact/signals";
 
-export type MarkKind = "arrived" | "declined" | "complete" | "degraded" | "shortfall" | "broken" | "late";
+/** `over`: a generation ended between two looks, so how is not known here. */
+export type MarkKind = "arrived" | "declined" | "complete" | "degraded" | "shortfall" | "broken" | "over" | "late";
 
 export interface Mark {
   at: number;
@@ -69,7 +70,6 @@ export class Timeline {
     const { generation } = barrier;
     const before = this.#generations.get(object);
     if (before !== generation) {
-      // A new generation begins when the one before is over: what it had not shown before was decided by now.
       if (before !== undefined) this.#passed(lane, before, barrier.tiers.map(({ tier }) => tier), now);
       this.#generations.set(object, generation);
     }
@@ -105,7 +105,7 @@ export class Timeline {
       const key = `${lane.object}/${generation}/${tier}`;
       const seen = this.#tiers.get(key);
       this.#tiers.delete(key);
-      if (seen && seen.outcome === null) lane.marks.push({ at: now, kind: "complete", tier, generation, agents: [] });
+      if (seen && seen.outcome === null) lane.marks.push({ at: now, kind: "over", tier, generation, agents: [] });
     }
   }
 }

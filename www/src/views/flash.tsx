@@ -61,6 +61,7 @@ function LaneKey(): JSX.Element {
       <span><i class="mark diamond good" />complete</span>
       <span><i class="mark diamond warn" />degraded</span>
       <span><i class="mark diamond bad" />shortfall</span>
+      <span title="A generation that ended between two looks"><i class="mark diamond" />over</span>
       <span><i class="mark ring" />late</span>
       <label>
         last{" "}

@@ -14,7 +14,6 @@ interface AgentRow {
   state: string;
   incarnation: number;
   role: string;
-  joined: number;
   present: boolean;
   /** When it was last heard of here. */
   heard: number | undefined;
@@ -54,7 +53,6 @@ const rows = computed<AgentRow[]>(() => {
       state: Object.entries(states[member.agent] ?? {}).map(([key, value]) => `${key} ${line(value)}`).join(" · "),
       incarnation: member.incarnation,
       role: member.role,
-      joined: member.joined_ms,
       present: present.has(member.agent),
       heard: now.heard.get(String(replica)),
       why: whys.get(member.agent) ?? [],
@@ -94,10 +92,10 @@ const columns: Column<AgentRow>[] = [
   { title: "Agent", width: "minmax(12ch, 1.2fr)", cell: ({ name }) => <b>{name}</b>, order: (a, b) => byName(a.name, b.name) },
   { title: "Tier", width: "11ch", cell: ({ tiers }) => tiers.map(tierName).join(", ") || <Dim>no seat</Dim>, order: (a, b) => (a.tiers[0] ?? 99) - (b.tiers[0] ?? 99) },
   { title: "State", width: "minmax(16ch, 2fr)", cell: ({ state }) => (state ? <span title={state}>{state}</span> : <Dim>tells nothing</Dim>) },
-  { title: "Life", width: "6ch", isNumber: true, cell: ({ incarnation }) => incarnation, order: (a, b) => a.incarnation - b.incarnation },
+  // Lives are numbered by the time they begin.
+  { title: "Life since", width: "10ch", isNumber: true, cell: ({ incarnation }) => <span title={`incarnation ${incarnation}`}>{clock(incarnation)}</span>, order: (a, b) => a.incarnation - b.incarnation },
   { title: "Link", width: "11ch", cell: ({ present }) => (present ? <Lamp tone="good">present</Lamp> : <Dim>no presence</Dim>), order: (a, b) => Number(b.present) - Number(a.present) },
   { title: "Last heard", width: "10ch", isNumber: true, cell: ({ heard }) => <Ago at={heard} />, order: (a, b) => (b.heard ?? 0) - (a.heard ?? 0) },
-  { title: "Joined", width: "9ch", isNumber: true, cell: ({ joined }) => clock(joined), order: (a, b) => a.joined - b.joined },
   {
     title: "Waited for",
     width: "minmax(18ch, 2.4fr)",
