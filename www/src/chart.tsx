@@ -4,6 +4,7 @@ import type { JSX } from "preact";
 import { useEffect, useRef } from "preact/hooks";
 import uPlot from "uplot";
 import "uplot/dist/uPlot.min.css";
+import { clock } from "./format.js";
 import { colour, theme } from "./theme.js";
 
 export interface Line {
@@ -43,9 +44,9 @@ export function Chart({ title, times, lines, read }: ChartProps): JSX.Element {
         legend: { show: false },
         cursor: { show: false },
         padding: [8, 10, 0, 0],
-        scales: { y: { range: (_, low, high) => [Math.min(0, low ?? 0), Math.max(1, (high ?? 0) * 1.1)] } },
+        scales: { y: { range: (_, low, high) => [Math.min(0, low ?? 0), Math.max(4, (high ?? 0) * 1.1)] } },
         axes: [
-          { ...axis, size: 24, space: 70 },
+          { ...axis, size: 24, space: 80, values: (_, marks) => marks.map((mark) => clock(mark * 1000)) },
           { ...axis, size: 62, space: 32, values: (_, marks) => marks.map((mark) => read(mark)) },
         ],
         series: [

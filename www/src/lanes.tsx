@@ -95,16 +95,16 @@ function draw(canvas: HTMLCanvasElement, lanes: readonly Lane[], windowMs: numbe
     context.fillStyle = lane;
     const [left, right] = [Math.max(NAMES, x(one.from)), Math.min(width - 12, x(one.until ?? now))];
     if (right > left) context.fillRect(left, middle - 9, right - left, 18);
-    for (const { at, kind, tier } of one.marks) {
+    for (const { at, kind, tier, isEarlier } of one.marks) {
       if (at < from) continue;
       const { ink: name, shape } = SHAPES[kind];
       context.fillStyle = context.strokeStyle = inks.get(name) ?? ink;
-      stroke(context, shape, x(at), middle, tier);
+      stroke(context, shape, x(at), middle, tier, isEarlier);
     }
   });
 }
 
-function stroke(context: CanvasRenderingContext2D, shape: "tick" | "cross" | "diamond" | "ring", x: number, y: number, tier: number): void {
+function stroke(context: CanvasRenderingContext2D, shape: "tick" | "cross" | "diamond" | "ring", x: number, y: number, tier: number, isEarlier: boolean): void {
   context.lineWidth = 1.8;
   context.beginPath();
   switch (shape) {
@@ -128,7 +128,9 @@ function stroke(context: CanvasRenderingContext2D, shape: "tick" | "cross" | "di
       context.lineTo(x + 6, y);
       context.lineTo(x, y + 7);
       context.lineTo(x - 6, y);
-      context.fill();
+      context.closePath();
+      if (isEarlier) context.stroke();
+      else context.fill();
       break;
     case "ring":
       context.arc(x, y, 4, 0, 2 * Math.PI);

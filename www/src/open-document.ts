@@ -26,6 +26,7 @@ export interface Seen {
 }
 
 const PATCHES_KEPT = 400;
+const GONE_KEPT = 500;
 let next = 1;
 
 export class OpenDocument {
@@ -34,6 +35,8 @@ export class OpenDocument {
   readonly document: Document;
   readonly tree = signal<Tree>({});
   readonly objects = signal<readonly ObjectStatus[]>([]);
+  /** Objects that are gone, as they stood last: what is finished frees what it takes. Newest first. */
+  readonly gone = signal<readonly ObjectStatus[]>([]);
   readonly queues = signal<readonly QueueSeen[]>([]);
   readonly presence = signal<readonly PresenceEntry<Value>[]>([]);
   readonly status = signal<DocumentStatus | undefined>(undefined);
@@ -79,6 +82,8 @@ export class OpenDocument {
       // Timers run out without a change.
       every(1_000, () => {
         this.#readObjects();
+        // Some may have come before this was open.
+        this.#readPresence();
         this.#readStatus();
       }),
     );
@@ -144,8 +149,11 @@ export class OpenDocument {
       queues.push({ name: barrier.name, status, items });
     }
     this.timeline.see(objects, Date.now());
+    const present = new Set(objects.map(({ object }) => object));
+    const left = this.objects.value.filter(({ object }) => !present.has(object));
     batch(() => {
       this.objects.value = objects;
+      if (left.length > 0) this.gone.value = [...left, ...this.gone.value].slice(0, GONE_KEPT);
       this.queues.value = queues;
     });
   }
@@ -168,4 +176,11 @@ export class OpenDocument {
 
 export function pathOf(section: string, name: string, within: string | number | null = null): string {
   return within === null ? `${section}/${name}` : `${section}/${name}/${within}`;
+}
+
+/** An item of a queue, as `requeue` and `discard` call it: who numbered it, in hex, and its number. */
+export function itemName(item: unknown): string {
+  if (typeof item === "string") return item;
+  const { holder, number } = item as { holder: number; number: number };
+  return `${holder.toString(16)}.${number}`;
 }

@@ -11,6 +11,8 @@ export interface Mark {
   kind: MarkKind;
   tier: number;
   generation: number;
+  /** It had happened when this tab first looked. */
+  isEarlier: boolean;
   /** Who arrived, declined or came late; who was left out of a decision. */
   agents: string[];
 }
@@ -63,7 +65,7 @@ export class Timeline {
     let changed = false;
     const isNew = !lane;
     if (!lane) {
-      lane = { object, name: barrier.name, kind, from: now - age_ms, until: undefined, marks: [] };
+      lane = { object, name: barrier.name, kind, from: Math.min(now - age_ms, first_arrival_ms ?? now), until: undefined, marks: [] };
       this.#lanes.set(object, lane);
       changed = true;
     }
@@ -79,7 +81,7 @@ export class Timeline {
       this.#tiers.set(key, seen);
       const mark = (kind: MarkKind, agents: string[], at = now): void => {
         if (agents.length === 0 && (kind === "arrived" || kind === "declined" || kind === "late")) return;
-        lane.marks.push({ at, kind, tier, generation, agents });
+        lane.marks.push({ at, kind, tier, generation, isEarlier: isNew, agents });
         changed = true;
       };
       const come = arrived.filter((agent) => !seen.arrived.has(agent));
@@ -105,7 +107,7 @@ export class Timeline {
       const key = `${lane.object}/${generation}/${tier}`;
       const seen = this.#tiers.get(key);
       this.#tiers.delete(key);
-      if (seen && seen.outcome === null) lane.marks.push({ at: now, kind: "over", tier, generation, agents: [] });
+      if (seen && seen.outcome === null) lane.marks.push({ at: now, kind: "over", tier, generation, isEarlier: false, agents: [] });
     }
   }
 }

@@ -39,19 +39,14 @@ export async function band(address, names = []) {
 
   const members = { alpha: ALPHAS, gamma: GAMMAS };
   const everybody = (make) => Promise.all([...stages.values()].map(make));
-  const done = await everybody((stage) => stage.barrier("soundcheck", { members }));
-  await Promise.all(done.map((barrier) => barrier.arrive()));
   // Two do not come: the others wait, and are told why.
   const curtain = await everybody((stage) => stage.barrier("curtain", { members }));
   await curtain[0].arriveNow();
   await curtain[2].arriveNow();
   const epochs = await everybody((stage) => stage.epoch("set", { members: ALL, phases: ["play", "pause"] }));
   await Promise.all(epochs.map((epoch) => epoch.finish("play")));
-  const polls = await everybody((stage) => stage.poll("encore", { members: ALL, options: ["yes", "no"] }));
-  await Promise.all(polls.map((poll, index) => poll.vote(index === 4 ? "no" : "yes")));
-  await polls[0].decided();
-  const decisions = await everybody((stage) => stage.decision("tempo", { members: ALPHAS }).catch(() => undefined));
-  await decisions[0].propose(120);
+  const decision = await first.decision("tempo", { members: ALPHAS });
+  await decision.propose(120);
 
   const queue = await first.queue("cues", { members: ALL, attempts: 1 });
   for (let cue = 1; cue <= 12; cue += 1) await queue.push({ cue }, { tier: cue % 3, deadline: new Date(Date.now() + cue * 60_000) });
@@ -61,8 +56,18 @@ export async function band(address, names = []) {
   const held = await worker.claim();
   await first.flush();
 
+  // What is over is cleaned up soon: this happens when somebody looks.
+  const perform = async () => {
+    const barriers = await everybody((stage) => stage.barrier("soundcheck", { members }));
+    await Promise.all(barriers.map((barrier) => barrier.arrive()));
+    const polls = await everybody((stage) => stage.poll("encore", { members: ALL, options: ["yes", "no"] }));
+    await Promise.all(polls.map((poll, index) => poll.vote(index === 4 ? "no" : "yes")));
+    await polls[0].decided();
+  };
+
   return {
     agents,
+    perform,
     stages,
     held,
     close: () => Promise.all([...agents.values(), ...crowd].map((agent) => agent.close())),

@@ -57,6 +57,7 @@ test("the swarm: every agent with its tier, its state and who waits for it", asy
 
 test("flash: what waits says why, what is over says how, queues show holders and tokens", async () => {
   await go("flash");
+  await swarm.perform();
   await row("Barriers, epochs, polls and decisions", "soundcheck").getByText("complete").waitFor();
   await row("Barriers, epochs, polls and decisions", "encore").getByText("approved: yes").waitFor();
   await shown.getByRole("listitem").filter({ hasText: "curtain" }).getByText(/alpha-2 has not arrived/).waitFor();

@@ -243,7 +243,7 @@ const seenColumns: Column<Seen>[] = [
   { title: "How", width: "minmax(14ch, 2fr)", cell: ({ patch: { change } }) => <span>{told(change)}</span> },
 ];
 
-function told(change: Seen["patch"]["change"]): string {
+export function told(change: Seen["patch"]["change"]): string {
   if ("put" in change) return change.put.new === null ? "removed" : line(change.put.new);
   if ("format" in change) return `formatted ${change.format.len}`;
   const { removed, inserted } = change.splice;

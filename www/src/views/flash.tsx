@@ -3,6 +3,7 @@
 import type { ItemView, ObjectStatus } from "aepoch";
 import { signal } from "@preact/signals";
 import type { JSX } from "preact";
+import { itemName } from "../open-document.js";
 import { attempt } from "../feed.js";
 import { clock, count, span, tierName } from "../format.js";
 import { Lanes } from "../lanes.js";
@@ -21,6 +22,7 @@ export function FlashView(): JSX.Element {
   const stalled = objects.filter((one) => !one.settled && one.why.length > 0);
   const lanes = document.timeline.lanes.value;
   const met = objects.filter(({ kind }) => kind !== "queue");
+  const gone = document.gone.value.filter(({ kind }) => kind !== "queue");
   return (
     <>
       <Facts>
@@ -45,7 +47,7 @@ export function FlashView(): JSX.Element {
         </Panel>
       )}
       <Panel title="How each stands">
-        <VirtualRows label="Barriers, epochs, polls and decisions" rows={met} columns={objectColumns} keyOf={({ object }) => object} toneOf={toneOf} empty="None yet." height={330} />
+        <VirtualRows label="Barriers, epochs, polls and decisions" rows={[...met, ...gone]} columns={objectColumns} keyOf={({ object }) => object} toneOf={toneOf} empty="None yet." height={330} />
       </Panel>
       {document.queues.value.map((queue) => (
         <QueuePanel key={queue.name} queue={queue} document={document} />
@@ -61,6 +63,7 @@ function LaneKey(): JSX.Element {
       <span><i class="mark diamond good" />complete</span>
       <span><i class="mark diamond warn" />degraded</span>
       <span><i class="mark diamond bad" />shortfall</span>
+      <span title="It was decided before this tab looked"><i class="mark diamond hollow" />before</span>
       <span title="A generation that ended between two looks"><i class="mark diamond" />over</span>
       <span><i class="mark ring" />late</span>
       <label>
@@ -109,7 +112,7 @@ function QueuePanel({ queue, document }: { queue: QueueSeen; document: OpenDocum
   const { status, items, name } = queue;
   const handle = document.queue(name);
   const columns: Column<ItemView>[] = [
-    { title: "Item", width: "minmax(14ch, 1.2fr)", cell: ({ item }) => <code>{item}</code> },
+    { title: "Item", width: "minmax(14ch, 1.2fr)", cell: ({ item }) => <code>{itemName(item)}</code> },
     { title: "Tier", width: "8ch", cell: ({ tier }) => tierName(tier), order: (a, b) => a.tier - b.tier },
     { title: "State", width: "10ch", cell: itemState, order: (a, b) => a.occupation.occupation.localeCompare(b.occupation.occupation) },
     { title: "Holder", width: "minmax(10ch, 1fr)", cell: ({ occupation }) => ("holder" in occupation ? occupation.holder : <Dim>–</Dim>) },
@@ -124,8 +127,8 @@ function QueuePanel({ queue, document }: { queue: QueueSeen; document: OpenDocum
       cell: ({ item, occupation }) =>
         occupation.occupation === "dead" && handle ? (
           <span class="does">
-            <button onClick={() => attempt("queue", () => handle.requeue(item))}>Requeue</button>
-            <button onClick={() => attempt("queue", () => handle.discard(item))}>Discard</button>
+            <button onClick={() => attempt("queue", () => handle.requeue(itemName(item)))}>Requeue</button>
+            <button onClick={() => attempt("queue", () => handle.discard(itemName(item)))}>Discard</button>
           </span>
         ) : null,
     },
@@ -140,7 +143,7 @@ function QueuePanel({ queue, document }: { queue: QueueSeen; document: OpenDocum
         </span>
       }
     >
-      <VirtualRows label={`Items of ${name}`} rows={items} columns={columns} keyOf={({ item }) => item} toneOf={({ occupation }) => (occupation.occupation === "dead" ? "bad" : occupation.occupation === "expired" ? "warn" : undefined)} empty="Nothing is queued." height={330} />
+      <VirtualRows label={`Items of ${name}`} rows={items} columns={columns} keyOf={({ item }) => itemName(item)} toneOf={({ occupation }) => (occupation.occupation === "dead" ? "bad" : occupation.occupation === "expired" ? "warn" : undefined)} empty="Nothing is queued." height={330} />
     </Panel>
   );
 }

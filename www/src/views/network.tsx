@@ -42,7 +42,7 @@ export function NetworkView(): JSX.Element {
         <Chart title="Store" times={times} read={each} lines={[{ label: "appends", ink: "accent", values: rate("aepoch_appends_total") }, { label: "acks", ink: "second", isDashed: true, values: rate("aepoch_acks_total") }]} />
         <Chart title="Slow readers" times={times} read={count} lines={[{ label: "behind now", ink: "warn", values: level("aepoch_links_behind") }, { label: "conflations per s", ink: "second", isDashed: true, values: rate("aepoch_conflations_total") }]} />
         <Chart title="Waiting for the store" times={times} read={bytes} lines={[{ label: "queued", ink: "accent", values: level("aepoch_store_queued_bytes") }]} />
-        <Histogram title="From first arrival to the end, all barriers and their kin" buckets={last ? histogram(last, "aepoch_coordination_duration_seconds") : []} />
+        <Histogram title="Barriers and kin, first arrival to end" buckets={last ? histogram(last, "aepoch_coordination_duration_seconds") : []} />
       </div>
       <Panel title="This tab's connections">
         <ul class="sentences">
@@ -86,7 +86,7 @@ const feedColumns: Column<Trouble>[] = [
 function Histogram({ title, buckets }: { title: string; buckets: readonly Bucket[] }): JSX.Element {
   const most = Math.max(1, ...buckets.map((bucket) => bucket.count));
   const total = buckets.reduce((sum, bucket) => sum + bucket.count, 0);
-  const label = ({ upTo }: Bucket): string => (Number.isFinite(upTo) && upTo < 1e300 ? `≤ ${span(upTo * 1000).replace(".0", "")}` : "more");
+  const label = ({ upTo }: Bucket): string => (Number.isFinite(upTo) && upTo < 1e300 ? span(upTo * 1000).replace(".0", "").replace(" ", "") : "more");
   return (
     <figure class="chart">
       <figcaption>
@@ -98,7 +98,7 @@ function Histogram({ title, buckets }: { title: string; buckets: readonly Bucket
       ) : (
         <ol class="bars">
           {buckets.map((bucket) => (
-            <li key={bucket.upTo} title={`${label(bucket)}: ${bucket.count}`}>
+            <li key={bucket.upTo} title={`at most ${label(bucket)}: ${bucket.count}`}>
               <span class="bar" style={{ height: `${(bucket.count / most) * 92}px` }} />
               <small>{label(bucket)}</small>
               <span class="unseen">{bucket.count}</span>

@@ -3,11 +3,12 @@
 import type { JSX } from "preact";
 import { absences, comeBack, leave, written, type Absence } from "../absence.js";
 import { attempt } from "../feed.js";
-import { bytes, clock, count, line, span } from "../format.js";
+import { bytes, clock, count, span } from "../format.js";
 import { pathOf, type Seen } from "../open-document.js";
 import { Dim, Fact, Facts, Lamp, Panel } from "../pieces.js";
 import { session } from "../session.js";
 import { VirtualRows, type Column } from "../virtual-rows.js";
+import { told } from "./document.js";
 import { AddForm } from "./add-form.js";
 
 /** The switch, here and in the header. */
@@ -61,7 +62,7 @@ export function OfflineView(): JSX.Element {
 const changeColumns: Column<Seen>[] = [
   { title: "At", width: "10ch", cell: ({ at }) => clock(at) },
   { title: "What", width: "minmax(14ch, 1fr)", cell: ({ patch: { path } }) => <span>{pathOf(path.section, path.name, path.within)}</span> },
-  { title: "Change", width: "minmax(14ch, 2fr)", cell: ({ patch: { change } }) => <span>{line(change)}</span> },
+  { title: "Change", width: "minmax(14ch, 2fr)", cell: ({ patch: { change } }) => <span>{told(change)}</span> },
 ];
 
 const absenceColumns: Column<Absence>[] = [

@@ -30,9 +30,10 @@ const rows = computed<AgentRow[]>(() => {
   const present = new Set([...now.presence.value, ...(document?.presence.value ?? [])].map(({ agent }) => agent));
   const seats = new Map<string, Set<number>>();
   const whys = new Map<string, string[]>();
-  for (const { barrier, settled } of document?.objects.value ?? []) {
+  for (const { kind, barrier, settled } of document?.objects.value ?? []) {
     for (const { tier, members, blockers } of barrier.tiers) {
-      for (const agent of members) seats.set(agent, (seats.get(agent) ?? new Set()).add(tier));
+      // Elsewhere seats say who proposes first, or nothing.
+      if (kind === "barrier") for (const agent of members) seats.set(agent, (seats.get(agent) ?? new Set()).add(tier));
       if (settled) continue;
       for (const blocker of blockers) {
         for (const [agent, reason] of blamed(blocker)) {
