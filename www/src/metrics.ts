@@ -14,7 +14,7 @@ export interface Sampled {
 }
 
 const SAMPLES_KEPT = 900;
-const EVERY_MS = 1_000;
+const EVERY_MS = 2_000;
 
 /** The samples of this session, oldest first. */
 export const samples = signal<readonly Sampled[]>([]);
@@ -64,10 +64,10 @@ export function histogram(values: Sample, name: string): Bucket[] {
   return sorted.map(([upTo, sum], index) => ({ upTo, count: sum - (sorted[index - 1]?.[1] ?? 0) }));
 }
 
-/** Looks at the relay's metrics while somebody does; returns what ends it. */
-export function watch(): () => void {
+/** Looks at the relay's metrics from now on, so that there is something to see in every view that is opened. */
+export function watch(): void {
   let isAsking = false;
-  return every(EVERY_MS, () => {
+  every(EVERY_MS, () => {
     if (isAsking) return;
     isAsking = true;
     rest

@@ -70,9 +70,10 @@ export class OpenDocument {
     this.#readTree = guarded(120, () => this.#lookAtTree());
     this.#readObjects = guarded(150, () => this.#lookAtObjects());
     this.#readPresence = guarded(250, async () => void (this.presence.value = await document.presence()));
+    const begun = Date.now();
     const changes = document.observe("", ({ patches, missed }) => {
       const now = Date.now();
-      for (const { writer } of patches) if (writer !== null) session.heard.set(String(writer), now);
+      session.hearWriters(patches, begun);
       if (missed || patches.some(({ path }) => path.section !== "coordination")) this.#readTree();
       this.#readObjects();
       this.#remember(patches, now);

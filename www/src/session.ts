@@ -1,6 +1,6 @@
 /** This tab's agent: an onlooker in one swarm, and what it sees there. */
 
-import type { Agent, AgentEvent, AgentStatus, Document, Member, PresenceEntry, Value } from "aepoch";
+import type { Agent, AgentEvent, AgentStatus, Document, Member, Patch, PresenceEntry, Value } from "aepoch";
 import { batch, effect, signal } from "@preact/signals";
 import { agentOf, credential } from "./credential.js";
 import { attempt, report } from "./feed.js";
@@ -14,6 +14,8 @@ export type EngineName = "yrs" | "automerge";
 /** Agents' states by agent. */
 export type States = Readonly<Record<string, Readonly<Record<string, Value>>>>;
 
+const CATCH_UP_MS = 1_500;
+
 export class Session {
   readonly swarm: string;
   readonly agent: AnyAgent;
@@ -25,6 +27,7 @@ export class Session {
   readonly writers = signal<ReadonlyMap<string, string>>(new Map());
   /** When each writer was last heard, by our clock. */
   readonly heard = new Map<string, number>();
+  readonly #begun = Date.now();
   readonly isOnline = signal(true);
   readonly current = signal<OpenDocument | undefined>(undefined);
   readonly #document: Document;
@@ -38,7 +41,7 @@ export class Session {
     const look = paced(250, () => this.#readMembers());
     const seen = paced(250, async () => void (this.presence.value = await document.presence()));
     const changes = document.observe("", (heard) => {
-      for (const patch of heard.patches) if (patch.writer !== null) this.heard.set(String(patch.writer), Date.now());
+      this.hearWriters(heard.patches, this.#begun);
       look();
     });
     const events = agent.events((event) => {
@@ -121,6 +124,13 @@ export class Session {
         return;
     }
     this.readStatus();
+  }
+
+  /** What comes at first was written at some time before. */
+  hearWriters(patches: readonly Patch[], begun: number): void {
+    const now = Date.now();
+    if (now < begun + CATCH_UP_MS) return;
+    for (const { writer } of patches) if (writer !== null) this.heard.set(String(writer), now);
   }
 
   readStatus(): void {

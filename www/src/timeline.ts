@@ -44,6 +44,8 @@ export class Timeline {
   readonly #tiers = new Map<string, TierSeen>();
   readonly #generations = new Map<string, number>();
 
+  #isFirstLook = true;
+
   see(objects: readonly ObjectStatus[], now: number): void {
     const present = new Set<string>();
     let changed = false;
@@ -57,6 +59,7 @@ export class Timeline {
         changed = true;
       }
     }
+    if (objects.length > 0) this.#isFirstLook = false;
     if (changed) this.lanes.value = [...this.#lanes.values()];
   }
 
@@ -81,7 +84,7 @@ export class Timeline {
       this.#tiers.set(key, seen);
       const mark = (kind: MarkKind, agents: string[], at = now): void => {
         if (agents.length === 0 && (kind === "arrived" || kind === "declined" || kind === "late")) return;
-        lane.marks.push({ at, kind, tier, generation, isEarlier: isNew, agents });
+        lane.marks.push({ at, kind, tier, generation, isEarlier: this.#isFirstLook, agents });
         changed = true;
       };
       const come = arrived.filter((agent) => !seen.arrived.has(agent));

@@ -1,11 +1,10 @@
 /** Network: connections, bytes, what the relay does with them, and what went wrong. */
 
 import type { JSX } from "preact";
-import { useEffect } from "preact/hooks";
 import { Chart } from "../chart.js";
 import { feed, type Trouble } from "../feed.js";
 import { bytes, clock, count, span } from "../format.js";
-import { histogram, latestOf, rates, samples, watch, type Bucket } from "../metrics.js";
+import { histogram, latestOf, rates, samples, type Bucket } from "../metrics.js";
 import { Dim, Fact, Facts, Lamp, Panel } from "../pieces.js";
 import type { Listed } from "../rest.js";
 import { health, listed, roundTrips, session } from "../session.js";
@@ -15,7 +14,6 @@ const perSecond = (value: number): string => `${bytes(value)}/s`;
 const each = (value: number): string => `${count(value)}/s`;
 
 export function NetworkView(): JSX.Element {
-  useEffect(watch, []);
   const all = samples.value;
   const times = all.map(({ at }) => at);
   const rate = (name: string): (number | null)[] => rates(all, name);
