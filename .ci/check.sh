@@ -5,11 +5,13 @@ cd "$(dirname "$0")/.."
 source .ci/step.sh
 
 export CARGO_TERM_COLOR="${CARGO_TERM_COLOR:-never}"
-program="${CARGO_TARGET_DIR:-target}/release/aepoch"
+target=$(realpath -m "${CARGO_TARGET_DIR:-target}")
+program="$target/release/aepoch"
+npm_installed="$target/npm/installed/node_modules/aepoch"
 engines=(yrs automerge)
 features=(yrs automerge sealed redb tokio websocket agent relay sim)
 sim_steps="${SIM_STEPS:-1000}"
-fuzz_seconds="${FUZZ_SECONDS:-60}"
+fuzz_seconds="${FUZZ_SECONDS:-20}"
 
 formatting() {
     cargo fmt --all --check
@@ -18,17 +20,20 @@ formatting() {
 }
 
 tidy() {
-    cargo test --quiet --no-default-features --test tidy
+    cargo test --quiet --test tidy
 }
 
 lints() {
     cargo clippy --all-targets --quiet -- -D warnings
     cargo clippy --test model --test processes --quiet -- -D warnings
-    cargo clippy --all-targets --quiet --manifest-path fuzz/Cargo.toml --target-dir "${CARGO_TARGET_DIR:-target}" -- -D warnings
+    cargo clippy --all-targets --quiet --manifest-path fuzz/Cargo.toml --target-dir "$target" -- -D warnings
 }
 
-# The library alone: its dependencies differ little between features, so most of them are compiled once.
+# The library alone: its dependencies differ little between features, so most of them are compiled once. And the
+# program as it is installed, without the features that only tests ask of its dependencies.
 lints_per_feature() {
+    echo "the program"
+    cargo clippy --lib --bins --quiet -- -D warnings
     echo "no features"
     cargo clippy --lib --quiet --no-default-features -- -D warnings
     local feature
@@ -46,9 +51,23 @@ tests() {
     fi
 }
 
+# The program, and the tests that are optimised: in one go, so that the library is compiled for them once.
+optimised_build() {
+    cargo test --release --quiet --no-run --test model --test processes
+    touch "$step_notes/program"
+}
+
+# For steps that run beside those that build it.
+await_program() {
+    until [ -e "$step_notes/program" ]; do
+        kill -0 "$step_background" 2>/dev/null || { echo "the program was not built"; return 1; }
+        sleep 1
+    done
+}
+
 # Millions of states: optimised, and not part of the tests above.
 model() { # further arguments of the test program
-    cargo test --release --quiet --no-default-features --test model -- --test-threads 1 "$@"
+    cargo test --release --quiet --test model -- --test-threads 1 "$@"
 }
 
 examples_in_docs() {
@@ -61,6 +80,30 @@ documentation() {
 
 browser_target() {
     cargo check --lib --quiet --no-default-features --target wasm32-unknown-unknown
+    cargo clippy --quiet -p aepoch-wasm --target wasm32-unknown-unknown -- -D warnings
+    cargo clippy --quiet -p aepoch-wasm --target wasm32-unknown-unknown --features automerge,trap -- -D warnings
+}
+
+has_node() {
+    [ "$(node --version 2>/dev/null | sed 's/^v\([0-9]*\).*/\1/')" -ge 20 ] 2>/dev/null && command -v npm >/dev/null
+}
+
+# What `npm pack` makes is what is tested: unpacked in an application, against a relay.
+npm_package() {
+    has_node || { echo "SKIPPED, NOTHING OF THE NPM PACKAGE IS TESTED: needs Node 20 or later, and npm"; return; }
+    bindings/wasm/build.sh yrs automerge package trap installed
+    node bindings/wasm/sizes.mjs
+    npm --prefix bindings/wasm run --silent types
+    await_program
+    AEPOCH="$program" AEPOCH_TRAP="$target/npm/trap/" node --test --test-reporter spec "$npm_installed"/test/*.test.mjs
+}
+
+browser() {
+    has_node || { echo "SKIPPED, NOTHING IS TESTED IN A BROWSER: needs Node 20 or later, and npm"; return; }
+    local chromium=${CHROMIUM:-$(command -v chromium || command -v google-chrome || true)}
+    [ -n "$chromium" ] || { echo "SKIPPED, NOTHING IS TESTED IN A BROWSER: needs Debian's chromium, or CHROMIUM=<file>"; return; }
+    await_program
+    CHROMIUM="$chromium" AEPOCH="$program" AEPOCH_PACKAGE="$npm_installed" AEPOCH_TRAP="$target/npm/trap/" npm --prefix bindings/wasm run --silent test:browser
 }
 
 dependencies() {
@@ -82,10 +125,6 @@ processes() {
 
 ten_thousand_barriers() {
     cargo test --release --quiet --test document -- --ignored ten_thousand
-}
-
-program_build() {
-    cargo build --release --quiet
 }
 
 # Committed seeds, then one nobody has run before. Its number is printed first: a hang names its seed too.
@@ -116,28 +155,36 @@ quick() {
     step "tests" tests
 }
 
-full() {
-    step "format" formatting
-    step "tidy" tidy
-    step "clippy" lints
-    step "clippy, each feature" lints_per_feature
-    step "tests" tests
+# What is optimised: compiled apart from the rest, so it can be done beside it.
+optimised() {
+    step "optimised build" optimised_build
     step "model" model
-    step "documentation examples" examples_in_docs
-    step "documentation" documentation
-    step "wasm32" browser_target
-    step "bans, licences, sources" dependencies
-    step "release build" program_build
     step "processes" processes
     step "simulation" in_pairs simulate "${engines[@]}"
     step "demo" in_pairs demo "${engines[@]}"
     step "fuzz, ${fuzz_seconds} s a target" fuzz
 }
 
+full() {
+    step "format" formatting
+    beside optimised
+    step "clippy" lints
+    step "clippy, each feature" lints_per_feature
+    # And tidy, which is one of them.
+    step "tests" tests
+    step "documentation examples" examples_in_docs
+    step "documentation" documentation
+    step "wasm32" browser_target
+    step "bans, licences, sources" dependencies
+    step "npm package" npm_package
+    step "browser" browser
+    join
+}
+
 nightly() {
+    step "optimised build" optimised_build
     step "model, large configurations" model --include-ignored
     step "ten thousand barriers" ten_thousand_barriers
-    step "release build" program_build
     step "simulation, one hour" in_pairs simulate_hour "${engines[@]}"
 }
 

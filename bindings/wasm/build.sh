@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
 # Builds the npm package: the module per engine into pkg/, the TypeScript into dist/, the package into target/npm/.
-# Usage: build.sh [yrs | automerge | trap | package]...   (default: yrs automerge package)
+# Usage: build.sh [yrs | automerge | package | trap | installed]...   (default: yrs automerge package)
 #
-# `trap` is yrs with a function that panics, into target/npm/trap/: for the tests, and never part of the package.
+# For the tests: `trap` is yrs with a function that panics, into target/npm/trap/, and never part of the package;
+# `installed` is an application in target/npm/installed/ that has the package from its archive, with the tests in it.
 set -euo pipefail
-cd "$(dirname "$0")"
-target=$(mkdir -p "${CARGO_TARGET_DIR:-../../target}" && cd "${CARGO_TARGET_DIR:-../../target}" && pwd)
+target=$(realpath -m "${CARGO_TARGET_DIR:-$(dirname "$0")/../../target}")
 export CARGO_TARGET_DIR=$target
+cd "$(dirname "$0")"
 
 engine() { # features folder
     cargo build --quiet -p aepoch-wasm --profile wasm --target wasm32-unknown-unknown --no-default-features --features "$1"
@@ -23,12 +24,30 @@ package() {
     npm pack --silent --pack-destination "$target/npm"
 }
 
+installed() {
+    local application="$target/npm/installed" package
+    rm -rf "$application"
+    mkdir -p "$application"
+    echo '{ "private": true }' >"$application/package.json"
+    (cd "$application" && npm install --no-audit --no-fund --prefer-offline --loglevel=error "$target"/npm/aepoch-*.tgz)
+    mkdir "$application/node_modules/aepoch/test"
+    cp test/*.mjs "$application/node_modules/aepoch/test/"
+    # About the text of the README, and the compiler.
+    rm "$application/node_modules/aepoch/test/readme.test.mjs"
+    # What the tests import besides: where the package itself looks for it only if it is not declared.
+    for package in fake-indexeddb react react-test-renderer; do
+        ln -s "$PWD/node_modules/$package" "$application/node_modules/$package"
+    done
+}
+
 [ $# -gt 0 ] || set -- yrs automerge package
 for part in "$@"; do
     case "$part" in
-        yrs | automerge) engine "$part" "pkg/$part" ;;
+        yrs) engine yrs pkg/yrs ;;
+        # The document of the swarm itself is on yrs, whatever the others are on.
+        automerge) engine yrs,automerge pkg/automerge ;;
         trap) engine yrs,trap "$target/npm/trap" ;;
-        package) package ;;
-        *) echo "usage: build.sh [yrs | automerge | trap | package]..." >&2; exit 2 ;;
+        package | installed) "$part" ;;
+        *) echo "usage: build.sh [yrs | automerge | package | trap | installed]..." >&2; exit 2 ;;
     esac
 done

@@ -11,7 +11,7 @@
 //! A checker that never complains proves nothing, so each rule is also broken on purpose (`mutants`), and the
 //! check must find it.
 //!
-//! `cargo test --release --no-default-features --test model` takes a few minutes on two cores; with
+//! `cargo test --release --test model` takes a few minutes on two cores; with
 //! `-- --include-ignored` (nightly) it explores the large configurations too.
 #![allow(clippy::unwrap_used, reason = "a helper that cannot go on fails the test that called it")]
 
