@@ -51,23 +51,24 @@ tests() {
     fi
 }
 
-# The program, and the tests that are optimised: in one go, so that the library is compiled for them once.
+# The program with its dashboard, and the tests that are optimised: in one go, so that the library is compiled once.
 optimised_build() {
-    cargo test --release --quiet --no-run --test model --test processes
+    await dashboard
+    cargo test --release --quiet --no-run --test processes
     touch "$step_notes/program"
 }
 
-# For steps that run beside those that build it.
-await_program() {
-    until [ -e "$step_notes/program" ]; do
-        kill -0 "$step_background" 2>/dev/null || { echo "the program was not built"; return 1; }
+# For steps beside each other: what one has built and another needs.
+await() { # note
+    until [ -e "$step_notes/$1" ]; do
+        [ -z "$step_background" ] || kill -0 "$step_background" 2>/dev/null || { echo "the $1 was not built"; return 1; }
         sleep 1
     done
 }
 
 # Millions of states: optimised, and not part of the tests above.
 model() { # further arguments of the test program
-    cargo test --release --quiet --test model -- --test-threads 1 "$@"
+    cargo test --release --quiet --no-default-features --test model -- --test-threads 1 "$@"
 }
 
 examples_in_docs() {
@@ -88,22 +89,32 @@ has_node() {
     [ "$(node --version 2>/dev/null | sed 's/^v\([0-9]*\).*/\1/')" -ge 20 ] 2>/dev/null && command -v npm >/dev/null
 }
 
-# What `npm pack` makes is what is tested: unpacked in an application, against a relay.
+# The package as `npm pack` makes it, and the relay's pages, which the program takes in.
+packages() {
+    if has_node; then
+        bindings/wasm/build.sh yrs automerge package trap installed
+        node bindings/wasm/sizes.mjs
+        npm --prefix bindings/wasm run --silent types
+        (cd www && npm ci --no-audit --no-fund --loglevel=error && npm run --silent build)
+    else
+        echo "SKIPPED, NOTHING OF THE NPM PACKAGE IS TESTED: needs Node 20 or later, and npm"
+    fi
+    touch "$step_notes/dashboard"
+}
+
+# Unpacked in an application, against a relay.
 npm_package() {
-    has_node || { echo "SKIPPED, NOTHING OF THE NPM PACKAGE IS TESTED: needs Node 20 or later, and npm"; return; }
-    bindings/wasm/build.sh yrs automerge package trap installed
-    node bindings/wasm/sizes.mjs
-    npm --prefix bindings/wasm run --silent types
-    await_program
-    AEPOCH="$program" AEPOCH_TRAP="$target/npm/trap/" node --test --test-reporter spec "$npm_installed"/test/*.test.mjs
+    has_node || { echo "SKIPPED"; return; }
+    await program
+    AEPOCH="$program" node --test --test-reporter spec "$npm_installed"/test/*.test.mjs
 }
 
 browser() {
     has_node || { echo "SKIPPED, NOTHING IS TESTED IN A BROWSER: needs Node 20 or later, and npm"; return; }
-    local chromium=${CHROMIUM:-$(command -v chromium || command -v google-chrome || true)}
-    [ -n "$chromium" ] || { echo "SKIPPED, NOTHING IS TESTED IN A BROWSER: needs Debian's chromium, or CHROMIUM=<file>"; return; }
-    await_program
-    CHROMIUM="$chromium" AEPOCH="$program" AEPOCH_PACKAGE="$npm_installed" AEPOCH_TRAP="$target/npm/trap/" npm --prefix bindings/wasm run --silent test:browser
+    command -v chromium >/dev/null || { echo "SKIPPED, NOTHING IS TESTED IN A BROWSER: needs Debian's chromium"; return; }
+    await program
+    AEPOCH="$program" npm --prefix bindings/wasm run --silent test:browser
+    AEPOCH="$program" npm --prefix www run --silent test
 }
 
 dependencies() {
@@ -157,8 +168,8 @@ quick() {
 
 # What is optimised: compiled apart from the rest, so it can be done beside it.
 optimised() {
-    step "optimised build" optimised_build
     step "model" model
+    step "optimised build" optimised_build
     step "processes" processes
     step "simulation" in_pairs simulate "${engines[@]}"
     step "demo" in_pairs demo "${engines[@]}"
@@ -168,6 +179,7 @@ optimised() {
 full() {
     step "format" formatting
     beside optimised
+    step "packages" packages
     step "clippy" lints
     step "clippy, each feature" lints_per_feature
     # And tidy, which is one of them.
@@ -182,6 +194,7 @@ full() {
 }
 
 nightly() {
+    touch "$step_notes/dashboard"
     step "optimised build" optimised_build
     step "model, large configurations" model --include-ignored
     step "ten thousand barriers" ten_thousand_barriers
