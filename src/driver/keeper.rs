@@ -67,8 +67,9 @@ mod errands {
             while given.recv_many(&mut gathered, TOGETHER).await > 0 {
                 let (ids, tasks): (Vec<u64>, Vec<StoreTask>) = gathered.drain(..).unzip();
                 let mut answers = store.commit(tasks).await;
-                // What a store does not answer it has not kept.
-                answers.resize(ids.len(), Err(StoreError::Closed));
+                // What a store does not answer it has not kept: it is given it again.
+                let unanswered = || Err(StoreError::Write { reason: "the store has not answered".to_owned() });
+                answers.resize_with(ids.len(), unanswered);
                 done(ids.into_iter().zip(answers).collect());
             }
         }
