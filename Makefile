@@ -1,10 +1,17 @@
 # Two commands for a newcomer: `make demo` and `make test`. The rest is for those who work here.
 
-.PHONY: demo test quick nightly fuzz bench format
+.PHONY: demo dashboard test quick nightly fuzz bench format
 
-# A relay and a swarm on this machine. Needs cargo and nothing else.
+# A relay and a swarm on this machine. Needs cargo and nothing else; with npm it has its dashboard, and on a terminal it
+# stays up for a look.
 demo:
-	cargo run --release -- demo
+	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory dashboard || echo "the demo goes on without its dashboard"; else echo "without npm there is no dashboard"; fi
+	cargo run --release -- demo --stay
+
+# The relay's web pages, into www/dist: the next build of the program takes them in. Needs cargo and npm.
+dashboard:
+	bindings/wasm/build.sh
+	cd www && npm ci --no-audit --no-fund --loglevel=error && npm run --silent build
 
 # Everything, quick to slow. Installs its tools into tools/ first.
 test:

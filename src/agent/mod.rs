@@ -281,13 +281,15 @@ impl Agent {
         let (events, _) = broadcast::channel(events::EVENTS_KEPT);
         let (progress, last_ack, traffic) = (Arc::new(Notify::new()), Arc::new(Mutex::new(None)), Arc::default());
         let host_slot: Arc<std::sync::OnceLock<std::sync::Weak<Host>>> = Arc::default();
-        let answered = host_slot.clone();
+        let (answered, kept) = (host_slot.clone(), progress.clone());
         let done = move |answers: Answers| {
             if let Some(host) = answered.get().and_then(std::sync::Weak::upgrade) {
                 for (id, result) in answers {
                     host.stored(id, result);
                 }
             }
+            // Where a relay was named there is no event of it.
+            kept.notify_waiters();
         };
         #[cfg(not(target_family = "wasm"))]
         let mut store = None;

@@ -1,8 +1,9 @@
 //! Under which names a relay may be called, and by pages of which origins: the checks of `Host` and `Origin`.
 //!
-//! A web page may open WebSockets to any address its reader can reach, so its origin has to be on a list. And it may
-//! let its own name resolve to that address (DNS rebinding), after which the browser takes the relay for the page's own
-//! server; then only the name it calls gives it away. Programs send no `Origin`, and no browser leaves out `Host`.
+//! A web page may open WebSockets to any address its reader can reach, so its origin has to be on a list, or the relay's
+//! own: that of the dashboard. And it may let its own name resolve to that address (DNS rebinding), after which the browser
+//! takes the relay for the page's own server; then only the name it calls gives it away, which is why `Host` is checked
+//! first. Programs send no `Origin`, and no browser leaves out `Host`.
 
 use std::{net::IpAddr, sync::Arc};
 
@@ -50,25 +51,23 @@ pub(super) struct Callers {
     names: Vec<Name>,
     /// As browsers spell them.
     origins: Vec<String>,
+    /// What browsers call it with: `https` with TLS, `http` without.
+    scheme: &'static str,
     /// The port of a name without one.
     default_port: u16,
 }
 
 impl Callers {
     /// `listen` is what the relay was told to listen on: a name there is one of its names.
-    pub(super) fn new(
-        names: &[String],
-        origins: &[String],
-        listen: &str,
-        default_port: u16,
-    ) -> Result<Self, RelayError> {
+    pub(super) fn new(names: &[String], origins: &[String], listen: &str, tls: bool) -> Result<Self, RelayError> {
         let name = |name: &String| Name::read(name.as_bytes()).ok_or_else(|| RelayError::Host { host: name.clone() });
         let mut names = names.iter().map(name).collect::<Result<Vec<_>, _>>()?;
         names.extend(Name::read(listen.as_bytes()).map(|listen| Name { port: None, ..listen }));
         let spelled =
             |origin: &String| read_origin(origin).ok_or_else(|| RelayError::Origin { origin: origin.clone() });
         let origins = origins.iter().map(spelled).collect::<Result<_, _>>()?;
-        Ok(Self { names, origins, default_port })
+        let (scheme, default_port) = if tls { ("https", 443) } else { ("http", 80) };
+        Ok(Self { names, origins, scheme, default_port })
     }
 
     /// The names, without ports: those a certificate has to be for.
@@ -79,8 +78,9 @@ impl Callers {
 
     fn check(&self, version: Version, uri: &Uri, headers: &HeaderMap) -> Result<Called, Refusal> {
         let called = self.check_name(version, uri, headers)?;
-        headers.get_all(header::ORIGIN).iter().try_for_each(|origin| self.check_origin(origin))?;
-        Ok(Called(String::from_utf8_lossy(called).into_owned()))
+        let called = String::from_utf8_lossy(called).into_owned();
+        headers.get_all(header::ORIGIN).iter().try_for_each(|origin| self.check_origin(origin, &called))?;
+        Ok(Called(called))
     }
 
     fn check_name<'r>(&self, version: Version, uri: &'r Uri, headers: &'r HeaderMap) -> Result<&'r [u8], Refusal> {
@@ -111,8 +111,11 @@ impl Callers {
         Err(refuse(StatusCode::MISDIRECTED_REQUEST, reason))
     }
 
-    fn check_origin(&self, origin: &HeaderValue) -> Result<(), Refusal> {
-        if self.origins.iter().any(|allowed| allowed.as_bytes() == origin.as_bytes()) {
+    /// `called` has been checked: a page of that name is one that this relay served.
+    fn check_origin(&self, origin: &HeaderValue, called: &str) -> Result<(), Refusal> {
+        // With the scheme: whoever is on the way can serve a page as `http` in the name of a relay with TLS.
+        let own = read_origin(&format!("{}://{called}", self.scheme));
+        if self.origins.iter().chain(&own).any(|allowed| allowed.as_bytes() == origin.as_bytes()) {
             return Ok(());
         }
         let shown = shown(origin.as_bytes());
@@ -193,6 +196,32 @@ mod tests {
             "https://a:x",
         ] {
             assert_eq!(read_origin(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn with_tls_the_relays_own_origin_is_https_and_nothing_else() {
+        let callers = Callers::new(&["relay.example".to_owned()], &[], "127.0.0.1:4433", true).unwrap();
+        let check = |host: &'static str, origin: &'static str| {
+            let headers = [(header::HOST, host), (header::ORIGIN, origin)];
+            let headers = headers.map(|(name, value)| (name, HeaderValue::from_static(value)));
+            let checked = callers.check(Version::HTTP_11, &Uri::from_static("/"), &HeaderMap::from_iter(headers));
+            checked.map(|called| called.0).map_err(|refusal| refusal.0)
+        };
+        for (host, origin) in [
+            ("relay.example", "https://relay.example"),
+            ("relay.example:443", "https://relay.example"),
+            ("localhost:4433", "https://localhost:4433"),
+        ] {
+            assert_eq!(check(host, origin).as_deref(), Ok(host), "{origin}");
+        }
+        for (host, origin) in [
+            ("relay.example", "http://relay.example"),
+            ("localhost:4433", "http://localhost:4433"),
+            ("relay.example:80", "http://relay.example"),
+            ("relay.example", "https://relay.example:4433"),
+        ] {
+            assert_eq!(check(host, origin), Err(StatusCode::FORBIDDEN), "{origin}");
         }
     }
 

@@ -1,4 +1,4 @@
-//! What a relay serves over HTTP: the WebSocket at `/v1/sync`, health, metrics, documents as JSON.
+//! What a relay serves over HTTP: the WebSocket at `/v1/sync`, health, metrics, documents as JSON, and the dashboard.
 
 use std::sync::{Arc, atomic::Ordering};
 
@@ -17,6 +17,7 @@ use tokio::{net::TcpListener, sync::Notify};
 use super::{
     Shared,
     callers::{self, Called, Callers},
+    dashboard,
     exchange::{self, Exchange},
     metrics,
     patience::Patient,
@@ -50,6 +51,7 @@ pub(super) async fn serve(
         .route("/v1/coordination/{*id}", get(coordination))
         .fallback(nothing_here)
         .with_state(shared)
+        .merge(dashboard::routes())
         .merge(exchange.map(exchange::routes).unwrap_or_default())
         .layer(middleware::from_fn_with_state(callers, callers::check))
         .into_make_service_with_connect_info::<Caller>();
@@ -77,7 +79,7 @@ impl IntoResponse for Refusal {
 }
 
 async fn nothing_here() -> Refusal {
-    let known = "/v1/sync, /v1/documents, /v1/documents/{id}, /v1/coordination/{id}, /health, /metrics";
+    let known = "/, /v1/sync, /v1/documents, /v1/documents/{id}, /v1/coordination/{id}, /health, /metrics";
     Refusal(StatusCode::NOT_FOUND, format!("nothing here; there is {known}"))
 }
 

@@ -5,6 +5,7 @@
 
 pub mod audit;
 mod callers;
+mod dashboard;
 mod exchange;
 mod http;
 mod metrics;
@@ -142,8 +143,8 @@ impl RelayBuilder {
         self
     }
 
-    /// Lets web pages of an origin (`https://app.example`) connect. May be called several times; without it none can.
-    /// What is no browser sends no origin and may connect anyway.
+    /// Lets web pages of an origin (`https://app.example`) connect. May be called several times; without it none can but
+    /// the relay's own. What is no browser sends no origin and may connect anyway.
     #[must_use]
     pub fn allow_origin(mut self, origin: &str) -> Self {
         self.origins.push(origin.to_owned());
@@ -263,8 +264,7 @@ impl RelayBuilder {
     /// `Name`, `Host`, `Origin`, `Tls`, `Exchange`, `Store`, `Audit`, `Listen`.
     pub async fn open(self) -> Result<Relay, RelayError> {
         let name = AgentId::new(&self.name)?;
-        let port = if self.tls.is_some() { 443 } else { 80 };
-        let callers = Arc::new(Callers::new(&self.hosts, &self.origins, &self.listen, port)?);
+        let callers = Arc::new(Callers::new(&self.hosts, &self.origins, &self.listen, self.tls.is_some())?);
         let (path, key, tls, names) = (self.store.clone(), self.store_key.clone(), self.tls.clone(), callers.names());
         let (exchange, swarm) = (self.exchange.clone(), self.authority.as_ref().map(Authority::swarm));
         let (audit, hosts) = (self.audit.clone(), HostSlots::default());

@@ -43,6 +43,18 @@ fn the_swarm_agrees_without_mishaps_on_both_engines() {
     holds("automerge", &["--no-chaos"]);
 }
 
+/// Nobody could press Enter.
+#[test]
+fn without_a_terminal_the_demo_ends_by_itself_and_names_its_dashboard() {
+    let folder = tempfile::tempdir().unwrap();
+    write_input(folder.path());
+    let output = run(&["demo", "--stay", "--no-chaos", "--agents", "3", "--input", folder.path().to_str().unwrap()]);
+    let told = text(&output.stderr);
+    assert!(output.status.success(), "{told}");
+    assert!(told.contains("the dashboard is at http://127.0.0.1:"), "{told}");
+    assert!(!told.contains("stay up"), "{told}");
+}
+
 #[test]
 fn a_folder_without_text_is_refused_with_2() {
     let folder = tempfile::tempdir().unwrap();

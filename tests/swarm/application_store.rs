@@ -7,6 +7,7 @@ use std::sync::{
 
 use aepoch::{
     Agent,
+    node::Event,
     store::{AsyncStore, MemoryStore, Pending, Store, StoreDone, StoreError, StoreTask},
 };
 use bytes::Bytes;
@@ -113,12 +114,9 @@ async fn what_a_full_store_refuses_is_kept_once_it_has_room() {
     database.0.is_full.store(true, Ordering::Relaxed);
     stage.counter("takes").add(1).unwrap();
     loop {
-        match &*events.next().await.unwrap().unwrap() {
-            aepoch::node::Event::StoreFailed { reason, .. } => {
-                assert!(reason.contains("no room"), "{reason}");
-                break;
-            }
-            _ => {}
+        if let Event::StoreFailed { reason, .. } = &*events.next().await.unwrap().unwrap() {
+            assert!(reason.contains("no room"), "{reason}");
+            break;
         }
     }
     let other = world.agent("other").await;

@@ -8,7 +8,8 @@ use tokio::{
 };
 
 /// Every route, one that does not exist, and what each answers to whoever may call.
-const ROUTES: [(&str, u16); 6] = [
+const ROUTES: [(&str, u16); 7] = [
+    ("/", 200),
     ("/v1/sync", 101),
     ("/health", 200),
     ("/metrics", 200),
@@ -100,6 +101,41 @@ async fn a_name_that_is_not_the_relays_is_refused_on_every_route() {
         assert_eq!(ask(&relay, &whole, "Host: localhost\r\n").await.0, 421, "{whole}");
     }
     assert_eq!(ask(&relay, "GET /health HTTP/1.0", "").await.0, 200, "a health check without a name");
+}
+
+/// The dashboard's origin is the name it was called by. A page of any other name has not come from this relay.
+#[tokio::test]
+async fn the_relays_own_page_connects_under_every_name_of_the_relay_and_no_other_page_does() {
+    let relay = relay(|relay| relay.host("relay.example")).await;
+    for (route, status) in ROUTES {
+        let line = format!("GET {route} HTTP/1.1");
+        for (host, origin) in [
+            ("localhost:4433", "http://localhost:4433"),
+            ("127.0.0.1:4433", "http://127.0.0.1:4433"),
+            ("[::1]:4433", "http://[::1]:4433"),
+            ("Relay.Example", "http://relay.example"),
+            ("relay.example:80", "http://relay.example"),
+        ] {
+            let headers = format!("Host: {host}\r\nOrigin: {origin}\r\n");
+            assert_eq!(ask(&relay, &line, &headers).await.0, status, "{origin} asks {host} for {route}");
+        }
+        for (host, origin, refused) in [
+            ("localhost:4433", "http://localhost:3000", 403),
+            ("localhost:4433", "http://localhost", 403),
+            ("localhost:4433", "https://localhost:4433", 403),
+            ("localhost:4433", "http://127.0.0.1:4433", 403),
+            ("127.0.0.1:4433", "http://relay.example", 403),
+            ("relay.example", "http://relay.example/", 403),
+            ("localhost:4433", "null", 403),
+            // Its own name resolves to the relay's address now.
+            ("evil.example:4433", "http://evil.example:4433", 421),
+        ] {
+            let headers = format!("Host: {host}\r\nOrigin: {origin}\r\n");
+            assert_eq!(ask(&relay, &line, &headers).await.0, refused, "{origin} asks {host} for {route}");
+        }
+        let both = "Host: localhost\r\nOrigin: http://localhost\r\nOrigin: https://evil.example\r\n";
+        assert_eq!(ask(&relay, &line, both).await.0, 403, "two origins ask for {route}");
+    }
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@ mod authority;
 mod callers;
 mod closing;
 mod coordination;
+mod dashboard;
 mod exchange;
 mod founder;
 mod idp;

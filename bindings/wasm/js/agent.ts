@@ -116,12 +116,20 @@ export class AgentBase {
     name: string,
     options: Waiting & { engine?: "yrs" | "automerge" } = {},
   ): Promise<Document<S>> {
-    return this.#opened<S>(name, options, this.#document((agent) => agent.document(name, options.engine)));
+    return this.#opened<S>(
+      name,
+      options,
+      this.#document((agent) => agent.document(name, options.engine)),
+    );
   }
 
   /** The swarm's own document: members, and every agent's state. */
   async swarm(waiting: Waiting = {}): Promise<Document> {
-    return this.#opened("_swarm", waiting, this.#document((agent) => agent.swarm()));
+    return this.#opened(
+      "_swarm",
+      waiting,
+      this.#document((agent) => agent.swarm()),
+    );
   }
 
   async #opened<S extends Shape>(name: string, waiting: Waiting, handle: Handle<RawDocument>): Promise<Document<S>> {

@@ -23,7 +23,8 @@ const load = async (): Promise<Glue> => {
 
 const places: Places = {
   here: new Engine(load),
-  worker: () => new WorkerPlace(() => new Worker(new URL("./worker-automerge.js", import.meta.url), { type: "module" })),
+  worker: () =>
+    new WorkerPlace(() => new Worker(new URL("./worker-automerge.js", import.meta.url), { type: "module" })),
 };
 
 /** One member of a swarm. */

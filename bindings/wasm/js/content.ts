@@ -9,8 +9,19 @@ import type { Candidate, TextSpan } from "./report.js";
 export type Write = (method: WriteMethod, args: readonly (string | number)[], value?: [unknown]) => Promise<void>;
 /** The methods of {@link RawDocument} that change content or records. */
 export type WriteMethod =
-  | "registerSet" | "registerClear" | "counterAdd" | "mapPut" | "mapRemove" | "setInsert" | "setRemove"
-  | "listInsert" | "listPush" | "listRemove" | "textInsert" | "textRemove" | "textFormat";
+  | "registerSet"
+  | "registerClear"
+  | "counterAdd"
+  | "mapPut"
+  | "mapRemove"
+  | "setInsert"
+  | "setRemove"
+  | "listInsert"
+  | "listPush"
+  | "listRemove"
+  | "textInsert"
+  | "textRemove"
+  | "textFormat";
 
 /** Where handles read, and how they write. */
 export interface Access {

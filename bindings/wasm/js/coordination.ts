@@ -108,7 +108,8 @@ function tieredSettings(settings: TieredSettings): RawSettings {
     : byTier(members).flatMap(([tier, agents]) => agents.map((agent): [number, string] => [tier, agent]));
   const tiers = new Set(seats.map(([tier]) => tier));
   if (everybody) tiers.add(0);
-  const timeouts = typeof timeout === "number" ? [...tiers].map((tier): [number, number] => [tier, timeout]) : byTier(timeout);
+  const timeouts =
+    typeof timeout === "number" ? [...tiers].map((tier): [number, number] => [tier, timeout]) : byTier(timeout);
   const tiered = given({ everybody, onShortfall }) as RawSettings;
   return { ...decidingSettings(settings), ...tiered, members: seats, timeouts, atLeast: byTier(atLeast) };
 }
@@ -128,7 +129,12 @@ export function epochSettings(settings: EpochSettings): RawSettings {
 /** @internal */
 export function pollSettings(settings: PollSettings): RawSettings {
   const { options, weights, threshold, closable } = settings;
-  const own = given({ options: options && [...options], weights: weights && Object.entries(weights), threshold, closable });
+  const own = given({
+    options: options && [...options],
+    weights: weights && Object.entries(weights),
+    threshold,
+    closable,
+  });
   return { ...tieredSettings(settings), ...(own as RawSettings) };
 }
 
@@ -195,7 +201,9 @@ export class Passage {
   /** What was decided, when it was. */
   get outcome(): Outcome | undefined {
     const { standing } = this;
-    return standing.standing === "released" || standing.standing === "late" || standing.standing === "broken" ? standing : undefined;
+    return standing.standing === "released" || standing.standing === "late" || standing.standing === "broken"
+      ? standing
+      : undefined;
   }
 
   /** True when this agent may go on. */

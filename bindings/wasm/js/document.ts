@@ -1,8 +1,27 @@
 /** A document: handles on its parts, changes, observation, presence, and what agents wait for in it. */
 
 import { abortable, type Waiting } from "./abort.js";
-import { AgentState, Counter, Register, SharedList, SharedMap, SharedSet, SharedText, type Access, type Write } from "./content.js";
-import { Barrier, Decision, Epoch, Poll, barrierSettings, decisionSettings, epochSettings, pollSettings } from "./coordination.js";
+import {
+  AgentState,
+  Counter,
+  Register,
+  SharedList,
+  SharedMap,
+  SharedSet,
+  SharedText,
+  type Access,
+  type Write,
+} from "./content.js";
+import {
+  Barrier,
+  Decision,
+  Epoch,
+  Poll,
+  barrierSettings,
+  decisionSettings,
+  epochSettings,
+  pollSettings,
+} from "./coordination.js";
 import type { BarrierSettings, DecisionSettings, EpochSettings, PollSettings } from "./coordination.js";
 import { decode, encode, type Value } from "./json.js";
 import { Queue, queueSettings, type QueueSettings } from "./queue.js";
@@ -28,7 +47,9 @@ export interface Shape {
 /** The names of a kind in a shape. */
 export type Names<S extends Shape, K extends keyof Shape> = keyof NonNullable<S[K]> & string;
 /** The type under a name of a kind. */
-export type Of<S extends Shape, K extends keyof Shape, N> = N extends keyof NonNullable<S[K]> ? NonNullable<S[K]>[N] : never;
+export type Of<S extends Shape, K extends keyof Shape, N> = N extends keyof NonNullable<S[K]>
+  ? NonNullable<S[K]>[N]
+  : never;
 /** The type of presence. */
 export type PresenceOf<S extends Shape> = unknown extends S["presence"] ? Value : NonNullable<S["presence"]>;
 
@@ -82,7 +103,9 @@ class Parts<S extends Shape> {
 }
 
 /** The methods of a handle that change something; collected, they have no answer. */
-type Collected<H, M extends keyof H> = { [K in M]: H[K] extends (...args: infer A) => unknown ? (...args: A) => void : never };
+type Collected<H, M extends keyof H> = {
+  [K in M]: H[K] extends (...args: infer A) => unknown ? (...args: A) => void : never;
+};
 
 /** Changes that become visible together. Nothing is read in a transaction. */
 export interface Transaction<S extends Shape = Shape> {
@@ -242,33 +265,57 @@ export class Document<S extends Shape = Shape> extends Parts<S> {
   /** A barrier, as soon as its definition is here. Without members it is whatever goes by the name. */
   barrier(name: string, settings: BarrierSettings = {}, waiting?: Waiting): Promise<Barrier> {
     const text = encode(barrierSettings(settings));
-    return this.#object(waiting, (raw) => raw.barrier(name, text), (handle) => new Barrier(handle, name));
+    return this.#object(
+      waiting,
+      (raw) => raw.barrier(name, text),
+      (handle) => new Barrier(handle, name),
+    );
   }
 
   /** An epoch, as soon as its definition is here. */
   epoch(name: string, settings: EpochSettings = {}, waiting?: Waiting): Promise<Epoch> {
     const text = encode(epochSettings(settings));
-    return this.#object(waiting, (raw) => raw.epoch(name, text), (handle) => new Epoch(handle, name));
+    return this.#object(
+      waiting,
+      (raw) => raw.epoch(name, text),
+      (handle) => new Epoch(handle, name),
+    );
   }
 
   /** A poll, as soon as its definition is here. */
   poll(name: string, settings: PollSettings = {}, waiting?: Waiting): Promise<Poll> {
     const text = encode(pollSettings(settings));
-    return this.#object(waiting, (raw) => raw.poll(name, text), (handle) => new Poll(handle, name));
+    return this.#object(
+      waiting,
+      (raw) => raw.poll(name, text),
+      (handle) => new Poll(handle, name),
+    );
   }
 
   /** A decision, as soon as its definition is here. */
   decision<T = Value>(name: string, settings: DecisionSettings = {}, waiting?: Waiting): Promise<Decision<T>> {
     const text = encode(decisionSettings(settings));
-    return this.#object(waiting, (raw) => raw.decision(name, text), (handle) => new Decision<T>(handle, name));
+    return this.#object(
+      waiting,
+      (raw) => raw.decision(name, text),
+      (handle) => new Decision<T>(handle, name),
+    );
   }
 
   /** A queue of work, as soon as its definition is here. Without members: of all who are in the swarm when it begins. */
-  queue<N extends Names<S, "queues">>(name: N, settings?: QueueSettings, waiting?: Waiting): Promise<Queue<Of<S, "queues", N>>>;
+  queue<N extends Names<S, "queues">>(
+    name: N,
+    settings?: QueueSettings,
+    waiting?: Waiting,
+  ): Promise<Queue<Of<S, "queues", N>>>;
   queue<T = Value>(name: string, settings?: QueueSettings, waiting?: Waiting): Promise<Queue<T>>;
   queue(name: string, settings: QueueSettings = {}, waiting?: Waiting): Promise<Queue<unknown>> {
     const text = encode(queueSettings(settings));
-    return this.#object(waiting, (raw) => raw.queue(name, text), (handle) => new Queue<unknown>(handle, name));
+    return this.#object(
+      waiting,
+      (raw) => raw.queue(name, text),
+      (handle) => new Queue<unknown>(handle, name),
+    );
   }
 
   async #object<R extends object, H>(

@@ -107,7 +107,11 @@ export type ErrorCode = keyof typeof CLASSES;
 export function errorOf(code: string, message: string, cause?: unknown): AepochError {
   const options = cause === undefined ? undefined : { cause };
   if (!Object.hasOwn(CLASSES, code)) return new InternalError("Internal", message, options);
-  const known = CLASSES[code as ErrorCode] as new (code: string, message: string, options?: ErrorOptions) => AepochError;
+  const known = CLASSES[code as ErrorCode] as new (
+    code: string,
+    message: string,
+    options?: ErrorOptions,
+  ) => AepochError;
   return new known(code, message, options);
 }
 

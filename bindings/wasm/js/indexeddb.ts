@@ -63,7 +63,8 @@ export class IndexedDbStore implements RawStore {
       opening.onsuccess = () => resolve(new IndexedDbStore(opening.result));
       opening.onerror = () => {
         const cause = opening.error;
-        if (cause?.name === "VersionError") return reject(new StoreError("Store", "the store was written by a later version", { cause }));
+        if (cause?.name === "VersionError")
+          return reject(new StoreError("Store", "the store was written by a later version", { cause }));
         reject(cause?.name === "QuotaExceededError" ? errorOf(cause) : unavailable(cause));
       };
     });
@@ -89,7 +90,9 @@ export class IndexedDbStore implements RawStore {
 
   /** The note under a name. */
   note(name: string): Promise<Uint8Array | undefined> {
-    return this.#transact(["notes"], "readonly", (tx) => answer<Uint8Array | undefined>(tx.objectStore("notes").get(name)));
+    return this.#transact(["notes"], "readonly", (tx) =>
+      answer<Uint8Array | undefined>(tx.objectStore("notes").get(name)),
+    );
   }
 
   /** Keeps a note durably. */
@@ -168,7 +171,10 @@ async function carryOut(tx: IDBTransaction, task: RawTask): Promise<RawDone> {
   if (task.kind === "list") {
     const all = await answer<Head[]>(heads.getAll());
     const documents = all.map(({ document, snapshotBytes, last, upto, logBytes }) => ({
-      document, snapshotBytes, entries: last - upto, logBytes,
+      document,
+      snapshotBytes,
+      entries: last - upto,
+      logBytes,
     }));
     return { kind: "listed", documents };
   }
@@ -212,7 +218,8 @@ async function carryOut(tx: IDBTransaction, task: RawTask): Promise<RawDone> {
   }
 }
 
-const numbered = (document: string, from: number, to: number): IDBKeyRange => IDBKeyRange.bound([document, from], [document, to]);
+const numbered = (document: string, from: number, to: number): IDBKeyRange =>
+  IDBKeyRange.bound([document, from], [document, to]);
 
 /** The result of a request. */
 function answer<T>(request: IDBRequest): Promise<T> {
@@ -233,11 +240,13 @@ function abort(tx: IDBTransaction): void {
 function errorOf(cause: unknown): AepochError {
   if (cause instanceof AepochError) return cause;
   const isFull = typeof cause === "object" && cause !== null && "name" in cause && cause.name === "QuotaExceededError";
-  if (isFull) return new QuotaExceededError("QuotaExceeded", `the browser's storage is full: ${said(cause)}`, { cause });
+  if (isFull)
+    return new QuotaExceededError("QuotaExceeded", `the browser's storage is full: ${said(cause)}`, { cause });
   return new StoreError("Store", `the browser's storage failed: ${said(cause)}`, { cause });
 }
 
-const said = (cause: unknown): string => (cause instanceof Error || cause instanceof DOMException ? cause.message || cause.name : String(cause));
+const said = (cause: unknown): string =>
+  cause instanceof Error || cause instanceof DOMException ? cause.message || cause.name : String(cause);
 
 let asked: Promise<boolean> | undefined;
 

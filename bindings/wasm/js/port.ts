@@ -25,7 +25,17 @@ const ROOT = 0;
 
 /** Methods that open an object. */
 const OPENERS: ReadonlySet<string> = new Set([
-  "open", "document", "swarm", "events", "observe", "barrier", "epoch", "poll", "decision", "queue", "claim",
+  "open",
+  "document",
+  "swarm",
+  "events",
+  "observe",
+  "barrier",
+  "epoch",
+  "poll",
+  "decision",
+  "queue",
+  "claim",
 ]);
 /** Methods after which an object is no more. */
 const ENDERS: ReadonlySet<string> = new Set(["free", "stop"]);
@@ -77,7 +87,13 @@ export class Port {
   #call(on: number, method: string, args: unknown[]): Promise<unknown> {
     if (this.#ended) return Promise.reject(this.#ended);
     const id = ++this.#last;
-    const message: Message = { kind: "call", id, on, method, args: args.map((value) => (isPlain(value) ? value : null)) };
+    const message: Message = {
+      kind: "call",
+      id,
+      on,
+      method,
+      args: args.map((value) => (isPlain(value) ? value : null)),
+    };
     const heard = args.findIndex((value) => typeof value === "function");
     const abort = args.findIndex((value) => value instanceof Promise);
     if (heard >= 0) {
@@ -167,7 +183,8 @@ export class Service {
     const object = this.#objects.get(on);
     if (!object) return this.#fail(id, new ClosedError("Closed", "this has been closed"));
     if (ONCE.has(method)) this.#post({ kind: "took", id });
-    if (message.heard !== undefined) args[message.heard] = (...values: unknown[]) => this.#post({ kind: "heard", id, values });
+    if (message.heard !== undefined)
+      args[message.heard] = (...values: unknown[]) => this.#post({ kind: "heard", id, values });
     const wait = message.abort ?? WAITS[method];
     if (wait !== undefined) args[wait] = new Promise<void>((abort) => this.#aborts.set(id, abort));
     if (ENDERS.has(method)) this.#objects.delete(on);
@@ -180,7 +197,10 @@ export class Service {
         await (settle ?? this.#serving.settle?.(method));
         return value;
       };
-      settled().then((value) => this.#answer(id, method, value), (thrown: unknown) => this.#fail(id, thrown));
+      settled().then(
+        (value) => this.#answer(id, method, value),
+        (thrown: unknown) => this.#fail(id, thrown),
+      );
     } catch (thrown) {
       this.#fail(id, thrown);
     }

@@ -63,7 +63,9 @@ export class Queue<T> extends CoordinationObject<RawQueue> {
       if (!life) throw new InterruptedError("Interrupted", "the item went back: the tab that took it is gone");
       try {
         if (!isWanted) throw new ClosedError("Closed", "nobody waits for it any more");
-        const of = <M extends "item" | "token" | "payload">(method: M): Result<RawClaim, M> | Promise<Result<RawClaim, M>> =>
+        const of = <M extends "item" | "token" | "payload">(
+          method: M,
+        ): Result<RawClaim, M> | Promise<Result<RawClaim, M>> =>
           life.invoke(raw, method, [] as unknown as Arguments<RawClaim, M>);
         const [item, token, payload] = await Promise.all([of("item"), of("token"), of("payload")]);
         if (!isWanted) throw new ClosedError("Closed", "nobody waits for it any more");

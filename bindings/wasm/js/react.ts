@@ -79,7 +79,10 @@ function useWatched<T>(watched: Watched<T> | undefined): T | undefined {
 const nothing = (): undefined => undefined;
 
 /** A document of the agent: `undefined` until it is open. Closed with the component. */
-export function useDocument<S extends Shape = Shape>(agent: AgentBase | undefined, name: string): Document<S> | undefined {
+export function useDocument<S extends Shape = Shape>(
+  agent: AgentBase | undefined,
+  name: string,
+): Document<S> | undefined {
   const [opened, setOpened] = useState<{ agent: AgentBase; name: string; document: Document<S> }>();
   const [failure, setFailure] = useState<AepochError>();
   useEffect(() => {
@@ -181,7 +184,11 @@ export interface AtBarrier {
  * A barrier. The settings count when {@link AtBarrier.arrive} is called; the wait ends with the component, the arrival
  * stays.
  */
-export function useBarrier(document: Pick<Document, "barrier"> | undefined, name: string, settings: BarrierSettings = {}): AtBarrier {
+export function useBarrier(
+  document: Pick<Document, "barrier"> | undefined,
+  name: string,
+  settings: BarrierSettings = {},
+): AtBarrier {
   const [state, setState] = useState<Omit<AtBarrier, "arrive">>(IDLE);
   const text = JSON.stringify(settings);
   const leaving = useMemo(() => ({ current: new AbortController() }), [document, name]);

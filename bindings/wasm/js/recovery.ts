@@ -1,3 +1,4 @@
+/// <reference lib="esnext.disposable" preserve="true" />
 /**
  * Lives: an agent survives the module that runs it.
  *
@@ -12,8 +13,25 @@ import type { Answer, RawAgent, RawHearing } from "./raw.js";
 
 /** Methods that cannot be done twice without doing more: these fail when it is not known whether they were done. */
 export const ONCE: ReadonlySet<PropertyKey> = new Set([
-  "counterAdd", "listInsert", "listPush", "listRemove", "textInsert", "textRemove", "transact", "send", "push",
-  "arriveNow", "decline", "acknowledge", "finishNow", "vote", "propose", "abstain", "complete", "fail", "requeue",
+  "counterAdd",
+  "listInsert",
+  "listPush",
+  "listRemove",
+  "textInsert",
+  "textRemove",
+  "transact",
+  "send",
+  "push",
+  "arriveNow",
+  "decline",
+  "acknowledge",
+  "finishNow",
+  "vote",
+  "propose",
+  "abstain",
+  "complete",
+  "fail",
+  "requeue",
 ]);
 
 /** The arguments of a method of the module. */
@@ -200,7 +218,10 @@ export class Handle<R extends object> {
     if (this.#opening?.life !== life) {
       const raw = (async () => life.guard(Promise.resolve(this.#open(life))))();
       this.#opening = { life, raw };
-      raw.then((raw) => (this.#at = { life, raw }), () => (this.#opening = undefined));
+      raw.then(
+        (raw) => (this.#at = { life, raw }),
+        () => (this.#opening = undefined),
+      );
     }
     const raw = await this.#opening!.raw;
     return [life, raw];

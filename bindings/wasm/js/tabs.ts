@@ -9,7 +9,15 @@
  */
 
 import type { Place, PlaceOptions } from "./engine.js";
-import { ClosedError, InterruptedError, PanicError, StorageUnavailableError, errorOf, isTrap, toError } from "./errors.js";
+import {
+  ClosedError,
+  InterruptedError,
+  PanicError,
+  StorageUnavailableError,
+  errorOf,
+  isTrap,
+  toError,
+} from "./errors.js";
 import { Port, Service, type Message } from "./port.js";
 import type { RawAgent } from "./raw.js";
 import { Life, type Lives } from "./recovery.js";
@@ -33,8 +41,22 @@ export interface TabMeans {
 
 /** Methods that change a document or the agent's state: a follower hears of them when they are kept. */
 const WRITES: ReadonlySet<string> = new Set([
-  "registerSet", "registerClear", "counterAdd", "mapPut", "mapRemove", "setInsert", "setRemove", "listInsert", "listPush",
-  "listRemove", "textInsert", "textRemove", "textFormat", "transact", "setState", "clearState",
+  "registerSet",
+  "registerClear",
+  "counterAdd",
+  "mapPut",
+  "mapRemove",
+  "setInsert",
+  "setRemove",
+  "listInsert",
+  "listPush",
+  "listRemove",
+  "textInsert",
+  "textRemove",
+  "textFormat",
+  "transact",
+  "setState",
+  "clearState",
 ]);
 
 function meansHere(): TabMeans | undefined {
@@ -270,7 +292,8 @@ class Leader {
     const failed = (thrown: unknown): void => {
       if (isTrap(thrown)) life.trap(String(thrown));
     };
-    const post = (message: Message): void => this.#say({ kind: "tell", from: this.#id, to: tab, life: number, message });
+    const post = (message: Message): void =>
+      this.#say({ kind: "tell", from: this.#id, to: tab, life: number, message });
     const service = new Service(life.agent, post, { settle: keep, failed });
     this.#services.set(tab, service);
     const { signal } = this.#watching;

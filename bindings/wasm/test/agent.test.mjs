@@ -4,7 +4,16 @@ import "fake-indexeddb/auto";
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 
-import { AbortedError, Agent, ClosedError, DocumentError, NameError, NodeError, StorageUnavailableError, WrongPhaseError } from "aepoch";
+import {
+  AbortedError,
+  Agent,
+  ClosedError,
+  DocumentError,
+  NameError,
+  NodeError,
+  StorageUnavailableError,
+  WrongPhaseError,
+} from "aepoch";
 import { until } from "./memory.mjs";
 import { relay } from "./relay.mjs";
 
@@ -56,10 +65,16 @@ test("every type converges between two agents", async (t) => {
   assert.equal(await right.counter("takes").get(), 1);
   assert.deepEqual(await right.map("lights").entries(), [["left", { colour: "red" }]]);
   assert.deepEqual(await right.map("lights").get("right"), undefined);
-  assert.deepEqual([await right.set("guests").values(), await right.set("guests").has("ann"), await right.set("guests").has("bob")], [["ann"], true, false]);
+  assert.deepEqual(
+    [await right.set("guests").values(), await right.set("guests").has("ann"), await right.set("guests").has("bob")],
+    [["ann"], true, false],
+  );
   assert.deepEqual(await right.list("songs").values(), ["two", "three", "four"]);
   assert.equal(await right.text("notes").get(), "soft loud");
-  assert.deepEqual(await right.text("notes").spans(), [{ text: "soft", attributes: { bold: true } }, { text: " loud", attributes: {} }]);
+  assert.deepEqual(await right.text("notes").spans(), [
+    { text: "soft", attributes: { bold: true } },
+    { text: " loud", attributes: {} },
+  ]);
   const [candidate] = await right.register("setlist").values();
   assert.equal(candidate.writer.toString(16), (await a.replica()).replace(/^0+/, ""));
   const { document, unsynced, engine } = await right.status();
@@ -95,16 +110,18 @@ test("changes, presence, messages and states are heard", async (t) => {
   const changes = left.observe("register/");
   await right.register("r").set({ x: 1 });
   const [patch] = (await changes.next()).value.patches;
-  assert.deepEqual([patch.path, patch.change, patch.origin], [
-    { section: "register", name: "r", within: null },
-    { put: { old: null, new: { x: 1 } } },
-    "remote",
-  ]);
+  assert.deepEqual(
+    [patch.path, patch.change, patch.origin],
+    [{ section: "register", name: "r", within: null }, { put: { old: null, new: { x: 1 } } }, "remote"],
+  );
   const events = a.events();
   await right.setPresence({ cursor: 3 });
   for await (const event of events) if (event.kind === "presence") break;
   const present = await left.presence();
-  assert.deepEqual(present.map(({ agent, state }) => [agent, state]), [["b", { cursor: 3 }]]);
+  assert.deepEqual(
+    present.map(({ agent, state }) => [agent, state]),
+    [["b", { cursor: 3 }]],
+  );
   const message = (async () => {
     for await (const event of a.events()) if (event.kind === "message") return event;
   })();
@@ -128,7 +145,10 @@ test("a barrier releases all with one outcome", async (t) => {
     }),
   );
   assert.ok(passages.every((passage) => passage.isComplete));
-  assert.deepEqual(passages[1].outcome.tiers.map(({ released }) => released), [["a"], ["b", "c"]]);
+  assert.deepEqual(
+    passages[1].outcome.tiers.map(({ released }) => released),
+    [["a"], ["b", "c"]],
+  );
   const stage = await agents[0].document("stage");
   const [status] = await stage.explain();
   assert.deepEqual([status.kind, status.barrier.name], ["barrier", "flash"]);
@@ -140,7 +160,9 @@ test("a barrier releases all with one outcome", async (t) => {
 test("a wait at a barrier can be given up, and taken up again", async (t) => {
   const [a, b] = await swarm(t, "a", "b");
   const settings = { members: ["a", "b"] };
-  const [left, right] = await Promise.all([a, b].map(async (agent) => (await agent.document("stage")).barrier("flash", settings)));
+  const [left, right] = await Promise.all(
+    [a, b].map(async (agent) => (await agent.document("stage")).barrier("flash", settings)),
+  );
   const generation = await left.arriveNow();
   const leave = new AbortController();
   const wait = assert.rejects(left.released(generation, { signal: leave.signal }), AbortedError);
@@ -173,7 +195,9 @@ test("an epoch, a poll and a decision are the same for both", async (t) => {
 
 test("an item is pushed, claimed, given back, claimed with a higher token and done", async (t) => {
   const [a, b] = await swarm(t, "a", "b");
-  const [pushes, works] = await Promise.all([a, b].map(async (agent) => (await agent.document("stage")).queue("jobs", { members: ["a", "b"] })));
+  const [pushes, works] = await Promise.all(
+    [a, b].map(async (agent) => (await agent.document("stage")).queue("jobs", { members: ["a", "b"] })),
+  );
   const item = await pushes.push({ song: 1 }, { tier: "beta", deadline: new Date(Date.now() + 60_000) });
   const first = await works.claim();
   assert.deepEqual([first.item, first.payload, await first.isHeld()], [item, { song: 1 }, true]);
@@ -247,7 +271,9 @@ test("errors have their class", async (t) => {
   const [a] = await swarm(t, "a");
   await assert.rejects(a.document("stage/"), NameError);
   const stage = await a.document("stage");
-  await assert.rejects(stage.queue("jobs", { members: Array.from({ length: 11 }, (_, n) => `w${n}`) }), { code: "TooManyAgents" });
+  await assert.rejects(stage.queue("jobs", { members: Array.from({ length: 11 }, (_, n) => `w${n}`) }), {
+    code: "TooManyAgents",
+  });
   await assert.rejects(stage.list("songs").insert(5, "far"), DocumentError);
   await assert.rejects(stage.counter("takes").add(0.5), { code: "Encode" });
 });

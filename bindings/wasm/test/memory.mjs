@@ -1,6 +1,5 @@
 // A module in memory, for tests of what carries calls to a module: it keeps registers and counters, and can fail.
 
-
 /** What survives: the documents of all agents that open it. */
 export class Disk {
   documents = new Map();
@@ -140,9 +139,11 @@ export class MemoryAgent {
   /** What is in memory goes to the disk in its own time. */
   write(name, values) {
     const kept = structuredClone(values);
-    this.#writing = this.#writing.then(() => this.disk.written()).then(() => {
-      if (!this.isDead) this.disk.documents.set(name, kept);
-    });
+    this.#writing = this.#writing
+      .then(() => this.disk.written())
+      .then(() => {
+        if (!this.isDead) this.disk.documents.set(name, kept);
+      });
   }
 
   check() {
@@ -231,7 +232,6 @@ export class MemoryPlace {
     this.isClosed = true;
   }
 }
-
 
 /** Waits until something holds, looking at each turn of the event loop. */
 export async function until(holds) {

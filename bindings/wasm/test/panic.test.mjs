@@ -32,7 +32,10 @@ test("all agents of a module that panics come back with what was persisted, and 
   await left.counter("takes").add(2);
   await agents[0].persisted();
   const changes = left.observe("counter/");
-  const waits = assert.rejects(left.barrier("flash", { members: ["a", "nobody"] }), { code: "Panic", message: /asked to/ });
+  const waits = assert.rejects(left.barrier("flash", { members: ["a", "nobody"] }), {
+    code: "Panic",
+    message: /asked to/,
+  });
   await until(async () => (await right.register("r").get()) === "kept");
   assert.throws(glue.trap, WebAssembly.RuntimeError);
   await waits;

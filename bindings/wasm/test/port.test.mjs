@@ -15,7 +15,11 @@ function channel(root, serving) {
     const passed = structuredClone(message);
     queueMicrotask(() => to().hear(passed));
   };
-  const service = new Service(root, over(() => port), serving);
+  const service = new Service(
+    root,
+    over(() => port),
+    serving,
+  );
   const port = new Port(over(() => service));
   return { port, service, words };
 }
@@ -40,7 +44,10 @@ test("objects are opened, called and freed at the other end", async () => {
 
 test("an error of the other end has its class here", async () => {
   const { remote } = await opened();
-  await assert.rejects(remote.document("bad name"), (error) => error instanceof NameError && error.message === "a bad name");
+  await assert.rejects(
+    remote.document("bad name"),
+    (error) => error instanceof NameError && error.message === "a bad name",
+  );
   await assert.rejects(remote.nothing(), (error) => error.code === "Internal");
 });
 
@@ -68,7 +75,9 @@ test("a wait can be given up from here", async () => {
 });
 
 test("when the other end is gone, calls that were taken are told from those that were not", async () => {
-  const { remote, port, service } = await opened({ settle: (method) => (method === "counterAdd" ? new Promise(() => {}) : undefined) });
+  const { remote, port, service } = await opened({
+    settle: (method) => (method === "counterAdd" ? new Promise(() => {}) : undefined),
+  });
   const stage = await remote.document("stage");
   const taken = assert.rejects(stage.counterAdd("takes", 1), { code: "Interrupted", begun: true });
   await settle();

@@ -54,12 +54,14 @@ test("a register is rendered once for each change, and not for others", async (t
 
 test("a document is opened for its component, and closed with it", async (t) => {
   const closed = [];
-  const spy = { document: async (name) => {
-    const document = await agent.document(name);
-    const close = document.close.bind(document);
-    document.close = () => (closed.push(name), close());
-    return document;
-  } };
+  const spy = {
+    document: async (name) => {
+      const document = await agent.document(name);
+      const close = document.close.bind(document);
+      document.close = () => (closed.push(name), close());
+      return document;
+    },
+  };
   const renders = [];
   const Component = ({ name }) => {
     renders.push(useDocument(spy, name));

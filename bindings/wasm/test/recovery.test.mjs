@@ -139,7 +139,8 @@ test("a transaction is one call, and none when its plan throws", async () => {
     tx.list("songs").insert(0, "a", "b");
     tx.text("notes").insert(0, "hello");
   });
-  const sent = '[["mapPut","lights","right","blue"],["counterAdd","takes",1],["listInsert","songs",0,["a","b"]],["textInsert","notes",0,"hello"]]';
+  const sent =
+    '[["mapPut","lights","right","blue"],["counterAdd","takes",1],["listInsert","songs",0,["a","b"]],["textInsert","notes",0,"hello"]]';
   assert.equal(place.agent.log.at(-1), `transact ${sent}`);
   const plan = (tx) => {
     tx.counter("takes").add(1);

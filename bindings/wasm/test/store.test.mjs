@@ -22,17 +22,22 @@ class Model {
         case "list":
           return {
             kind: "listed",
-            documents: [...this.documents].sort(([a], [b]) => (a < b ? -1 : 1)).map(([document, { snapshot, log }]) => ({
-              document,
-              snapshotBytes: snapshot?.length ?? 0,
-              entries: log.length,
-              logBytes: log.reduce((sum, entry) => sum + entry.length, 0),
-            })),
+            documents: [...this.documents]
+              .sort(([a], [b]) => (a < b ? -1 : 1))
+              .map(([document, { snapshot, log }]) => ({
+                document,
+                snapshotBytes: snapshot?.length ?? 0,
+                entries: log.length,
+                logBytes: log.reduce((sum, entry) => sum + entry.length, 0),
+              })),
           };
         case "load": {
           if (!kept) return { kind: "loaded" };
           const { header, snapshot, upto, log } = kept;
-          return { kind: "loaded", document: { header, entries: [...log], last: upto + log.length, ...(snapshot && { snapshot }) } };
+          return {
+            kind: "loaded",
+            document: { header, entries: [...log], last: upto + log.length, ...(snapshot && { snapshot }) },
+          };
         }
         case "append": {
           const grown = kept ?? { header: task.header, upto: 0, log: [], snapshot: undefined };
@@ -74,10 +79,14 @@ test("the store answers as its model does, also after it was opened again", asyn
         const document = `band/${"abc"[next(3)]}`;
         const entry = () => Uint8Array.from({ length: next(5) }, () => next(256));
         switch (next(4)) {
-          case 0: return { kind: "load", document };
-          case 1: return { kind: "compact", document, upto: next(30), snapshot: entry() };
-          case 2: return { kind: "list" };
-          default: return { kind: "append", document, header: bytes(round), entries: Array.from({ length: next(4) }, entry) };
+          case 0:
+            return { kind: "load", document };
+          case 1:
+            return { kind: "compact", document, upto: next(30), snapshot: entry() };
+          case 2:
+            return { kind: "list" };
+          default:
+            return { kind: "append", document, header: bytes(round), entries: Array.from({ length: next(4) }, entry) };
         }
       });
       assert.deepEqual(await store.commit(tasks), model.commit(tasks), `seed ${seed}, round ${round}`);
@@ -111,8 +120,18 @@ test("of a commit that fails nothing is kept, and every answer says so", async (
     // A function cannot be kept.
     { kind: "append", document: "band/b", header: bytes(1), entries: [Object.assign(() => {}, { byteLength: 1 })] },
   ]);
-  assert.deepEqual(answers.map(({ kind, during }) => [kind, during]), [["failed", "write"], ["failed", "read"], ["failed", "write"]]);
-  const [kept, other] = await store.commit([{ kind: "load", document: "band/a" }, { kind: "load", document: "band/b" }]);
+  assert.deepEqual(
+    answers.map(({ kind, during }) => [kind, during]),
+    [
+      ["failed", "write"],
+      ["failed", "read"],
+      ["failed", "write"],
+    ],
+  );
+  const [kept, other] = await store.commit([
+    { kind: "load", document: "band/a" },
+    { kind: "load", document: "band/b" },
+  ]);
   assert.deepEqual(kept.document.entries, [bytes(1)]);
   assert.deepEqual(other, { kind: "loaded" });
 });
@@ -146,7 +165,10 @@ test("a browser that gives no storage is told apart from a store that fails", as
   t.mock.restoreAll();
   const name = fresh();
   await new Promise((opened) => (indexedDB.open(name, 99).onsuccess = ({ target }) => opened(target.result.close())));
-  await assert.rejects(IndexedDbStore.open(name), (error) => error instanceof StoreError && /later version/.test(error.message));
+  await assert.rejects(
+    IndexedDbStore.open(name),
+    (error) => error instanceof StoreError && /later version/.test(error.message),
+  );
 });
 
 test("a store that is deleted under an agent takes nothing any more", async () => {

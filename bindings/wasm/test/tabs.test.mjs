@@ -118,7 +118,10 @@ test("what a follower was told is written survives the crash of the leader", asy
   const { browser, leader, follower } = await two();
   browser.disk.isSlow = true;
   let isTold = false;
-  const set = follower.stage.register("r").set(1).then(() => (isTold = true));
+  const set = follower.stage
+    .register("r")
+    .set(1)
+    .then(() => (isTold = true));
   await until(() => leader.place.agent.log.includes("set 1"));
   await settle();
   assert.equal(isTold, false);
@@ -205,7 +208,10 @@ test("a follower that closes leaves the leader alone", async () => {
 test("a panic of the leader is told to followers, whose handles work again", async () => {
   const { leader, follower } = await two();
   await follower.stage.register("r").set(1);
-  const flush = assert.rejects(follower.stage.flush(), (error) => error instanceof PanicError && /out of bounds/.test(error.message));
+  const flush = assert.rejects(
+    follower.stage.flush(),
+    (error) => error instanceof PanicError && /out of bounds/.test(error.message),
+  );
   await until(() => leader.place.agent.log.includes("flush"));
   leader.place.trapped("index out of bounds");
   await flush;
@@ -240,7 +246,10 @@ test("a leader whose module fails each time leaves the lead to the next", async 
 test("whoever takes over shows the newest credential", async () => {
   const browser = new Browser();
   const credential = () => ({ token: "old", key: "{}" });
-  const [leader, follower] = [await browser.open({ credential: credential() }), await browser.open({ credential: credential() })];
+  const [leader, follower] = [
+    await browser.open({ credential: credential() }),
+    await browser.open({ credential: credential() }),
+  ];
   await leader.agent.renew("new");
   await settle();
   browser.crash(leader);

@@ -19,6 +19,7 @@ mod verdict;
 mod worker;
 
 use std::{
+    io::IsTerminal as _,
     path::{Path, PathBuf},
     process::ExitCode,
     time::Instant,
@@ -36,7 +37,7 @@ use self::{
     swarm::{Seen, Swarm},
     verdict::{Expected, Found, Verdict},
 };
-use super::{Failure, Output};
+use super::{Failure, Output, lines};
 
 /// With mishaps, pauses between files stretch the run to about this many milliseconds.
 const CHAOS_MS: u64 = 6_000;
@@ -65,6 +66,7 @@ Examples:
   aepoch demo
   aepoch demo --engine automerge --agents 3
   aepoch demo --input ~/notes --no-chaos
+  aepoch demo --stay                             leaves everybody up for a look at the dashboard
   aepoch demo --json                             one line for programs
   aepoch demo --keep run                         leaves stores and logs for a closer look, for example with
   aepoch doc history --store run/relay.redb --swarm demo --document index";
@@ -97,6 +99,11 @@ pub(super) struct DemoArgs {
     /// Milliseconds each agent pauses after a file; with mishaps, chosen so that all takes about six seconds.
     #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u64).range(..=10_000))]
     pace: Option<u64>,
+
+    /// At the end, leave the relay and the agents running for a look at the dashboard, until Enter is pressed. Ignored
+    /// without a terminal.
+    #[arg(long)]
+    stay: bool,
 
     /// An empty or new folder for stores and logs, which stay there.
     #[arg(long, value_name = "DIR")]
@@ -168,6 +175,8 @@ async fn perform(
         root.display(),
         plan.engine
     ));
+    let dashboard = relay.url().replacen("ws", "http", 1);
+    screen.tell(format_args!("the dashboard is at {dashboard}"));
     let schedule = if chaos { Schedule::of(&plan.alphas, &plan.gammas) } else { Schedule::default() };
     let mut swarm = Swarm::start(folder, &plan, &screen, relay, schedule)?;
     swarm.work().await?;
@@ -175,6 +184,14 @@ async fn perform(
     let found = Found::read(&plan, &seen).await?;
     let verdict = Verdict::new(&plan, &seen, &expected, &found, start.elapsed().as_secs_f64());
     screen.finish();
+    if args.stay && !output.is_json() && std::io::stdin().is_terminal() {
+        let concluded = conclude(&verdict, &seen, &found, chaos, output);
+        output.note(format_args!("the relay and the agents stay up at {dashboard}; Enter ends them"));
+        // A line, or the end of stdin.
+        let _ = lines::stdin().recv().await;
+        swarm.end().await?;
+        return concluded;
+    }
     swarm.end().await?;
     conclude(&verdict, &seen, &found, chaos, output)
 }
