@@ -8,6 +8,9 @@ export CARGO_TERM_COLOR="${CARGO_TERM_COLOR:-never}"
 target=$(realpath -m "${CARGO_TARGET_DIR:-target}")
 program="$target/release/aepoch"
 npm_installed="$target/npm/installed/node_modules/aepoch"
+chromium=${CHROMIUM:-$(command -v chromium || command -v google-chrome || echo chromium)}
+# For tests in Node and in a browser.
+export CHROMIUM="$chromium" AEPOCH="$program" AEPOCH_PACKAGE="$npm_installed" AEPOCH_TRAP="$target/npm/trap/"
 engines=(yrs automerge)
 features=(yrs automerge sealed redb tokio websocket agent relay sim)
 sim_steps="${SIM_STEPS:-1000}"
@@ -88,22 +91,35 @@ has_node() {
     [ "$(node --version 2>/dev/null | sed 's/^v\([0-9]*\).*/\1/')" -ge 20 ] 2>/dev/null && command -v npm >/dev/null
 }
 
-# What `npm pack` makes is what is tested: unpacked in an application, against a relay.
+has_browser() {
+    has_node && command -v "$chromium" >/dev/null
+}
+
+# Before the program, which takes the dashboard in. What `npm pack` makes is what is tested: unpacked in an application.
+npm_build() {
+    has_node || { echo "SKIPPED, THE NPM PACKAGE AND THE DASHBOARD ARE NOT BUILT: needs Node 20 or later, and npm"; return; }
+    make --no-print-directory dashboard
+    bindings/wasm/build.sh trap installed
+}
+
 npm_package() {
     has_node || { echo "SKIPPED, NOTHING OF THE NPM PACKAGE IS TESTED: needs Node 20 or later, and npm"; return; }
-    bindings/wasm/build.sh yrs automerge package trap installed
+    await_program
     node bindings/wasm/sizes.mjs
     npm --prefix bindings/wasm run --silent types
-    await_program
-    AEPOCH="$program" AEPOCH_TRAP="$target/npm/trap/" node --test --test-reporter spec "$npm_installed"/test/*.test.mjs
+    node --test --test-reporter spec "$npm_installed"/test/*.test.mjs
 }
 
 browser() {
-    has_node || { echo "SKIPPED, NOTHING IS TESTED IN A BROWSER: needs Node 20 or later, and npm"; return; }
-    local chromium=${CHROMIUM:-$(command -v chromium || command -v google-chrome || true)}
-    [ -n "$chromium" ] || { echo "SKIPPED, NOTHING IS TESTED IN A BROWSER: needs Debian's chromium, or CHROMIUM=<file>"; return; }
+    has_browser || { echo "SKIPPED, NOTHING IS TESTED IN A BROWSER: needs Node, and Debian's chromium or CHROMIUM=<file>"; return; }
     await_program
-    CHROMIUM="$chromium" AEPOCH="$program" AEPOCH_PACKAGE="$npm_installed" AEPOCH_TRAP="$target/npm/trap/" npm --prefix bindings/wasm run --silent test:browser
+    npm --prefix bindings/wasm run --silent test:browser
+}
+
+dashboard() {
+    has_browser || { echo "SKIPPED, NOTHING OF THE DASHBOARD IS TESTED: needs Node, and Debian's chromium or CHROMIUM=<file>"; return; }
+    await_program
+    npm --prefix www test
 }
 
 dependencies() {
@@ -155,8 +171,9 @@ quick() {
     step "tests" tests
 }
 
-# What is optimised: compiled apart from the rest, so it can be done beside it.
+# What is optimised, or for browsers: compiled apart from the rest, so it can be done beside it.
 optimised() {
+    step "npm package and dashboard, build" npm_build
     step "optimised build" optimised_build
     step "model" model
     step "processes" processes
@@ -178,6 +195,7 @@ full() {
     step "bans, licences, sources" dependencies
     step "npm package" npm_package
     step "browser" browser
+    step "dashboard" dashboard
     join
 }
 
