@@ -54,23 +54,24 @@ tests() {
     fi
 }
 
-# The program, and the tests that are optimised: in one go, so that the library is compiled for them once.
+# The program with its dashboard, and the tests that are optimised: in one go, so that the library is compiled once.
 optimised_build() {
-    cargo test --release --quiet --no-run --test model --test processes
+    await dashboard
+    cargo test --release --quiet --no-run --test processes
     touch "$step_notes/program"
 }
 
-# For steps that run beside those that build it.
-await_program() {
-    until [ -e "$step_notes/program" ]; do
-        kill -0 "$step_background" 2>/dev/null || { echo "the program was not built"; return 1; }
+# For steps beside each other: what one has built and another needs.
+await() { # note
+    until [ -e "$step_notes/$1" ]; do
+        [ -z "$step_background" ] || kill -0 "$step_background" 2>/dev/null || { echo "the $1 was not built"; return 1; }
         sleep 1
     done
 }
 
 # Millions of states: optimised, and not part of the tests above.
 model() { # further arguments of the test program
-    cargo test --release --quiet --test model -- --test-threads 1 "$@"
+    cargo test --release --quiet --no-default-features --test model -- --test-threads 1 "$@"
 }
 
 examples_in_docs() {
@@ -91,35 +92,32 @@ has_node() {
     [ "$(node --version 2>/dev/null | sed 's/^v\([0-9]*\).*/\1/')" -ge 20 ] 2>/dev/null && command -v npm >/dev/null
 }
 
-has_browser() {
-    has_node && command -v "$chromium" >/dev/null
+# The package as `npm pack` makes it, and the relay's pages, which the program takes in.
+packages() {
+    if has_node; then
+        bindings/wasm/build.sh yrs automerge package trap installed
+        node bindings/wasm/sizes.mjs
+        npm --prefix bindings/wasm run --silent types
+        (cd www && npm ci --no-audit --no-fund --loglevel=error && npm run --silent build)
+    else
+        echo "SKIPPED, NOTHING OF THE NPM PACKAGE IS TESTED: needs Node 20 or later, and npm"
+    fi
+    touch "$step_notes/dashboard"
 }
 
-# Before the program, which takes the dashboard in. What `npm pack` makes is what is tested: unpacked in an application.
-npm_build() {
-    has_node || { echo "SKIPPED, THE NPM PACKAGE AND THE DASHBOARD ARE NOT BUILT: needs Node 20 or later, and npm"; return; }
-    make --no-print-directory dashboard
-    bindings/wasm/build.sh trap installed
-}
-
+# Unpacked in an application, against a relay.
 npm_package() {
-    has_node || { echo "SKIPPED, NOTHING OF THE NPM PACKAGE IS TESTED: needs Node 20 or later, and npm"; return; }
-    await_program
-    node bindings/wasm/sizes.mjs
-    npm --prefix bindings/wasm run --silent types
+    has_node || { echo "SKIPPED"; return; }
+    await program
     node --test --test-reporter spec "$npm_installed"/test/*.test.mjs
 }
 
 browser() {
-    has_browser || { echo "SKIPPED, NOTHING IS TESTED IN A BROWSER: needs Node, and Debian's chromium or CHROMIUM=<file>"; return; }
-    await_program
+    has_node || { echo "SKIPPED, NOTHING IS TESTED IN A BROWSER: needs Node 20 or later, and npm"; return; }
+    command -v "$chromium" >/dev/null || { echo "SKIPPED, NOTHING IS TESTED IN A BROWSER: needs Debian's chromium, or CHROMIUM=<file>"; return; }
+    await program
     npm --prefix bindings/wasm run --silent test:browser
-}
-
-dashboard() {
-    has_browser || { echo "SKIPPED, NOTHING OF THE DASHBOARD IS TESTED: needs Node, and Debian's chromium or CHROMIUM=<file>"; return; }
-    await_program
-    npm --prefix www test
+    npm --prefix www run --silent test
 }
 
 dependencies() {
@@ -171,11 +169,10 @@ quick() {
     step "tests" tests
 }
 
-# What is optimised, or for browsers: compiled apart from the rest, so it can be done beside it.
+# What is optimised: compiled apart from the rest, so it can be done beside it.
 optimised() {
-    step "npm package and dashboard, build" npm_build
-    step "optimised build" optimised_build
     step "model" model
+    step "optimised build" optimised_build
     step "processes" processes
     step "simulation" in_pairs simulate "${engines[@]}"
     step "demo" in_pairs demo "${engines[@]}"
@@ -185,6 +182,7 @@ optimised() {
 full() {
     step "format" formatting
     beside optimised
+    step "packages" packages
     step "clippy" lints
     step "clippy, each feature" lints_per_feature
     # And tidy, which is one of them.
@@ -195,11 +193,11 @@ full() {
     step "bans, licences, sources" dependencies
     step "npm package" npm_package
     step "browser" browser
-    step "dashboard" dashboard
     join
 }
 
 nightly() {
+    touch "$step_notes/dashboard"
     step "optimised build" optimised_build
     step "model, large configurations" model --include-ignored
     step "ten thousand barriers" ten_thousand_barriers
