@@ -8,6 +8,9 @@ export CARGO_TERM_COLOR="${CARGO_TERM_COLOR:-never}"
 target=$(realpath -m "${CARGO_TARGET_DIR:-target}")
 program="$target/release/aepoch"
 npm_installed="$target/npm/installed/node_modules/aepoch"
+chromium=${CHROMIUM:-$(command -v chromium || command -v google-chrome || echo chromium)}
+# For tests in Node and in a browser.
+export CHROMIUM="$chromium" AEPOCH="$program" AEPOCH_PACKAGE="$npm_installed" AEPOCH_TRAP="$target/npm/trap/"
 engines=(yrs automerge)
 features=(yrs automerge sealed redb tokio websocket agent relay sim)
 sim_steps="${SIM_STEPS:-1000}"
@@ -106,15 +109,15 @@ packages() {
 npm_package() {
     has_node || { echo "SKIPPED"; return; }
     await program
-    AEPOCH="$program" node --test --test-reporter spec "$npm_installed"/test/*.test.mjs
+    node --test --test-reporter spec "$npm_installed"/test/*.test.mjs
 }
 
 browser() {
     has_node || { echo "SKIPPED, NOTHING IS TESTED IN A BROWSER: needs Node 20 or later, and npm"; return; }
-    command -v chromium >/dev/null || { echo "SKIPPED, NOTHING IS TESTED IN A BROWSER: needs Debian's chromium"; return; }
+    command -v "$chromium" >/dev/null || { echo "SKIPPED, NOTHING IS TESTED IN A BROWSER: needs Debian's chromium, or CHROMIUM=<file>"; return; }
     await program
-    AEPOCH="$program" npm --prefix bindings/wasm run --silent test:browser
-    AEPOCH="$program" npm --prefix www run --silent test
+    npm --prefix bindings/wasm run --silent test:browser
+    npm --prefix www run --silent test
 }
 
 dependencies() {
