@@ -11,7 +11,7 @@ const COMMANDS: [&str; 2] = ["make demo", "make test"];
 ///
 /// A row without evidence says `none` or `argued` in the column before and `-` in the last.
 pub(crate) fn unproven(table: &str, files: &[File]) -> Vec<String> {
-    let tests: BTreeSet<String> = files.iter().filter(|file| file.path.ends_with(".rs")).flat_map(functions).collect();
+    let tests: BTreeSet<String> = files.iter().flat_map(tests).collect();
     let mut complaints = Vec::new();
     for (at, cells) in rows(table) {
         let (evidence, named) = (cells[cells.len() - 2], cells[cells.len() - 1]);
@@ -47,7 +47,15 @@ fn rows(table: &str) -> Vec<(usize, Vec<&str>)> {
     found
 }
 
-fn functions(file: &File) -> Vec<String> {
+/// The names of tests: of functions, and in JavaScript what `test(` is given first.
+fn tests(file: &File) -> Vec<String> {
+    if file.path.ends_with(".mjs") {
+        let names = file.text.lines().filter_map(|line| line.strip_prefix("test(\"")?.split('"').next());
+        return names.map(str::to_owned).collect();
+    }
+    if !file.path.ends_with(".rs") {
+        return Vec::new();
+    }
     let tokens = tokens(&file.text);
     tokens.windows(2).filter(|pair| pair[0].text == "fn").map(|pair| pair[1].text.clone()).collect()
 }
@@ -82,6 +90,9 @@ mod tests {
             path: "tests/a.rs".to_owned(),
             text: "#[test]\nfn replicas_agree() {} // fn ghost() {}".to_owned(),
         }]
+        .into_iter()
+        .chain([File { path: "www/a.mjs".to_owned(), text: "test(\"tabs agree\", () => {});\n// ghost".to_owned() }])
+        .collect()
     }
 
     #[test]
@@ -89,7 +100,7 @@ mod tests {
         for row in ["| a | b | c | tested | `ghost` |", "| a | b | c | tested | - |", "| a | b | c | tested | soon |"] {
             assert_eq!(unproven(&table(row), &files()).len(), 1, "{row}");
         }
-        for row in ["| a | b | c | tested | `laws::replicas_agree` |", "| a | b | c | none | - |"] {
+        for row in ["| a | b | c | tested | `laws::replicas_agree`, `tabs agree` |", "| a | b | c | none | - |"] {
             assert_eq!(unproven(&table(row), &files()), Vec::<String>::new(), "{row}");
         }
     }

@@ -22,9 +22,14 @@ pub(crate) fn read(path: &str) -> Option<String> {
 
 /// Every Rust file below `folders`, sorted. A folder that does not exist has none; build output is not ours.
 pub(crate) fn sources(folders: &[&str]) -> Vec<File> {
+    files(folders, "rs")
+}
+
+/// Every file of this ending below `folders`, as [`sources`].
+pub(crate) fn files(folders: &[&str], ending: &str) -> Vec<File> {
     let mut found = Vec::new();
     for folder in folders {
-        walk(&root().join(folder), &mut found);
+        walk(&root().join(folder), ending, &mut found);
     }
     let mut files: Vec<File> = found
         .into_iter()
@@ -40,16 +45,16 @@ pub(crate) fn sources(folders: &[&str]) -> Vec<File> {
     files
 }
 
-fn walk(folder: &Path, found: &mut Vec<PathBuf>) {
+fn walk(folder: &Path, ending: &str, found: &mut Vec<PathBuf>) {
     let Ok(entries) = fs::read_dir(folder) else { return };
     for entry in entries.map(|entry| entry.expect("a readable folder")) {
         let path = entry.path();
         let name = entry.file_name();
         if path.is_dir() {
             if name != "target" && name != "node_modules" {
-                walk(&path, found);
+                walk(&path, ending, found);
             }
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
+        } else if path.extension().is_some_and(|extension| extension == ending) {
             found.push(path);
         }
     }
