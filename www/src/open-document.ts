@@ -183,5 +183,5 @@ export function pathOf(section: string, name: string, within: string | number | 
 export function itemName(item: unknown): string {
   if (typeof item === "string") return item;
   const { holder, number } = item as { holder: number; number: number };
-  return `${holder.toString(16)}.${number}`;
+  return `${holder.toString(16).padStart(14, "0")}.${number}`;
 }

@@ -45,7 +45,7 @@ export function VirtualRows<T>({ label, rows, columns, keyOf, empty, toneOf, hei
   const order = sorting && columns[sorting.column]?.order;
   const sorted = order ? [...rows].sort((a, b) => (sorting.isReversed ? order(b, a) : order(a, b))) : rows;
   const first = Math.max(0, Math.floor(top / ROW) - BEYOND);
-  const shown = sorted.slice(first, Math.ceil((top + room) / ROW) + BEYOND);
+  const shown = sorted.slice(first, Math.ceil((top + room) / ROW) + BEYOND + BEYOND / 2);
   const grid = { gridTemplateColumns: columns.map(({ width }) => width).join(" ") };
   const press = (column: number): void =>
     setSorting((now) => (now?.column !== column ? { column, isReversed: false } : now.isReversed ? undefined : { column, isReversed: true }));
@@ -59,7 +59,8 @@ export function VirtualRows<T>({ label, rows, columns, keyOf, empty, toneOf, hei
       role="table"
       aria-label={label}
       aria-rowcount={rows.length + 1}
-      onScroll={(event) => setTop(event.currentTarget.scrollTop)}
+      // Made anew only every few rows; those beyond the edge are there meanwhile.
+      onScroll={(event) => setTop(event.currentTarget.scrollTop - (event.currentTarget.scrollTop % (ROW * (BEYOND / 2))))}
     >
       <div role="rowgroup" class="rows-head">
         <div role="row" aria-rowindex={1} class="row" style={grid}>

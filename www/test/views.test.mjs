@@ -6,6 +6,7 @@ import { mkdir } from "node:fs/promises";
 import { after, before, test } from "node:test";
 import { fileURLToPath } from "node:url";
 
+import { eventually } from "./eventually.mjs";
 import { relay } from "../../bindings/wasm/test/relay.mjs";
 import { band } from "./band.mjs";
 import { browser, page } from "./browser.mjs";
@@ -76,14 +77,7 @@ test("flash: what waits says why, what is over says how, queues show holders and
 test("document: edited in place, taken back, conflicts settled by a click", async () => {
   await go("document");
   const stage = swarm.stages.get("alpha-1");
-  const seen = async (holds) => {
-    const changes = stage.observe();
-    try {
-      while (!(await holds())) await changes.next();
-    } finally {
-      changes.stop();
-    }
-  };
+  const seen = (holds) => eventually(stage, holds);
   await shown.getByRole("listitem").filter({ hasText: "key" }).getByRole("button", { name: /A minor/ }).click();
   await seen(async () => (await stage.register("key").values()).length === 1);
   assert.equal(await stage.register("key").get(), "A minor");
@@ -134,9 +128,7 @@ test("offline: what is written while cut off goes out on return, and its size is
   assert.equal(cells[2], "1", cells.join(" | "));
   assert.match(cells[4], /^\d+(\.\d)? k?B$/, cells.join(" | "));
   const stage = swarm.stages.get("alpha-1");
-  const changes = stage.observe("register");
-  while ((await stage.register("mood").get()) !== "calm") await changes.next();
-  changes.stop();
+  await eventually(stage, async () => (await stage.register("mood").get()) === "calm");
 });
 
 test("keys alone lead everywhere, and what has the focus is to be seen", async () => {
