@@ -6,7 +6,8 @@ const PATIENCE_MS = 30_000;
 export async function eventually(document, holds) {
   const changes = document.observe("", { signal: AbortSignal.timeout(PATIENCE_MS) });
   try {
-    while (!(await holds())) await changes.next();
+    // Hearing ends when the time is up.
+    while (!(await holds())) if ((await changes.next()).done) throw new Error(`never came true: ${holds}`);
   } finally {
     changes.stop();
   }
