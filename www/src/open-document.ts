@@ -178,10 +178,3 @@ export class OpenDocument {
 export function pathOf(section: string, name: string, within: string | number | null = null): string {
   return within === null ? `${section}/${name}` : `${section}/${name}/${within}`;
 }
-
-/** An item of a queue, as `requeue` and `discard` call it: who numbered it, in hex, and its number. */
-export function itemName(item: unknown): string {
-  if (typeof item === "string") return item;
-  const { holder, number } = item as { holder: number; number: number };
-  return `${holder.toString(16).padStart(14, "0")}.${number}`;
-}

@@ -82,7 +82,14 @@ impl RawQueue {
     }
 
     pub fn items(&self) -> Result<String, JsValue> {
-        to_json(&self.object.items().map_err(refused)?)
+        let items = self.object.items().map_err(refused)?;
+        let shown = items.iter().map(|item| {
+            let mut shown = serde_json::to_value(item).map_err(argument)?;
+            // As it is pushed, requeued and discarded by.
+            shown["item"] = item.item.to_string().into();
+            Ok(shown)
+        });
+        to_json(&shown.collect::<Result<Vec<Value>, JsValue>>()?)
     }
 
     #[wasm_bindgen(js_name = queueStatus)]

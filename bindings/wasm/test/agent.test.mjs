@@ -201,6 +201,7 @@ test("an item is pushed, claimed, given back, claimed with a higher token and do
   const item = await pushes.push({ song: 1 }, { tier: "beta", deadline: new Date(Date.now() + 60_000) });
   const first = await works.claim();
   assert.deepEqual([first.item, first.payload, await first.isHeld()], [item, { song: 1 }, true]);
+  assert.equal((await works.items())[0].item, item);
   await first[Symbol.asyncDispose]();
   const second = await works.claim();
   assert.ok(second.token > first.token);

@@ -3,7 +3,6 @@
 import type { ItemView, ObjectStatus } from "aepoch";
 import { signal } from "@preact/signals";
 import type { JSX } from "preact";
-import { itemName } from "../open-document.js";
 import { attempt } from "../feed.js";
 import { clock, count, span, tierName } from "../format.js";
 import { Lanes } from "../lanes.js";
@@ -112,7 +111,7 @@ function QueuePanel({ queue, document }: { queue: QueueSeen; document: OpenDocum
   const { status, items, name } = queue;
   const handle = document.queue(name);
   const columns: Column<ItemView>[] = [
-    { title: "Item", width: "minmax(14ch, 1.2fr)", cell: ({ item }) => <code>{itemName(item)}</code> },
+    { title: "Item", width: "minmax(14ch, 1.2fr)", cell: ({ item }) => <code>{item}</code> },
     { title: "Tier", width: "8ch", cell: ({ tier }) => tierName(tier), order: (a, b) => a.tier - b.tier },
     { title: "State", width: "10ch", cell: itemState, order: (a, b) => a.occupation.occupation.localeCompare(b.occupation.occupation) },
     { title: "Holder", width: "minmax(10ch, 1fr)", cell: ({ occupation }) => ("holder" in occupation ? occupation.holder : <Dim>–</Dim>) },
@@ -127,8 +126,8 @@ function QueuePanel({ queue, document }: { queue: QueueSeen; document: OpenDocum
       cell: ({ item, occupation }) =>
         occupation.occupation === "dead" && handle ? (
           <span class="does">
-            <button onClick={() => attempt("queue", () => handle.requeue(itemName(item)))}>Requeue</button>
-            <button onClick={() => attempt("queue", () => handle.discard(itemName(item)))}>Discard</button>
+            <button onClick={() => attempt("queue", () => handle.requeue(item))}>Requeue</button>
+            <button onClick={() => attempt("queue", () => handle.discard(item))}>Discard</button>
           </span>
         ) : null,
     },
@@ -143,7 +142,7 @@ function QueuePanel({ queue, document }: { queue: QueueSeen; document: OpenDocum
         </span>
       }
     >
-      <VirtualRows label={`Items of ${name}`} rows={items} columns={columns} keyOf={({ item }) => itemName(item)} toneOf={({ occupation }) => (occupation.occupation === "dead" ? "bad" : occupation.occupation === "expired" ? "warn" : undefined)} empty="Nothing is queued." height={330} />
+      <VirtualRows label={`Items of ${name}`} rows={items} columns={columns} keyOf={({ item }) => item} toneOf={({ occupation }) => (occupation.occupation === "dead" ? "bad" : occupation.occupation === "expired" ? "warn" : undefined)} empty="Nothing is queued." height={330} />
     </Panel>
   );
 }
