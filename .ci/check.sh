@@ -88,6 +88,14 @@ browser_target() {
     cargo clippy --quiet -p aepoch-wasm --target wasm32-unknown-unknown --features automerge,trap -- -D warnings
 }
 
+# The wire's vectors and the verifier are the same where there are 32 bits and no threads.
+in_webassembly() {
+    has_node || { echo "SKIPPED: needs Node 20 or later"; return; }
+    rustup target list --installed | grep -qx wasm32-wasip1 || { echo "SKIPPED: needs rustup's target wasm32-wasip1"; return; }
+    CARGO_TARGET_WASM32_WASIP1_RUNNER="node --no-warnings $PWD/.ci/wasi.mjs" \
+        cargo test --quiet --no-default-features --target wasm32-wasip1 --test sync --test trust
+}
+
 has_node() {
     [ "$(node --version 2>/dev/null | sed 's/^v\([0-9]*\).*/\1/')" -ge 20 ] 2>/dev/null && command -v npm >/dev/null
 }
@@ -190,6 +198,7 @@ full() {
     step "documentation examples" examples_in_docs
     step "documentation" documentation
     step "wasm32" browser_target
+    step "in WebAssembly" in_webassembly
     step "bans, licences, sources" dependencies
     step "npm package" npm_package
     step "browser" browser

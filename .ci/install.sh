@@ -21,10 +21,16 @@ install_tool() { # name version
     fi
 }
 
-if ! rustup target list --installed 2>/dev/null | grep -qx wasm32-unknown-unknown; then
-    echo "adding the target wasm32-unknown-unknown"
-    rustup target add wasm32-unknown-unknown
-fi
+add_target() { # name
+    if ! rustup target list --installed 2>/dev/null | grep -qx "$1"; then
+        echo "adding the target $1"
+        rustup target add "$1"
+    fi
+}
+
+add_target wasm32-unknown-unknown
+# For tests that run as WebAssembly, which are left out without it.
+add_target wasm32-wasip1 || echo "the target wasm32-wasip1 cannot be had"
 
 debian() { # package...
     local package missing=()
