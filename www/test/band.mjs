@@ -70,6 +70,10 @@ export async function band(address, names = []) {
     perform,
     stages,
     held,
-    close: () => Promise.all([...agents.values(), ...crowd].map((agent) => agent.close())),
+    close: async () => {
+      // Or its lease would be renewed, and keep this process up.
+      await held[Symbol.asyncDispose]();
+      await Promise.all([...agents.values(), ...crowd].map((agent) => agent.close()));
+    },
   };
 }

@@ -45,6 +45,9 @@ impl<T: DeserializeOwned> Task<T> {
         let renewing = spawn(async move {
             loop {
                 sleep(every).await;
+                if renewed.document.open.agent.inner.host.is_stopped() {
+                    return;
+                }
                 let of = (claimed.item, claimed.token);
                 match renewed.with(|node, document, now| node.renew(document, renewed.id, of, now)) {
                     Err(error) if !error.is_busy() => return,
