@@ -275,6 +275,7 @@ pub(super) enum Keeping {
     Here(Box<dyn Store>),
     /// On a thread that waits for the disk.
     #[cfg(not(target_family = "wasm"))]
+    #[cfg_attr(not(feature = "redb"), allow(dead_code, reason = "files are redb's"))]
     OnThread(Box<dyn Store>),
     /// Somewhere that answers later.
     Later(Arc<dyn AsyncStore>),
