@@ -100,32 +100,36 @@ has_node() {
     [ "$(node --version 2>/dev/null | sed 's/^v\([0-9]*\).*/\1/')" -ge 20 ] 2>/dev/null && command -v npm >/dev/null
 }
 
+has_packages() {
+    has_node && [ -e bindings/wasm/node_modules/.package-lock.json ]
+}
+
 # The package as `npm pack` makes it, and the relay's pages, which the program takes in.
 packages() {
-    if has_node; then
+    if has_packages; then
         bindings/wasm/build.sh yrs automerge package trap installed
         node bindings/wasm/sizes.mjs
         npm --prefix bindings/wasm run --silent types
         (cd www && npm ci --no-audit --no-fund --loglevel=error && npm run --silent build)
     else
-        echo "SKIPPED, NOTHING OF THE NPM PACKAGE IS TESTED: needs Node 20 or later, and npm"
+        echo "SKIPPED, NOTHING OF THE NPM PACKAGE IS TESTED: needs Node 20 or later, npm, and what it installs"
     fi
     touch "$step_notes/dashboard"
 }
 
 # Unpacked in an application, against a relay.
 npm_package() {
-    has_node || { echo "SKIPPED"; return; }
+    has_packages || { echo "SKIPPED"; return; }
     await program
-    node --test --test-reporter spec "$npm_installed"/test/*.test.mjs
+    timeout 600 node --test --test-reporter spec "$npm_installed"/test/*.test.mjs
 }
 
 browser() {
-    has_node || { echo "SKIPPED, NOTHING IS TESTED IN A BROWSER: needs Node 20 or later, and npm"; return; }
+    has_packages || { echo "SKIPPED, NOTHING IS TESTED IN A BROWSER: needs Node 20 or later, npm, and what it installs"; return; }
     command -v "$chromium" >/dev/null || { echo "SKIPPED, NOTHING IS TESTED IN A BROWSER: needs Debian's chromium, or CHROMIUM=<file>"; return; }
     await program
-    npm --prefix bindings/wasm run --silent test:browser
-    npm --prefix www run --silent test
+    timeout 900 npm --prefix bindings/wasm run --silent test:browser
+    timeout 300 npm --prefix www run --silent test
 }
 
 dependencies() {
