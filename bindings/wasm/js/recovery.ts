@@ -322,9 +322,11 @@ export class Hearing<T> implements AsyncIterableIterator<T> {
   #end(failure?: AepochError): void {
     if (this.#ended) return;
     this.#ended = true;
-    this.#failure = failure;
     this.#leave();
     if (this.#raw) quietly(this.#raw);
+    // Told once: to whoever waits, or else to whoever asks next.
+    if (failure && this.#wanted.length > 0) this.#wanted.shift()?.reject(failure);
+    else this.#failure = failure;
     for (const wanted of this.#wanted.splice(0)) wanted.resolve({ value: undefined, done: true });
   }
 

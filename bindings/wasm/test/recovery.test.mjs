@@ -50,6 +50,19 @@ test("a call that traps fails as a panic and brings the module back", async () =
   assert.equal(place.agents.length, 2);
 });
 
+test("whoever listens is told why nothing more comes", async () => {
+  const { place, agent } = await opened();
+  const waiting = agent.events();
+  const told = assert.rejects(async () => {
+    for await (const _ of waiting);
+  }, PanicError);
+  await settle();
+  place.panics = 100;
+  place.trapped("first");
+  await told;
+  assert.deepEqual(await waiting.next(), { value: undefined, done: true });
+});
+
 test("a module that fails each time is given up", async () => {
   const { place, agent, stage } = await opened();
   place.panics = 100;
