@@ -4,8 +4,8 @@ use std::sync::{Arc, atomic::Ordering};
 
 use axum::{
     Extension, Json, Router,
-    extract::{ConnectInfo, Path, State, ws::WebSocketUpgrade},
-    http::{HeaderMap, StatusCode, Uri, header},
+    extract::{ConnectInfo, FromRequestParts, Path, State, ws::WebSocketUpgrade},
+    http::{StatusCode, Uri, header, request::Parts},
     middleware,
     response::{IntoResponse, Response},
     routing::get,
@@ -161,14 +161,22 @@ async fn scrape(State(shared): State<Arc<Shared>>) -> Response {
 }
 
 /// Who asks, when the relay asks for credentials; everybody may read otherwise.
-fn reader(shared: &Shared, called: &Called, uri: &Uri, headers: &HeaderMap) -> Result<Option<Admission>, Refusal> {
-    let Some(authority) = shared.hosts[0].with(|node, _| node.authority().cloned()) else { return Ok(None) };
-    let unauthorized = |reason: String| Refusal(StatusCode::UNAUTHORIZED, reason);
-    let shown = headers.get(header::AUTHORIZATION).and_then(|shown| shown.to_str().ok());
-    let shown = shown.ok_or_else(|| unauthorized("this relay asks for a credential".to_owned()))?;
-    let request = Request { method: "GET", path: uri.path(), audience: &called.0 };
-    let admitted = request.admit(shown, &authority, wall_ms() / 1_000);
-    admitted.map(Some).map_err(|error| unauthorized(error.to_string()))
+struct Reader(Option<Admission>);
+
+impl FromRequestParts<Arc<Shared>> for Reader {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, shared: &Arc<Shared>) -> Result<Self, Refusal> {
+        let Some(authority) = shared.hosts[0].with(|node, _| node.authority().cloned()) else { return Ok(Self(None)) };
+        let unauthorized = |reason: String| Refusal(StatusCode::UNAUTHORIZED, reason);
+        let shown = parts.headers.get(header::AUTHORIZATION).and_then(|shown| shown.to_str().ok());
+        let shown = shown.ok_or_else(|| unauthorized("this relay asks for a credential".to_owned()))?;
+        // Checked before anything is routed; an empty name is nobody's audience.
+        let called = parts.extensions.get::<Called>().map_or("", |called| &called.0);
+        let request = Request { method: "GET", path: parts.uri.path(), audience: called };
+        let admitted = request.admit(shown, &authority, wall_ms() / 1_000);
+        admitted.map(|admission| Self(Some(admission))).map_err(|error| unauthorized(error.to_string()))
+    }
 }
 
 /// # Errors
@@ -184,22 +192,22 @@ fn may_read(reader: Option<&Admission>, id: &DocumentId) -> Result<(), Refusal> 
 }
 
 /// The document a path names, for whoever may read it.
-fn named(shared: &Shared, called: &Called, uri: &Uri, headers: &HeaderMap, id: &str) -> Result<DocumentId, Refusal> {
-    let reader = reader(shared, called, uri, headers)?;
-    let id = DocumentId::new(id).map_err(|error| Refusal(StatusCode::BAD_REQUEST, error.to_string()))?;
-    may_read(reader.as_ref(), &id).map(|()| id)
+struct Named(DocumentId);
+
+impl FromRequestParts<Arc<Shared>> for Named {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, shared: &Arc<Shared>) -> Result<Self, Refusal> {
+        let Reader(reader) = Reader::from_request_parts(parts, shared).await?;
+        let refuse = |reason: String| Refusal(StatusCode::BAD_REQUEST, reason);
+        let Path(id) =
+            Path::<String>::from_request_parts(parts, shared).await.map_err(|error| refuse(error.to_string()))?;
+        let id = DocumentId::new(&id).map_err(|error| refuse(error.to_string()))?;
+        may_read(reader.as_ref(), &id).map(|()| Self(id))
+    }
 }
 
-async fn documents(
-    State(shared): State<Arc<Shared>>,
-    Extension(called): Extension<Called>,
-    uri: Uri,
-    headers: HeaderMap,
-) -> Response {
-    let reader = match reader(&shared, &called, &uri, &headers) {
-        Ok(reader) => reader,
-        Err(refusal) => return refusal.into_response(),
-    };
+async fn documents(State(shared): State<Arc<Shared>>, Reader(reader): Reader) -> Response {
     match rest::list(&shared).await {
         Ok(mut list) => {
             list.retain(|listed| may_read(reader.as_ref(), listed.document()).is_ok());
@@ -210,17 +218,7 @@ async fn documents(
 }
 
 /// The barriers and their kin of a document that agents are connected to.
-async fn coordination(
-    State(shared): State<Arc<Shared>>,
-    Extension(called): Extension<Called>,
-    uri: Uri,
-    headers: HeaderMap,
-    Path(id): Path<String>,
-) -> Response {
-    let id = match named(&shared, &called, &uri, &headers, &id) {
-        Ok(id) => id,
-        Err(refusal) => return refusal.into_response(),
-    };
+async fn coordination(State(shared): State<Arc<Shared>>, Named(id): Named) -> Response {
     match rest::explain(&shared, &id) {
         Some(Ok(statuses)) => Json(statuses).into_response(),
         Some(Err(error)) => Refusal(StatusCode::SERVICE_UNAVAILABLE, error.to_string()).into_response(),
@@ -228,17 +226,7 @@ async fn coordination(
     }
 }
 
-async fn document(
-    State(shared): State<Arc<Shared>>,
-    Extension(called): Extension<Called>,
-    uri: Uri,
-    headers: HeaderMap,
-    Path(id): Path<String>,
-) -> Response {
-    let id = match named(&shared, &called, &uri, &headers, &id) {
-        Ok(id) => id,
-        Err(refusal) => return refusal.into_response(),
-    };
+async fn document(State(shared): State<Arc<Shared>>, Named(id): Named) -> Response {
     match rest::show(&shared, &id).await {
         Ok(Some(shown)) => Json(shown).into_response(),
         Ok(None) => Refusal(StatusCode::NOT_FOUND, format!("no document `{id}`")).into_response(),
