@@ -1,7 +1,7 @@
 //! Agents: the public, asynchronous face of the library. Layer 6.
 //!
-//! An [`Agent`] is one node under tokio, or in a browser. Its documents are replicas in this process: reads and writes are local, and
-//! travel when there is a connection. It needs no server; with a relay or with peers it converges with them.
+//! An [`Agent`] is one node under tokio, or in a browser. Its documents are replicas in this process: reads and writes are
+//! local, and travel when there is a connection. It needs no server; with a relay or with peers it converges with them.
 
 mod builder;
 pub mod coordination;
@@ -616,16 +616,15 @@ impl Agent {
     }
 
     /// Waits until all that is here is durable in the store: nothing to wait for in one in memory. Connections play no
-    /// part in it, see [`Agent::flush`] for that.
+    /// part in it, see [`Agent::flush`] for that. While the store fails this waits; [`Event::StoreFailed`] says why.
     ///
     /// # Errors
-    /// `Closed`.
+    /// `Closed`, while something is not durable yet.
     ///
     /// # Cancel safety
     /// Dropping the future only stops the waiting.
     pub async fn persisted(&self) -> Result<(), AgentError> {
-        self.wait_settled().await;
-        if self.inner.host.is_stopped() { Err(AgentError::Closed) } else { Ok(()) }
+        self.wait_for(|node, _| node.is_settled().then_some(())).await
     }
 
     async fn wait_settled(&self) {
