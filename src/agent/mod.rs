@@ -6,15 +6,16 @@
 mod builder;
 pub mod coordination;
 mod document;
+mod error;
 mod events;
 mod status;
+mod surroundings;
 
 #[cfg(not(target_family = "wasm"))]
 use std::net::SocketAddr;
 use std::{
     collections::BTreeMap,
     fmt,
-    path::PathBuf,
     pin::pin,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -27,207 +28,29 @@ use tokio::sync::{Notify, broadcast};
 pub use builder::AgentBuilder;
 use builder::Keeping;
 pub use document::{AgentDocument, DocumentRef, Observation};
+pub use error::AgentError;
 use events::Patches;
 pub use events::{Events, Missed};
 pub use status::{AgentStatus, RelayStatus};
+use surroundings::{Surroundings, channel_of};
 
 #[cfg(not(target_family = "wasm"))]
 use crate::store::{Store, StoreThread, WriterConfig};
 use crate::{
-    coordination::participant::Happening,
-    document::{Access as _, AgentState, Document, DocumentError, Member, Subscription},
-    driver::{Clock, Errands, Host, Keeper, Outside, Traffic, run_link, spawn, timeout, trace_happening},
+    document::{Access as _, AgentState, Document, Member, Subscription},
+    driver::{Clock, Errands, Host, Keeper, Traffic, run_link, spawn, timeout},
     engine::EngineKind,
-    id::{AgentId, DocumentId, Identity, NameError},
-    node::{Event, Input, Node, NodeError, TargetId},
+    id::{AgentId, DocumentId, Identity},
+    node::{Event, Node, NodeError, TargetId},
     store::{Answers, StoreError},
     sync::{Address, Channel, Lane},
     time::Moment,
-    transport::{Dialer, Transport, TransportError, WebSocketTransport},
-    trust::{
-        authority::Authority,
-        credential::{Admission, CredentialError},
-        pattern::Right,
-    },
+    transport::{Dialer, Transport, TransportError},
+    trust::{authority::Authority, credential::Admission, pattern::Right},
 };
 
 /// The document of a swarm that holds its members and their states.
 const SWARM_DOCUMENT: &str = "_swarm";
-
-/// How long a dial may take.
-const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// Why an agent could not do something.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum AgentError {
-    /// A bad name.
-    #[error(transparent)]
-    Name(#[from] NameError),
-    /// The store failed.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// A path was given, but the build has no store for it.
-    #[error("this build cannot open {}: enable the cargo feature `redb`", path.display())]
-    NoStore {
-        /// The path.
-        path: PathBuf,
-    },
-    /// The node refused.
-    #[error(transparent)]
-    Node(#[from] NodeError),
-    /// The document refused.
-    #[error(transparent)]
-    Document(#[from] DocumentError),
-    /// A peer did not answer.
-    #[error("no {what} from the peer within {waited:?}")]
-    NoAnswer {
-        /// What was asked for.
-        what: &'static str,
-        /// How long was waited.
-        waited: Duration,
-    },
-    /// An address could not be used.
-    #[error(transparent)]
-    Transport(#[from] TransportError),
-    /// A value could not be encoded.
-    #[error("value cannot be encoded: {reason}")]
-    Encode {
-        /// Why.
-        reason: String,
-    },
-    /// Another object has that name.
-    #[error("`{name}` is taken by an object that differs in {}", differences.join("; "))]
-    NameTaken {
-        /// The name.
-        name: String,
-        /// In what they differ.
-        differences: Vec<String>,
-    },
-    /// More agents than an operation may have.
-    #[error("{count} agents in `{name}` are over the limit of {max}: raise it with `at_most`")]
-    TooManyAgents {
-        /// The operation.
-        name: String,
-        /// How many.
-        count: usize,
-        /// The limit.
-        max: usize,
-    },
-    /// The swarm has no such agent.
-    #[error("the swarm has no agent `{agent}`")]
-    Unknown {
-        /// The name.
-        agent: String,
-    },
-    /// Another phase's turn, or no phase of the epoch.
-    #[error("phase `{asked}` cannot be finished: `{current}` comes next")]
-    WrongPhase {
-        /// The phase asked for.
-        asked: String,
-        /// The one to finish next.
-        current: String,
-    },
-    /// No option of the poll.
-    #[error("no option `{option}`; there are {}", options.join(", "))]
-    NoOption {
-        /// What was asked for.
-        option: String,
-        /// The options there are.
-        options: Vec<String>,
-    },
-    /// A peer does not take this agent's writes. They stay in its replica, and are offered again on the next connection.
-    #[error("writes to `{document}` are refused: {reason}")]
-    Forbidden {
-        /// The document.
-        document: DocumentId,
-        /// The peer's sentence.
-        reason: String,
-    },
-    /// The credential cannot be read.
-    #[error(transparent)]
-    Credential(#[from] CredentialError),
-    /// The credential is of another agent.
-    #[error("the credential is for `{claimed}`, this is `{agent}`")]
-    OthersCredential {
-        /// Whose it is.
-        claimed: AgentId,
-        /// Who wants to show it.
-        agent: AgentId,
-    },
-    /// The agent has been closed.
-    #[error("the agent has been closed")]
-    Closed,
-    /// A fault of this library; please report it.
-    #[error("internal fault: {reason}")]
-    Internal {
-        /// What happened.
-        reason: String,
-    },
-}
-
-/// What lies around the node of an agent.
-struct Surroundings {
-    relays: Vec<String>,
-    dialer: Dialer,
-    events: broadcast::Sender<Arc<Event>>,
-    progress: Arc<Notify>,
-    last_ack: Arc<Mutex<Option<u64>>>,
-    traffic: Arc<Traffic>,
-}
-
-impl Outside for Surroundings {
-    fn dial(&self, host: &Arc<Host>, target: TargetId) {
-        let Some(address) = self.relays.get(target.0 as usize).cloned() else { return };
-        let (host, traffic) = (host.clone(), self.traffic.clone());
-        let dialer = self.dialer.clone();
-        host.runtime().clone().spawn(async move {
-            let dialled = timeout(DIAL_TIMEOUT, dialer.websocket(&address)).await;
-            let late = |_| {
-                let reason = format!("no answer within {DIAL_TIMEOUT:?}");
-                Err(TransportError::Connect { address: address.clone(), reason })
-            };
-            match dialled.unwrap_or_else(late) {
-                Ok(transport) => {
-                    let channel = channel_of(&transport);
-                    let hosts = std::slice::from_ref(&host);
-                    let ended = run_link(hosts, transport, Some(target), channel, traffic, None).await;
-                    tracing::info!(%address, reason = %ended.reason, "connection ended");
-                }
-                Err(error) => {
-                    tracing::debug!(%error, "dial failed");
-                    host.handle(Input::DialFailed { target, reason: error.to_string() });
-                }
-            }
-        });
-    }
-
-    fn event(&self, event: Event) {
-        match &event {
-            Event::Acked { .. } => {
-                *self.last_ack.lock().unwrap_or_else(PoisonError::into_inner) = Some(crate::driver::wall_ms());
-            }
-            Event::Coordination { document, object, happening } => trace_happening(document, *object, happening),
-            Event::Quarantined { document, reason } => tracing::warn!(%document, %reason, "document quarantined"),
-            Event::StoreFailed { document, reason } => tracing::error!(%document, %reason, "store failed"),
-            Event::Refused { document, reason, .. } => tracing::warn!(?document, %reason, "refused by a peer"),
-            Event::Offence { link, document, reason } => {
-                tracing::warn!(link = link.0, ?document, %reason, "refused a peer")
-            }
-            _ => {}
-        }
-        let is_for_waiters = !matches!(&event, Event::Coordination { happening: Happening::Heard, .. });
-        // Nobody listening is fine.
-        let _ = self.events.send(Arc::new(event));
-        if is_for_waiters {
-            self.progress.notify_waiters();
-        }
-    }
-
-    fn returned(&self) {
-        self.progress.notify_waiters();
-    }
-}
 
 struct Inner {
     identity: Identity,
@@ -235,7 +58,6 @@ struct Inner {
     swarm_document: DocumentId,
     engine: EngineKind,
     relays: Vec<String>,
-    /// Why the last connection to each of them failed or ended.
     host: Arc<Host>,
     /// The thread of its store, when that is on a disk.
     #[cfg(not(target_family = "wasm"))]
@@ -657,11 +479,6 @@ impl Drop for Inner {
 fn on_thread(store: Box<dyn Store>, done: impl FnMut(Answers) + Send + 'static) -> Result<StoreThread, StoreError> {
     let config = WriterConfig { linger: Duration::from_millis(4), gather: Duration::ZERO, ..Default::default() };
     StoreThread::spawn(store, config, done)
-}
-
-/// What both ends of a WebSocket know of it.
-fn channel_of(transport: &WebSocketTransport) -> Channel {
-    Channel { audience: transport.audience().to_owned(), binding: transport.binding() }
 }
 
 fn to_json(value: &impl Serialize) -> Result<Bytes, AgentError> {

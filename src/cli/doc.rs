@@ -114,7 +114,7 @@ fn tell_history(document: &Document, output: &Output) -> Result<(), Failure> {
         }
         return Ok(());
     }
-    for entry in document.content().history()? {
+    for entry in document.history()? {
         let writer = entry.writer.map_or_else(|| "unknown writer".to_owned(), |writer| writer.to_string());
         let id: String = entry.id.chars().take(12).collect();
         let line = json!({

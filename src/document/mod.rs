@@ -11,6 +11,7 @@ mod difference;
 mod digest;
 mod error;
 mod handles;
+mod history;
 mod merge;
 mod path;
 mod read;

@@ -9,7 +9,7 @@ use super::{
     transaction::agent_slot,
 };
 use crate::{
-    engine::{Container, ContainerKind, Path, Section, Value},
+    engine::{Container, ContainerKind, Engine, Path, Section, Value},
     id::{AgentId, ReplicaId},
 };
 
@@ -166,16 +166,18 @@ impl Document {
     }
 
     pub(super) fn render_container(&self, container: &Container) -> Result<Value, DocumentError> {
-        let name = &container.name;
-        Ok(match container.kind {
-            ContainerKind::Map => {
-                let entries = self.engine.map_entries(name)?.into_iter();
-                Value::Object(entries.map(|(key, value)| (key.as_ref().to_owned(), value)).collect())
-            }
-            ContainerKind::List => Value::Array(self.engine.list_values(name)?),
-            ContainerKind::Text => {
-                Value::String(self.engine.text_spans(name)?.into_iter().map(|span| span.text).collect())
-            }
-        })
+        render_container(&*self.engine, container)
     }
+}
+
+pub(super) fn render_container(engine: &dyn Engine, container: &Container) -> Result<Value, DocumentError> {
+    let name = &container.name;
+    Ok(match container.kind {
+        ContainerKind::Map => {
+            let entries = engine.map_entries(name)?.into_iter();
+            Value::Object(entries.map(|(key, value)| (key.as_ref().to_owned(), value)).collect())
+        }
+        ContainerKind::List => Value::Array(engine.list_values(name)?),
+        ContainerKind::Text => Value::String(engine.text_spans(name)?.into_iter().map(|span| span.text).collect()),
+    })
 }

@@ -270,6 +270,9 @@ mod tests {
         fn history(&self) -> Result<Vec<HistoryEntry>, EngineError> {
             self.inner.history()
         }
+        fn past(&self, changes: usize) -> Result<Box<dyn Engine>, EngineError> {
+            self.inner.past(changes)
+        }
     }
 
     fn document(replica: u64, panics: Range<usize>) -> Document {

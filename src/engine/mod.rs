@@ -447,11 +447,17 @@ pub trait Engine: Send + fmt::Debug {
     /// `WrongType`.
     fn text_spans(&self, text: &str) -> Result<Vec<TextSpan>, EngineError>;
 
-    /// Past changes, oldest first.
+    /// Past changes, each after those it builds on.
     ///
     /// # Errors
     /// `Unsupported` where the engine keeps none.
     fn history(&self) -> Result<Vec<HistoryEntry>, EngineError>;
+
+    /// The content as it was after the first `changes` of [`Engine::history`]: content of its own, to be read.
+    ///
+    /// # Errors
+    /// `Unsupported` where the engine keeps no history, `OutOfRange` when it has fewer changes.
+    fn past(&self, changes: usize) -> Result<Box<dyn Engine>, EngineError>;
 }
 
 /// Creates empty content written under `replica`.

@@ -9,7 +9,7 @@ use crate::{
     engine::{EngineKind, Patch},
     id::{AgentId, DocumentId, LinkId, ObjectId},
     node::connector::TargetStatus,
-    sync::{Address, ErrorCode, PresenceEntry},
+    sync::{Address, ErrorCode, Lane, PresenceEntry},
     trust::policy::PolicyHash,
 };
 
@@ -159,8 +159,8 @@ pub struct Counters {
     pub deltas_in: u64,
     /// Deltas sent, counted once per receiver.
     pub deltas_out: u64,
-    /// Bytes handed to connections.
-    pub bytes_out: u64,
+    /// Bytes of messages handed to connections, by [`Lane`], most urgent first; before compression.
+    pub bytes_by_lane: [u64; Lane::ALL.len()],
     /// Batches sent (one encoding each).
     pub batches: u64,
     /// Changes in those batches.
@@ -190,7 +190,7 @@ impl Counters {
     pub fn add(&mut self, other: Self) {
         self.deltas_in += other.deltas_in;
         self.deltas_out += other.deltas_out;
-        self.bytes_out += other.bytes_out;
+        self.bytes_by_lane.iter_mut().zip(other.bytes_by_lane).for_each(|(sum, more)| *sum += more);
         self.batches += other.batches;
         self.changes += other.changes;
         self.conflations += other.conflations;

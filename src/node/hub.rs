@@ -174,7 +174,7 @@ impl Hub {
                 link.outstanding += bytes;
             }
         }
-        self.counters.bytes_out += bytes * links.len() as u64;
+        self.counters.bytes_by_lane[encoded.lane() as usize] += bytes * links.len() as u64;
     }
 
     /// Hands bytes that have been counted to the driver.

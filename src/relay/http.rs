@@ -4,7 +4,7 @@ use std::sync::{Arc, atomic::Ordering};
 
 use axum::{
     Extension, Json, Router,
-    extract::{ConnectInfo, FromRequestParts, Path, State, ws::WebSocketUpgrade},
+    extract::{ConnectInfo, FromRequestParts, Path, Query, State, rejection::QueryRejection, ws::WebSocketUpgrade},
     http::{StatusCode, Uri, header, request::Parts},
     middleware,
     response::{IntoResponse, Response},
@@ -48,6 +48,7 @@ pub(super) async fn serve(
         .route("/metrics", get(scrape))
         .route("/v1/documents", get(documents))
         .route("/v1/documents/{*id}", get(document))
+        .route("/v1/history/{*id}", get(history))
         .route("/v1/coordination/{*id}", get(coordination))
         .fallback(nothing_here)
         .with_state(shared)
@@ -79,7 +80,8 @@ impl IntoResponse for Refusal {
 }
 
 async fn nothing_here() -> Refusal {
-    let known = "/, /v1/sync, /v1/documents, /v1/documents/{id}, /v1/coordination/{id}, /health, /metrics";
+    let known = "/, /v1/sync, /v1/documents, /v1/documents/{id}, /v1/history/{id}, /v1/coordination/{id}, /health, \
+        /metrics";
     Refusal(StatusCode::NOT_FOUND, format!("nothing here; there is {known}"))
 }
 
@@ -229,6 +231,24 @@ async fn coordination(State(shared): State<Arc<Shared>>, Named(id): Named) -> Re
 async fn document(State(shared): State<Arc<Shared>>, Named(id): Named) -> Response {
     match rest::show(&shared, &id).await {
         Ok(Some(shown)) => Json(shown).into_response(),
+        Ok(None) => Refusal(StatusCode::NOT_FOUND, format!("no document `{id}`")).into_response(),
+        Err(error) => Refusal(StatusCode::SERVICE_UNAVAILABLE, error.to_string()).into_response(),
+    }
+}
+
+/// The changes of a document's content, or what the content was after one of them.
+async fn history(
+    State(shared): State<Arc<Shared>>,
+    Named(id): Named,
+    wanted: Result<Query<rest::Wanted>, QueryRejection>,
+) -> Response {
+    let Query(wanted) = match wanted {
+        Ok(wanted) => wanted,
+        Err(error) => return Refusal(StatusCode::BAD_REQUEST, error.body_text()).into_response(),
+    };
+    match rest::past(&shared, &id, wanted).await {
+        Ok(Some(Ok(past))) => Json(past).into_response(),
+        Ok(Some(Err(error))) => Refusal(StatusCode::UNPROCESSABLE_ENTITY, error.to_string()).into_response(),
         Ok(None) => Refusal(StatusCode::NOT_FOUND, format!("no document `{id}`")).into_response(),
         Err(error) => Refusal(StatusCode::SERVICE_UNAVAILABLE, error.to_string()).into_response(),
     }

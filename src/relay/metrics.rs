@@ -17,6 +17,7 @@ use crate::{
     },
     limits::{self, Rates},
     node::{Counters, DocumentStatus},
+    sync::Lane,
     trust::quota::{Quota, Quotas, lowered},
 };
 
@@ -128,12 +129,23 @@ impl Collector for Scrape {
             let descriptor = encoder.encode_descriptor(name, help, None, metric.metric_type())?;
             metric.encode(descriptor)?;
         }
+        self.encode_lanes(&mut encoder)?;
         self.encode_limits(&mut encoder)?;
         self.encode_coordination(&mut encoder)
     }
 }
 
 impl Scrape {
+    /// What waits for what: the lanes of a connection.
+    fn encode_lanes(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let help = "bytes of messages handed to connections, by lane, before compression";
+        let mut family = encoder.encode_descriptor("aepoch_lane_bytes", help, None, MetricType::Counter)?;
+        for (lane, bytes) in Lane::ALL.iter().zip(self.counters.bytes_by_lane) {
+            ConstCounter::new(bytes).encode(family.encode_family(&[("lane", lane.as_str())])?)?;
+        }
+        Ok(())
+    }
+
     /// What is in force.
     fn encode_limits(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let quota = |quota: Quota| lowered(&self.quotas, quota, quota.most());

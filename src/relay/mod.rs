@@ -422,8 +422,11 @@ impl Outside for Log {
     fn event(&self, event: Event) {
         self.recorder.iter().for_each(|recorder| recorder.hear(self.is_first, &event));
         match event {
-            Event::LinkUp { link, agent, .. } => tracing::info!(link = link.0, %agent, "connected"),
-            Event::LinkDown { link, agent, reason } => tracing::info!(link = link.0, %agent, %reason, "disconnected"),
+            // Every shard has every connection: one of them tells.
+            Event::LinkUp { link, agent, .. } if self.is_first => tracing::info!(link = link.0, %agent, "connected"),
+            Event::LinkDown { link, agent, reason } if self.is_first => {
+                tracing::info!(link = link.0, %agent, %reason, "disconnected");
+            }
             Event::Offence { link, document, reason } => {
                 tracing::warn!(link = link.0, document = document.map(tracing::field::display), %reason, "refused");
             }

@@ -9,19 +9,22 @@ use std::{
     },
 };
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::sync::oneshot;
 
 use super::Shared;
 use crate::{
     coordination::why::ObjectStatus,
-    document::Document,
-    engine::EngineKind,
+    document::{Document, DocumentError},
+    engine::{EngineKind, HistoryEntry},
     id::DocumentId,
     node::{DocumentStatus, NodeError},
     store::{StoreDone, StoreError, StoreTask, StoredSummary},
 };
+
+/// Changes told in one answer.
+const HISTORY_PAGE: usize = 1_000;
 
 /// Task numbers of questions start here: no shard has them.
 const FIRST_ASK: u64 = u64::MAX << 56;
@@ -106,19 +109,77 @@ pub(super) struct Shown {
 }
 
 pub(super) async fn show(shared: &Shared, id: &DocumentId) -> Result<Option<Shown>, StoreError> {
+    let shown = read(shared, id, |document| {
+        let digest = crate::document::hex(&document.root_digest()?);
+        Ok(Shown { document: document.id().clone(), engine: document.engine_kind(), digest, value: document.render()? })
+    });
+    shown.await?.map(|shown| shown.map_err(|error| unreadable(id, &error))).transpose()
+}
+
+/// The answer of `/v1/history/{id}`.
+#[derive(Debug, Serialize)]
+pub(super) struct Past {
+    document: DocumentId,
+    engine: EngineKind,
+    /// All there are.
+    changes: usize,
+    /// The number of the first one listed, from 1.
+    from: usize,
+    listed: Vec<HistoryEntry>,
+    /// The content once the last of those listed was made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    value: Option<Value>,
+}
+
+/// What of the past is asked for.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Wanted {
+    /// A change by its number, from 1, and what the content was then; 0 is before the first.
+    at: Option<usize>,
+    /// The number of the first change to be listed.
+    from: Option<usize>,
+}
+
+/// The outer error is the environment's, the inner one that of whoever asks.
+pub(super) async fn past(
+    shared: &Shared,
+    id: &DocumentId,
+    wanted: Wanted,
+) -> Result<Option<Result<Past, DocumentError>>, StoreError> {
+    read(shared, id, move |document| {
+        let history = document.history()?;
+        let value = wanted.at.map(|at| document.content_after(at)).transpose()?;
+        let (from, most) = match wanted.at {
+            Some(at) => (at.max(1), at.min(1)),
+            None => (wanted.from.unwrap_or(1).max(1), HISTORY_PAGE),
+        };
+        let (document, engine, changes) = (document.id().clone(), document.engine_kind(), history.len());
+        let listed = history.into_iter().skip(from - 1).take(most).collect();
+        Ok(Past { document, engine, changes, from, listed, value })
+    })
+    .await
+}
+
+/// What `reading` says of a document; `None` when the store has no such document.
+async fn read<R: Send + 'static>(
+    shared: &Shared,
+    id: &DocumentId,
+    reading: impl FnOnce(&Document) -> Result<R, DocumentError> + Send + 'static,
+) -> Result<Option<Result<R, DocumentError>>, StoreError> {
     let task = StoreTask::Load { document: id.clone() };
     let StoreDone::Loaded(Some(stored)) = shared.asks.ask(shared, task).await? else {
         return Ok(None);
     };
     let (id, replica) = (id.clone(), shared.identity.replica);
-    let rendering = tokio::task::spawn_blocking(move || {
-        let unreadable = |error: String| StoreError::Read { reason: format!("document `{id}`: {error}") };
-        let engine = postcard::from_bytes(&stored.header).map_err(|error| unreadable(error.to_string()))?;
-        let document = Document::load(id.clone(), engine, replica, stored.snapshot.as_ref(), &stored.entries)
-            .map_err(|error| unreadable(error.to_string()))?;
-        let digest = document.root_digest().map_err(|error| unreadable(error.to_string()))?;
-        let value = document.render().map_err(|error| unreadable(error.to_string()))?;
-        Ok(Some(Shown { document: id, engine, digest: crate::document::hex(&digest), value }))
+    let work = tokio::task::spawn_blocking(move || {
+        let engine = postcard::from_bytes(&stored.header).map_err(|error| unreadable(&id, &error))?;
+        let document = Document::load(id.clone(), engine, replica, stored.snapshot.as_ref(), &stored.entries);
+        Ok(Some(reading(&document.map_err(|error| unreadable(&id, &error))?)))
     });
-    rendering.await.unwrap_or_else(|error| Err(StoreError::Read { reason: error.to_string() }))
+    work.await.unwrap_or_else(|error| Err(StoreError::Read { reason: error.to_string() }))
+}
+
+fn unreadable(id: &DocumentId, error: &dyn std::fmt::Display) -> StoreError {
+    StoreError::Read { reason: format!("document `{id}`: {error}") }
 }

@@ -9,6 +9,7 @@ mod counters;
 mod digests;
 mod fence;
 mod handles;
+mod history;
 mod members;
 mod membership;
 mod order;

@@ -1,5 +1,6 @@
 //! What a relay serves over HTTP.
 
+use aepoch::engine::EngineKind;
 use serde_json::Value;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -48,9 +49,58 @@ async fn health_documents_and_metrics_are_served() {
     assert_eq!(get(&world, "/v1/documents/Bad").await.0, 400);
     assert_eq!(get(&world, "/nowhere").await.0, 404);
     let (_, metrics) = get(&world, "/metrics").await;
-    for line in ["aepoch_connections 1", "aepoch_documents 2", "aepoch_deltas_received_total", "# EOF"] {
+    for line in [
+        "aepoch_connections 1",
+        "aepoch_documents 2",
+        "aepoch_deltas_received_total",
+        "aepoch_lane_bytes_total{lane=\"high\"}",
+        "# EOF",
+    ] {
         assert!(metrics.contains(line), "no `{line}` in\n{metrics}");
     }
     a.close().await.unwrap();
     eventually("the connection is counted out", || world.relay.connections() == 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_past_of_a_document_is_told_change_by_change() {
+    let world = World::new().await;
+    let a = world.agent("a").await;
+    let me = a.identity().replica.get();
+    let (score, stage) =
+        (a.document_with("score", EngineKind::Automerge).await.unwrap(), a.document("stage").await.unwrap());
+    for step in 0..3 {
+        score.map("m").put("step", &step).unwrap();
+    }
+    stage.map("m").put("k", &1).unwrap();
+    flushed(&score).await;
+    flushed(&stage).await;
+
+    let (status, body) = get(&world, "/v1/history/test/score").await;
+    let told = json(&body);
+    // The map is made by a change of its own, which is nobody's.
+    assert_eq!((status, &told["changes"], &told["from"]), (200, &4.into(), &1.into()), "{told}");
+    let writers: Vec<_> = told["listed"].as_array().unwrap().iter().map(|entry| entry["writer"].as_u64()).collect();
+    assert_eq!(writers, [None, Some(me), Some(me), Some(me)]);
+    assert_eq!(told.get("value"), None);
+
+    let (_, body) = get(&world, "/v1/history/test/score?from=4").await;
+    assert_eq!(json(&body)["listed"].as_array().unwrap().len(), 1, "{body}");
+    let (_, body) = get(&world, "/v1/history/test/score?at=3").await;
+    let then = json(&body);
+    assert_eq!((&then["value"]["map"]["m"]["step"], &then["listed"][0]["seq"]), (&1.into(), &2.into()), "{then}");
+    let (_, body) = get(&world, "/v1/history/test/score?at=0").await;
+    assert_eq!((&json(&body)["value"], &json(&body)["listed"]), (&serde_json::json!({}), &serde_json::json!([])));
+
+    for (path, status, reason) in [
+        ("/v1/history/test/score?at=5", 422, "position 5 is beyond the 4 elements of `history`"),
+        ("/v1/history/test/stage", 422, "yrs cannot list past changes"),
+        ("/v1/history/test/score?at=-1", 400, "invalid digit"),
+        ("/v1/history/test/score?until=3", 400, "unknown field `until`"),
+        ("/v1/history/test/nothing", 404, "no document `test/nothing`"),
+    ] {
+        let (told, body) = get(&world, path).await;
+        assert!(told == status && body.contains(reason), "{path}: {told} {body}");
+    }
+    a.close().await.unwrap();
 }

@@ -3,6 +3,7 @@
 import type { AgentEvent, Candidate, Document, DocumentStatus, ItemView, ObjectStatus, Patch, PresenceEntry, Queue, QueueStatus, Value } from "aepoch";
 import { batch, signal } from "@preact/signals";
 import { report } from "./feed.js";
+import { History } from "./history.js";
 import { every, paced } from "./pace.js";
 import type { EngineName, Session } from "./session.js";
 import { Timeline } from "./timeline.js";
@@ -47,6 +48,8 @@ export class OpenDocument {
   readonly seen = signal<readonly Seen[]>([]);
   readonly timeline = new Timeline();
   readonly undo: Undo;
+  /** Where the engine keeps it. */
+  readonly history: History | undefined;
   readonly #handles = new Map<string, Queue<Value>>();
   readonly #leaving: (() => void)[] = [];
   readonly #readTree: () => void;
@@ -59,6 +62,7 @@ export class OpenDocument {
     this.engine = engine;
     this.document = document;
     this.undo = new Undo(document);
+    this.history = engine === "automerge" ? new History(`${session.swarm}/${document.name}`) : undefined;
     const guarded = (ms: number, work: () => Promise<void>): (() => void) =>
       paced(ms, async () => {
         try {
@@ -74,7 +78,10 @@ export class OpenDocument {
     const changes = document.observe("", ({ patches, missed }) => {
       const now = Date.now();
       session.hearWriters(patches, begun);
-      if (missed || patches.some(({ path }) => path.section !== "coordination")) this.#readTree();
+      if (missed || patches.some(({ path }) => path.section !== "coordination")) {
+        this.#readTree();
+        this.history?.count();
+      }
       this.#readObjects();
       this.#remember(patches, now);
     });
@@ -90,12 +97,16 @@ export class OpenDocument {
     );
     this.#readTree();
     this.#readPresence();
+    this.history?.count();
   }
 
   hear(event: AgentEvent): void {
     if (event.kind === "coordination") this.#readObjects();
     if (event.kind === "presence") this.#readPresence();
-    if (event.kind === "acked") this.#readStatus();
+    if (event.kind === "acked") {
+      this.#readStatus();
+      this.history?.count();
+    }
     if (event.kind === "missed") {
       this.#readTree();
       this.#readObjects();

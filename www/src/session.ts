@@ -250,7 +250,8 @@ export function chooseDocument({ document, live }: Listed): void {
   const now = session.peek();
   if (!now) return;
   const name = document.slice(now.swarm.length + 1);
-  attempt("document", () => now.show(name, live?.engine ?? "yrs"));
+  // Of a document that nobody is in, the list does not say.
+  attempt("document", async () => now.show(name, live?.engine ?? (await rest.document(document)).engine));
 }
 
 /** The name of whoever writes under a number. */

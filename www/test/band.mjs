@@ -1,6 +1,7 @@
 // A swarm with something to see in every view: who waits for whom, work in a queue, values written at the same time.
 
 import { Agent } from "aepoch";
+import { Agent as Historian } from "aepoch/automerge";
 
 const ALPHAS = ["alpha-1", "alpha-2"];
 const GAMMAS = ["gamma-1", "gamma-2", "gamma-3"];
@@ -37,6 +38,13 @@ export async function band(address, names = []) {
   await Promise.all([agents.get("alpha-1").setOnline(true), agents.get("alpha-2").setOnline(true)]);
   await Promise.all([first.flush(), second.flush()]);
 
+  // With a past: a document on the other engine.
+  const arranger = await Historian.open({ name: "arranger", swarm: "band", connect: address, engine: "automerge" });
+  const score = await arranger.document("variations");
+  for (const bar of ["one", "two", "three"]) await score.map("bars").put(bar, bar.length);
+  await score.map("bars").remove("two");
+  await score.flush();
+
   const members = { alpha: ALPHAS, gamma: GAMMAS };
   const everybody = (make) => Promise.all([...stages.values()].map(make));
   // Two do not come: the others wait, and are told why.
@@ -70,10 +78,11 @@ export async function band(address, names = []) {
     perform,
     stages,
     held,
+    score,
     close: async () => {
       // Or its lease would be renewed, and keep this process up.
       await held[Symbol.asyncDispose]();
-      await Promise.all([...agents.values(), ...crowd].map((agent) => agent.close()));
+      await Promise.all([...agents.values(), ...crowd, arranger].map((agent) => agent.close()));
     },
   };
 }

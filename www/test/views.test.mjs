@@ -103,6 +103,33 @@ test("document: edited in place, taken back, conflicts settled by a click", asyn
   await row("Entries of stage", "takes").getByText("gamma-2").waitFor();
 });
 
+test("history: a document with a past is shown as it was after each change", async () => {
+  const chooser = shown.getByLabel("document").and(shown.locator("select"));
+  await chooser.selectOption({ label: "variations" });
+  await go("document");
+  await row("Entries of variations", "three").waitFor();
+  const slider = shown.getByRole("slider", { name: "Change" });
+  await shown.getByText("now, after 5 changes").waitFor();
+  assert.equal(await row("Entries of variations", "two").count(), 0);
+  // Four were written, after the one that made the map.
+  await slider.focus();
+  await shown.keyboard.press("ArrowLeft");
+  await shown.getByText("change 4 of 5, by arranger, 1 operation").waitFor();
+  await row("Entries of variations", "two").getByText("3", { exact: true }).waitFor();
+  assert.equal(await shown.getByRole("button", { name: "Remove map/bars/two" }).count(), 0, "the past is not to be edited");
+  await shown.screenshot({ path: `${PHOTOS}/history-light.png` });
+  await shown.keyboard.press("Home");
+  await shown.getByText("before the first change").waitFor();
+  await shown.getByText("It is empty.").waitFor();
+  // What is written now does not show in the past, but counts.
+  await swarm.score.map("bars").put("four", 4);
+  await shown.getByRole("button", { name: "Now" }).click();
+  await shown.getByText("now, after 6 changes").waitFor();
+  await row("Entries of variations", "four").waitFor();
+  await chooser.selectOption({ label: "stage" });
+  await row("Entries of stage", "takes").waitFor();
+});
+
 test("network: the relay's numbers, and nothing has gone wrong", async () => {
   await go("network");
   await shown.getByText("Bytes at the relay").waitFor();

@@ -7,7 +7,7 @@
 
 import { invoke } from "./call.js";
 import { ClosedError, errorOf, toError, type AepochError } from "./errors.js";
-import { ONCE } from "./recovery.js";
+import { traitsOf } from "./methods.js";
 
 /** What goes over a channel. */
 export type Message =
@@ -22,26 +22,6 @@ export type Message =
 
 /** The object every channel begins with. */
 const ROOT = 0;
-
-/** Methods that open an object. */
-const OPENERS: ReadonlySet<string> = new Set([
-  "open",
-  "document",
-  "swarm",
-  "events",
-  "observe",
-  "barrier",
-  "epoch",
-  "poll",
-  "decision",
-  "queue",
-  "claim",
-]);
-/** Methods after which an object is no more. */
-const ENDERS: ReadonlySet<string> = new Set(["free", "stop"]);
-
-/** Methods that wait, and the place of what ends the wait: a caller that is gone waits no longer. */
-const WAITS: Readonly<Record<string, number>> = { flush: 0, persisted: 0, released: 1, over: 1, decided: 0, claim: 1 };
 
 interface Call {
   method: string;
@@ -107,7 +87,7 @@ export class Port {
       };
       (args[abort] as Promise<unknown>).then(aborted, aborted);
     }
-    if (ENDERS.has(method)) this.#heard.delete(on);
+    if (traitsOf(method).ends) this.#heard.delete(on);
     const answer = new Promise((resolve, reject) => this.#calls.set(id, { method, resolve, reject, isTaken: false }));
     try {
       this.#post(message);
@@ -133,7 +113,7 @@ export class Port {
       return call.reject(errorOf(message.code, message.message));
     }
     if (message.kind !== "answer") return;
-    if (!OPENERS.has(call.method)) return call.resolve(message.value);
+    if (!traitsOf(call.method).opens) return call.resolve(message.value);
     const object = this.#object(message.id);
     this.#forgotten.register(object, message.id);
     call.resolve(object);
@@ -182,12 +162,12 @@ export class Service {
     const { id, on, method, args } = message;
     const object = this.#objects.get(on);
     if (!object) return this.#fail(id, new ClosedError("Closed", "this has been closed"));
-    if (ONCE.has(method)) this.#post({ kind: "took", id });
+    if (traitsOf(method).once) this.#post({ kind: "took", id });
     if (message.heard !== undefined)
       args[message.heard] = (...values: unknown[]) => this.#post({ kind: "heard", id, values });
-    const wait = message.abort ?? WAITS[method];
+    const wait = message.abort ?? traitsOf(method).waits;
     if (wait !== undefined) args[wait] = new Promise<void>((abort) => this.#aborts.set(id, abort));
-    if (ENDERS.has(method)) this.#objects.delete(on);
+    if (traitsOf(method).ends) this.#objects.delete(on);
     try {
       const answer = invoke(object, method, args);
       const settle = answer instanceof Promise ? undefined : this.#serving.settle?.(method);
@@ -208,7 +188,7 @@ export class Service {
 
   #answer(id: number, method: string, value: unknown): void {
     this.#aborts.delete(id);
-    if (!OPENERS.has(method)) return this.#post({ kind: "answer", id, value });
+    if (!traitsOf(method).opens) return this.#post({ kind: "answer", id, value });
     if (this.#isOver) return release(value as object);
     this.#objects.set(id, value as object);
     this.#post({ kind: "answer", id });

@@ -9,30 +9,8 @@
 import "./dispose.js";
 import { invoke } from "./call.js";
 import { ClosedError, InterruptedError, isTrap, toError, type AepochError } from "./errors.js";
+import { traitsOf } from "./methods.js";
 import type { Answer, RawAgent, RawHearing } from "./raw.js";
-
-/** Methods that cannot be done twice without doing more: these fail when it is not known whether they were done. */
-export const ONCE: ReadonlySet<PropertyKey> = new Set([
-  "counterAdd",
-  "listInsert",
-  "listPush",
-  "listRemove",
-  "textInsert",
-  "textRemove",
-  "transact",
-  "send",
-  "push",
-  "arriveNow",
-  "decline",
-  "acknowledge",
-  "finishNow",
-  "vote",
-  "propose",
-  "abstain",
-  "complete",
-  "fail",
-  "requeue",
-]);
 
 /** The arguments of a method of the module. */
 export type Arguments<R, M extends keyof R> = R[M] extends (...args: infer A) => unknown ? A : never;
@@ -249,7 +227,7 @@ export class Handle<R extends object> {
 const closed = (): ClosedError => new ClosedError("Closed", "this has been closed");
 
 function isRepeatable(thrown: unknown, method: PropertyKey): boolean {
-  return thrown instanceof InterruptedError && !(thrown.begun && ONCE.has(method));
+  return thrown instanceof InterruptedError && !(thrown.begun && traitsOf(method).once);
 }
 
 /** How many unheard items are kept for whoever is slow, before some are missed. */

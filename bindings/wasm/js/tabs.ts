@@ -18,6 +18,7 @@ import {
   isTrap,
   toError,
 } from "./errors.js";
+import { traitsOf } from "./methods.js";
 import { Port, Service, type Message } from "./port.js";
 import type { RawAgent } from "./raw.js";
 import { Life, type Lives } from "./recovery.js";
@@ -38,26 +39,6 @@ export interface TabMeans {
   locks: Pick<LockManager, "request">;
   channel: (name: string) => Pick<BroadcastChannel, "postMessage" | "onmessage" | "close">;
 }
-
-/** Methods that change a document or the agent's state: a follower hears of them when they are kept. */
-const WRITES: ReadonlySet<string> = new Set([
-  "registerSet",
-  "registerClear",
-  "counterAdd",
-  "mapPut",
-  "mapRemove",
-  "setInsert",
-  "setRemove",
-  "listInsert",
-  "listPush",
-  "listRemove",
-  "textInsert",
-  "textRemove",
-  "textFormat",
-  "transact",
-  "setState",
-  "clearState",
-]);
 
 function meansHere(): TabMeans | undefined {
   const locks = (globalThis.navigator as Navigator | undefined)?.locks;
@@ -283,7 +264,8 @@ class Leader {
     const known = this.#services.get(tab);
     if (known) return known;
     const keep = (method: string): Promise<unknown> | undefined => {
-      if (!WRITES.has(method)) return undefined;
+      if (!traitsOf(method).writes) return undefined;
+      // A follower hears of it once it is kept.
       // When the store fails the write stands as one of this tab's would: in memory, and everybody hears of it.
       const kept = Promise.resolve(life.agent.persisted()).catch(() => {});
       this.#keeping.add(kept);

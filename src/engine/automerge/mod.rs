@@ -289,4 +289,18 @@ impl Engine for AutomergeEngine {
     fn history(&self) -> Result<Vec<HistoryEntry>, EngineError> {
         guarded(|| Ok(self.entries()))
     }
+
+    fn past(&self, changes: usize) -> Result<Box<dyn Engine>, EngineError> {
+        guarded(|| {
+            // In the order of `entries`.
+            let all = self.document.get_changes(&[]);
+            let Some(first) = all.get(..changes) else {
+                return Err(EngineError::OutOfRange { name: "history".to_owned(), index: changes, len: all.len() });
+            };
+            let mut past = Self::new(self.replica);
+            let bytes = first.iter().map(|change| Bytes::copy_from_slice(change.raw_bytes())).collect::<Vec<_>>();
+            past.apply(&bytes, false)?;
+            Ok(Box::new(past) as Box<dyn Engine>)
+        })
+    }
 }

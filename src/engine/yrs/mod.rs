@@ -493,6 +493,10 @@ impl Engine for YrsEngine {
     fn history(&self) -> Result<Vec<HistoryEntry>, EngineError> {
         Err(EngineError::Unsupported { engine: EngineKind::Yrs, what: "list past changes" })
     }
+
+    fn past(&self, _: usize) -> Result<Box<dyn Engine>, EngineError> {
+        Err(EngineError::Unsupported { engine: EngineKind::Yrs, what: "show the past" })
+    }
 }
 
 impl YrsEngine {

@@ -12,6 +12,7 @@ import { session, writerName } from "../session.js";
 import { described, difference, type Edit } from "../undo.js";
 import { VirtualRows, type Column } from "../virtual-rows.js";
 import { AddForm } from "./add-form.js";
+import { HistoryPanel } from "./history.js";
 
 /** One leaf of the tree. */
 interface Leaf {
@@ -32,13 +33,16 @@ const ORDER = ["register", "counter", "map", "list", "text", "agent", "member", 
 
 function leaves(document: OpenDocument): Leaf[] {
   const found: Leaf[] = [];
-  const [tree, authors, conflicts] = [document.tree.value, document.authors.value, document.conflicts.value];
+  const past = document.history?.past.value;
+  // In the past there is content alone, and whose it was is not told.
+  const tree = past ? past.tree : document.tree.value;
+  const [authors, conflicts] = [document.authors.value, document.conflicts.value];
   const text = wanted.value.toLowerCase();
   const add = (section: string, name: string, within: string | number | undefined, value: Value): void => {
     const path = pathOf(section, name, within ?? null);
     if (text && !`${path} ${line(value)}`.toLowerCase().includes(text)) return;
-    const author = authors.get(section === "map" ? path : pathOf(section, name));
-    found.push({ path, section, name, within, value, author, conflict: section === "register" ? conflicts.get(name) : undefined });
+    const author = past ? undefined : authors.get(section === "map" ? path : pathOf(section, name));
+    found.push({ path, section, name, within, value, author, conflict: section === "register" && !past ? conflicts.get(name) : undefined });
   };
   for (const section of ORDER) {
     for (const [name, value] of Object.entries(tree[section] ?? {})) {
@@ -116,6 +120,7 @@ export function DocumentView(): JSX.Element {
   }, [document]);
   if (!document) return <p class="nothing">No document is open.</p>;
   const all = leaves(document);
+  const isPast = document.history?.past.value !== undefined;
   const [status, conflicts, { undo }] = [document.status.value, document.conflicts.value, document];
   const [done, undone] = [undo.done.value.at(-1), undo.undone.value.at(-1)];
   return (
@@ -148,8 +153,9 @@ export function DocumentView(): JSX.Element {
           </ul>
         </Panel>
       )}
+      {document.history && <HistoryPanel history={document.history} />}
       <Panel
-        title={document.name}
+        title={isPast ? `${document.name}, as it was` : document.name}
         fills
         aside={
           <div class="tools">
@@ -159,7 +165,7 @@ export function DocumentView(): JSX.Element {
           </div>
         }
       >
-        <VirtualRows label={`Entries of ${document.name}`} rows={all} columns={columnsOf(document)} keyOf={({ path }) => path} toneOf={({ conflict }) => (conflict ? "warn" : undefined)} empty={wanted.value ? "No entry goes by that." : "It is empty."} />
+        <VirtualRows label={`Entries of ${document.name}`} rows={all} columns={columnsOf(document, isPast)} keyOf={({ path }) => path} toneOf={({ conflict }) => (conflict ? "warn" : undefined)} empty={wanted.value ? "No entry goes by that." : "It is empty."} />
       </Panel>
       <div class="pair">
         <Panel title="Add">
@@ -173,11 +179,11 @@ export function DocumentView(): JSX.Element {
   );
 }
 
-function columnsOf(document: OpenDocument): Column<Leaf>[] {
-  return [
+function columnsOf(document: OpenDocument, isPast: boolean): Column<Leaf>[] {
+  const columns: Column<Leaf>[] = [
     { title: "Kind", width: "10ch", cell: ({ section }) => <span class="kind">{section}</span>, order: (a, b) => ORDER.indexOf(a.section) - ORDER.indexOf(b.section) },
     { title: "Name", width: "minmax(14ch, 1.1fr)", cell: ({ name, within }) => <span title={within === undefined ? name : `${name}/${within}`}>{within === undefined ? <b>{name}</b> : <><span class="dim">{name} / </span><b>{within}</b></>}</span>, order: (a, b) => a.path.localeCompare(b.path) },
-    { title: "Value", width: "minmax(20ch, 2.6fr)", cell: (leaf) => <ValueCell key={leaf.path} leaf={leaf} document={document} /> },
+    { title: "Value", width: "minmax(20ch, 2.6fr)", cell: (leaf) => (isPast ? <span title={line(leaf.value)}>{line(leaf.value)}</span> : <ValueCell key={leaf.path} leaf={leaf} document={document} />) },
     { title: "Written by", width: "minmax(10ch, 0.8fr)", cell: ({ author }) => (author ? writerName(author) : <Dim>before</Dim>) },
     {
       title: "Do",
@@ -188,6 +194,7 @@ function columnsOf(document: OpenDocument): Column<Leaf>[] {
       },
     },
   ];
+  return isPast ? columns.slice(0, 3) : columns;
 }
 
 function ValueCell({ leaf, document }: { leaf: Leaf; document: OpenDocument }): JSX.Element {

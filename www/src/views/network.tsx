@@ -13,6 +13,13 @@ import { VirtualRows, type Column } from "../virtual-rows.js";
 const perSecond = (value: number): string => `${bytes(value)}/s`;
 const each = (value: number): string => `${count(value)}/s`;
 
+const LANES = [
+  { lane: "critical", ink: "bad" },
+  { lane: "high", ink: "accent" },
+  { lane: "normal", ink: "second", isDashed: true },
+  { lane: "low", ink: "soft", isDashed: true },
+];
+
 export function NetworkView(): JSX.Element {
   const all = samples.value;
   const times = all.map(({ at }) => at);
@@ -36,6 +43,7 @@ export function NetworkView(): JSX.Element {
       </Facts>
       <div class="charts">
         <Chart title="Bytes at the relay" times={times} read={perSecond} lines={[{ label: "received", ink: "accent", values: rate("aepoch_received_bytes_total") }, { label: "sent", ink: "second", isDashed: true, values: rate("aepoch_sent_bytes_total") }]} />
+        <Chart title="By lane, before compression" times={times} read={perSecond} lines={LANES.map(({ lane, ...line }) => ({ label: lane, ...line, values: rate(`aepoch_lane_bytes_total{lane="${lane}"}`) }))} />
         <Chart title="Deltas" times={times} read={each} lines={[{ label: "received", ink: "accent", values: rate("aepoch_deltas_received_total") }, { label: "sent", ink: "second", isDashed: true, values: rate("aepoch_deltas_sent_total") }]} />
         <Chart title="Store" times={times} read={each} lines={[{ label: "appends", ink: "accent", values: rate("aepoch_appends_total") }, { label: "acks", ink: "second", isDashed: true, values: rate("aepoch_acks_total") }]} />
         <Chart title="Slow readers" times={times} read={count} lines={[{ label: "behind now", ink: "warn", values: level("aepoch_links_behind") }, { label: "conflations per s", ink: "second", isDashed: true, values: rate("aepoch_conflations_total") }]} />
