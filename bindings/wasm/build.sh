@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds the npm package: the module per engine into pkg/, the TypeScript into dist/, the package into target/npm/.
+# Builds the npm package: the module per engine into pkg/, the TypeScript into dist/ and, bundled, web/, the package into target/npm/.
 # Usage: build.sh [yrs | automerge | package | trap | installed]...   (default: yrs automerge package)
 #
 # For the tests: `trap` is yrs with a function that panics, into target/npm/trap/, and never part of the package;
@@ -17,8 +17,11 @@ engine() { # features folder
 
 package() {
     [ node_modules/.package-lock.json -nt package-lock.json ] || npm ci --no-audit --no-fund --loglevel=error
-    rm -rf dist
+    rm -rf dist web
     npx tsc
+    # A page without a bundler loads a few files instead of each module of ours after the one that imports it.
+    npx esbuild dist/{index,automerge,react,worker,worker-automerge}.js --bundle --splitting --format=esm --target=es2022 \
+        --external:'../pkg/*' --external:react --outdir=web --chunk-names=shared-[hash] --log-level=warning
     mkdir -p "$target/npm"
     rm -f "$target"/npm/aepoch-*.tgz
     npm pack --silent --pack-destination "$target/npm"
