@@ -13,6 +13,7 @@ mod fairness;
 mod host;
 mod identity;
 mod keeper;
+mod line;
 mod link;
 mod runtime;
 mod trace;
@@ -25,7 +26,10 @@ pub(crate) use identity::{identity_from, identity_of_key};
 #[cfg(feature = "agent")]
 pub(crate) use keeper::Errands;
 pub(crate) use keeper::Keeper;
+pub(crate) use line::WireTraffic;
 pub(crate) use link::run_link;
+#[cfg(feature = "relay")]
+pub(crate) use link::{host_of_document, run_guest};
 #[cfg(not(target_family = "wasm"))]
 pub(crate) use runtime::spawn_blocking;
 pub(crate) use runtime::{JoinHandle, JoinSet, sleep, spawn, timeout};

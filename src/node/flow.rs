@@ -284,10 +284,11 @@ impl Room {
     fn flush_batch(&mut self, hub: &mut Hub) {
         let message = self.batch.message.take();
         let Some(changes) = self.batch.take(hub.config.tuning.tick, 1, hub) else { return };
+        let only_source = sole_source(&changes);
+        self.flush_to_guests(&changes, only_source, hub);
         if self.members.is_empty() {
             return;
         }
-        let only_source = sole_source(&changes);
         let (mut all, mut own, mut filtered) = (Vec::new(), Vec::new(), Vec::new());
         let whole = self.subscription.is_everything();
         for (link, member) in &self.members {
@@ -360,6 +361,7 @@ impl Room {
     /// Sends what they lack to members that have drained.
     pub(super) fn serve_behind(&mut self, hub: &mut Hub) {
         self.serve_slots(hub);
+        self.serve_guests(hub);
         let low = hub.config.tuning.queue_low;
         let drained: Vec<LinkId> = self
             .members
