@@ -100,7 +100,8 @@ impl Document {
     /// Somebody who follows commits has written here under that number.
     fn is_native(&self, writer: ReplicaId) -> bool {
         let version = &self.version;
-        writer == self.replica || [&version.content, &version.records, &version.slots].iter().any(|seen| seen.get(writer) > 0)
+        writer == self.replica
+            || [&version.content, &version.records, &version.slots].iter().any(|seen| seen.get(writer) > 0)
     }
 
     /// Makes what is in the engine already a commit of ours.

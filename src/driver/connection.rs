@@ -22,8 +22,8 @@ use tokio::sync::SemaphorePermit;
 
 use super::{
     clock::Clock,
-    line::{Heard, Line},
     fairness::{Fairness, Share, TURN},
+    line::{Heard, Line},
     runtime::{Sleep, sleep_until, timeout, unconstrained},
 };
 use crate::{
@@ -349,17 +349,8 @@ pub(crate) struct Connection<T> {
 
 impl<T: Transport> Connection<T> {
     pub(crate) fn new(transport: T, line: Line, clock: Clock, traffic: Arc<Traffic>) -> Self {
-        let wire = Wire {
-            transport,
-            line,
-            clock,
-            traffic,
-            packet: None,
-            dirty: false,
-            read: 0,
-            closing: None,
-            ended: None,
-        };
+        let wire =
+            Wire { transport, line, clock, traffic, packet: None, dirty: false, read: 0, closing: None, ended: None };
         let shared = Shared { commands: Mutex::default(), wire: Mutex::new(wire), task: AtomicWaker::new() };
         Self { shared: Arc::new(shared), clock, timer: None, share: None, heard: Vec::new() }
     }

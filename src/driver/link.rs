@@ -5,11 +5,7 @@ use std::sync::{
     atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
-use super::{
-    Connection, Fairness, Host, Notice, Traffic, WireTraffic,
-    connection::Ended,
-    line::Line,
-};
+use super::{Connection, Fairness, Host, Notice, Traffic, WireTraffic, connection::Ended, line::Line};
 use crate::{
     id::{DocumentId, Identity, LinkId},
     node::{Input, TargetId},
@@ -76,7 +72,7 @@ pub(crate) async fn run_link<T: Transport>(
     guard.end(ended)
 }
 
-/// Runs a connection of a client of another library on the nodes that have its documents; returns why it ended. It is
+/// Runs a connection of a client of another library on the nodes it concerns; returns why it ended. It is
 /// seen under `identity`, and may do what `rights` say.
 #[cfg(feature = "relay")]
 pub(crate) async fn run_guest<T: Transport>(
@@ -99,7 +95,10 @@ pub(crate) async fn run_guest<T: Transport>(
     let guard = EndGuard { hosts, link, target: None, ready: &ready, ended: Ended::lost("cancelled") };
     let ended = connection
         .run(|notice| match notice {
-            Notice::Asked(ask) => host_of_document(hosts, ask.document()).handle(Input::Asked { link, ask }),
+            Notice::Asked(ask) => {
+                let shard = shard_for(ask.document(), hosts.len());
+                hosts[shard].handle(Input::Asked { link, ask });
+            }
             Notice::Drained(bytes) => {
                 for host in hosts {
                     host.handle(Input::Drained { link, bytes });
@@ -128,29 +127,6 @@ impl Drop for Open {
     fn drop(&mut self) {
         self.0.connections.fetch_sub(1, Ordering::Relaxed);
     }
-}
-
-/// The node that has a document.
-#[cfg(feature = "relay")]
-pub(crate) fn host_of_document<'a>(hosts: &'a [Arc<Host>], document: &DocumentId) -> &'a Arc<Host> {
-    &hosts[shard_for(document, hosts.len())]
-}
-
-/// A session that asks and shows as its node wants it to. Who was dialled is known by its address; who dials is asked.
-fn open_session(host: &Arc<Host>, target: Option<TargetId>, channel: Channel) -> Result<Session, getrandom::Error> {
-    let (hello, authority, holder) =
-        host.with(|node, _| (node.hello(target.is_some()), node.authority().cloned(), node.holder().cloned()));
-    let clock = host.clock();
-    let mut session = Session::new(hello, clock.mono()).over(channel);
-    if let (Some(authority), None) = (authority, target) {
-        let mut challenge = [0; 32];
-        getrandom::fill(&mut challenge)?;
-        session = session.asking(Door::new(authority, challenge, clock.now()));
-    }
-    Ok(match holder {
-        Some(holder) => session.holding(holder),
-        None => session,
-    })
 }
 
 /// Tells the nodes that the connection has ended, also when its task is dropped.

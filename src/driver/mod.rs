@@ -27,9 +27,9 @@ pub(crate) use identity::{identity_from, identity_of_key};
 pub(crate) use keeper::Errands;
 pub(crate) use keeper::Keeper;
 pub(crate) use line::WireTraffic;
-pub(crate) use link::run_link;
 #[cfg(feature = "relay")]
-pub(crate) use link::{host_of_document, run_guest};
+pub(crate) use link::run_guest;
+pub(crate) use link::run_link;
 #[cfg(not(target_family = "wasm"))]
 pub(crate) use runtime::spawn_blocking;
 pub(crate) use runtime::{JoinHandle, JoinSet, sleep, spawn, timeout};

@@ -5,6 +5,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use bytes::Bytes;
 
 use super::{
+    Node,
     config::Tuning,
     event::Event,
     hub::Hub,
@@ -495,6 +496,27 @@ impl Room {
         if !self.acked.covers(durable) {
             self.acked.join(durable);
             hub.event(Event::Acked { document: self.id.clone() });
+        }
+    }
+}
+
+impl Node {
+    /// A session has handed more to its transport: who has drained gets what it lacks.
+    pub(super) fn drained(&mut self, link: LinkId, bytes: u64) {
+        let Some(known) = self.hub.links.get_mut(&link) else { return };
+        known.outstanding = known.outstanding.saturating_sub(bytes);
+        if known.outstanding > self.hub.config.tuning.queue_low {
+            return;
+        }
+        let documents: Vec<_> = known.documents.iter().cloned().collect();
+        for document in documents {
+            self.in_room(&document, |room, hub| {
+                if room.members.get(&link).is_some_and(Member::is_waiting) {
+                    room.serve_behind(hub);
+                } else if room.guests.contains_key(&link) {
+                    room.serve_guests(hub);
+                }
+            });
         }
     }
 }

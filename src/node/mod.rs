@@ -14,7 +14,7 @@
 //! - `flow`: what leaves: batches, conflation, catching up;
 //! - `gate`: what waits until it is kept;
 //! - `log`: what is kept: appends, acknowledgements, compaction;
-//! - `guest`, `awareness`: clients of other libraries, and who they see;
+//! - `guest`: clients of other libraries;
 //! - `work`: what is too heavy to do inline;
 //! - `signing`, `verification`: signed records, where a room is end to end;
 //! - `coordination`, `queue`: barriers and their kin, and queues;
@@ -22,7 +22,6 @@
 //! - `admission`, `tiers`: what credentials allow, and when that changes.
 
 mod admission;
-mod awareness;
 mod config;
 mod connector;
 mod coordination;
@@ -552,24 +551,6 @@ impl Node {
             return hub.refuse(link, Some(&document), ErrorCode::EngineMismatch, reason);
         }
         room.join(link, frontier, subscription, hub);
-    }
-
-    fn drained(&mut self, link: LinkId, bytes: u64) {
-        let Some(known) = self.hub.links.get_mut(&link) else { return };
-        known.outstanding = known.outstanding.saturating_sub(bytes);
-        if known.outstanding > self.hub.config.tuning.queue_low {
-            return;
-        }
-        let documents: Vec<_> = known.documents.iter().cloned().collect();
-        for document in documents {
-            self.in_room(&document, |room, hub| {
-                if room.members.get(&link).is_some_and(flow::Member::is_waiting) {
-                    room.serve_behind(hub);
-                } else if room.guests.contains_key(&link) {
-                    room.serve_guests(hub);
-                }
-            });
-        }
     }
 
     fn stored(&mut self, id: u64, result: Result<StoreDone, StoreError>) {

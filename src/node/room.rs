@@ -13,10 +13,9 @@ use bytes::Bytes;
 use super::{
     config::Tuning,
     event::{DocumentStatus, Event},
-    awareness::Seats,
     flow::{Batch, Member, SharedSnapshot},
     gate::{Gated, Written},
-    guest::{self, Guest, SharedWhole},
+    guest::{self, Guest, Seats, SharedWhole},
     hub::Hub,
     log::Log,
     presence::Presence,

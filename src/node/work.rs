@@ -15,8 +15,8 @@ use super::{
 };
 use crate::{
     document::{
-        Absorption, AppliedDeltas, Confines, DigestEntry, Document, DocumentError, Foreign, Frontier, Incoming, Signing,
-        Subscription,
+        Absorption, AppliedDeltas, Confines, DigestEntry, Document, DocumentError, Foreign, Frontier, Incoming,
+        Signing, Subscription,
     },
     engine::EngineKind,
     id::{DocumentId, LinkId, ReplicaId},

@@ -7,10 +7,7 @@ use std::sync::Arc;
 
 use axum::{
     Router,
-    extract::{
-        ConnectInfo, Path, State,
-        ws::WebSocketUpgrade,
-    },
+    extract::{ConnectInfo, Path, State, ws::WebSocketUpgrade},
     http::{HeaderMap, header},
     response::{IntoResponse as _, Response},
     routing::get,
@@ -24,7 +21,7 @@ use super::{
     tls::Caller,
 };
 use crate::{
-    driver::{host_of_document, run_guest},
+    driver::run_guest,
     error::CloseCode,
     id::{AgentId, DocumentId, Identity, ReplicaId},
     limits,
@@ -107,16 +104,13 @@ async fn run(counted: &Counted, socket: ServerSocket, wire: WireKind, room: Opti
     let shared = counted.shared();
     let now = shared.clock.mono();
     let Some(identity) = identity() else { return turn_away(socket, CloseCode::INTERNAL, "no randomness").await };
-    let (session, hosts) = match room {
-        Some(room) => {
-            let host = host_of_document(&shared.hosts, &room).clone();
-            (GuestSession::new(Yjs::new(room), now), vec![host])
-        }
-        None => (GuestSession::new(Hocuspocus::new(rights, now), now), shared.hosts.clone()),
+    let session = match room {
+        Some(room) => GuestSession::new(Yjs::new(room), now),
+        None => GuestSession::new(Hocuspocus::new(rights, now), now),
     };
     let (traffic, fairness) = (shared.traffic.clone(), Some(shared.fairness.clone()));
     let counts = shared.wires[wire as usize].clone();
-    let ended = run_guest(&hosts, socket, session, (identity, rights), (traffic, counts), fairness).await;
+    let ended = run_guest(&shared.hosts, socket, session, (identity, rights), (traffic, counts), fairness).await;
     tracing::debug!(wire = wire.name(), reason = %ended.reason, "guest gone");
 }
 

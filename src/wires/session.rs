@@ -29,8 +29,13 @@ pub trait Dialect: Send + fmt::Debug {
     ///
     /// # Errors
     /// The frame is not what the protocol has: close the connection.
-    fn hear(&mut self, frame: &Bytes, now: Monotonic, asks: &mut Vec<Ask>, answers: &mut Vec<Bytes>)
-    -> Result<(), WireError>;
+    fn hear(
+        &mut self,
+        frame: &Bytes,
+        now: Monotonic,
+        asks: &mut Vec<Ask>,
+        answers: &mut Vec<Bytes>,
+    ) -> Result<(), WireError>;
 
     /// The frames for a word; none for what the wire has no words for.
     fn frames(&mut self, told: &Told) -> Vec<Bytes>;

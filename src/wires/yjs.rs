@@ -113,8 +113,8 @@ pub(super) fn read_sync(
     match reader.var("the kind of a sync message")? {
         STEP_1 => {
             let vector = reader.buffer("a state vector")?;
-            let frontier = frontier_of_vector(vector)
-                .map_err(|error| WireError::Malformed { reason: error.to_string() })?;
+            let frontier =
+                frontier_of_vector(vector).map_err(|error| WireError::Malformed { reason: error.to_string() })?;
             Ok(Ask::Join { document, engine: EngineKind::Yrs, frontier, counts })
         }
         STEP_2 | UPDATE => Ok(Ask::Update { document, update: shared(frame, reader.buffer("an update")?) }),

@@ -135,7 +135,9 @@ mod tests {
 
     #[test]
     fn what_is_no_state_vector_is_refused() {
-        for bad in [&[][..], &[1], &[1, 7], &[1, 7, 1, 0], &[2, 7, 1, 7, 2], &[0xff, 0xff, 0xff, 0xff, 0x0f], &[1, 0, 1]] {
+        for bad in
+            [&[][..], &[1], &[1, 7], &[1, 7, 1, 0], &[2, 7, 1, 7, 2], &[0xff, 0xff, 0xff, 0xff, 0x0f], &[1, 0, 1]]
+        {
             assert!(frontier_of_vector(bad).is_err(), "{bad:?}");
         }
     }

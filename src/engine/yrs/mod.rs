@@ -35,8 +35,8 @@ use self::{
     watch::Watch,
 };
 use super::{
-    Absorbed, Applied, Container, ContainerKind, Engine, EngineCommit, EngineError, EngineKind,
-    HistoryEntry, Op, Relation, TextSpan, UpdateInfo, Value, guarded,
+    Absorbed, Applied, Container, ContainerKind, Engine, EngineCommit, EngineError, EngineKind, HistoryEntry, Op,
+    Relation, TextSpan, UpdateInfo, Value, guarded,
     inspect::yrs::{self as prescan, Nesting},
 };
 use crate::{id::ReplicaId, limits};

@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use bytes::Bytes;
 
-use super::{hub::Hub, room::Room};
+use super::super::{hub::Hub, room::Room};
 use crate::{
     id::{LinkId, ReplicaId},
     limits,
@@ -36,7 +36,7 @@ struct Seat {
 
 /// The clients of a room's guests, and the clocks that guests were told for agents.
 #[derive(Debug, Default)]
-pub(super) struct Seats {
+pub(in crate::node) struct Seats {
     clients: BTreeMap<u64, Seat>,
     agents: BTreeMap<ReplicaId, u64>,
     renew_at: Option<Monotonic>,
@@ -44,7 +44,7 @@ pub(super) struct Seats {
 
 impl Seats {
     /// A connection has ended.
-    pub(super) fn vacate(&mut self, link: LinkId, now: Monotonic) {
+    pub(in crate::node) fn vacate(&mut self, link: LinkId, now: Monotonic) {
         for seat in self.clients.values_mut().filter(|seat| seat.held == Ok(link)) {
             seat.held = Err(now + GONE_FOR);
             seat.state = None;
@@ -89,7 +89,7 @@ fn readable(state: &Bytes, entry: &PresenceEntry) -> Bytes {
 
 impl Room {
     /// A guest shows states.
-    pub(super) fn presence_from_guest(&mut self, link: LinkId, states: Vec<Awareness>, hub: &mut Hub) {
+    pub(in crate::node) fn presence_from_guest(&mut self, link: LinkId, states: Vec<Awareness>, hub: &mut Hub) {
         let natives = self.natives(hub);
         let max = hub.quota(Quota::PresenceBytes);
         self.seats.forget(hub.now.mono);
@@ -101,8 +101,8 @@ impl Room {
             let is_agents = natives.contains(&replica) || replica == hub.me() || self.presence.is_there(replica);
             let is_news = match seat {
                 Some(Seat { held: Ok(holder), clock, state: known }) => {
-                    let newer = state.clock > *clock || (state.clock == *clock && state.state.is_none() && known.is_some());
-                    *holder == link && newer
+                    let is_end = state.clock == *clock && state.state.is_none() && known.is_some();
+                    *holder == link && (state.clock > *clock || is_end)
                 }
                 _ if state.state.is_none() || is_agents || state.client == 0 => false,
                 Some(Seat { clock, .. }) => guest.clients.is_empty() || state.clock > *clock,
@@ -131,7 +131,12 @@ impl Room {
     }
 
     /// Tells guests that keep up what is new, but not who brought it.
-    pub(super) fn tell_guests_presence(&mut self, entries: &[PresenceEntry], bringer: Option<LinkId>, hub: &mut Hub) {
+    pub(in crate::node) fn tell_guests_presence(
+        &mut self,
+        entries: &[PresenceEntry],
+        bringer: Option<LinkId>,
+        hub: &mut Hub,
+    ) {
         let high = hub.config.tuning.queue_high;
         let mut receivers = Vec::new();
         for (link, guest) in self.guests.iter_mut().filter(|(link, _)| Some(**link) != bringer) {
@@ -148,7 +153,7 @@ impl Room {
     }
 
     /// Tells a guest all there is; one that does not drain is told once it does.
-    pub(super) fn tell_guest_all_presence(&mut self, link: LinkId, hub: &mut Hub) {
+    pub(in crate::node) fn tell_guest_all_presence(&mut self, link: LinkId, hub: &mut Hub) {
         let is_slow = hub.links.get(&link).is_some_and(|peer| peer.outstanding > hub.config.tuning.queue_high);
         let Some(guest) = self.guests.get_mut(&link) else { return };
         guest.presence_behind = is_slow;
@@ -161,13 +166,13 @@ impl Room {
     }
 
     /// A guest has come: agents' states are to be renewed for it.
-    pub(super) fn plan_renewal(&mut self, hub: &mut Hub) {
+    pub(in crate::node) fn plan_renewal(&mut self, hub: &mut Hub) {
         let at = *self.seats.renew_at.get_or_insert(hub.now.mono + RENEW_EVERY);
         hub.arm(&self.id, at);
     }
 
     /// A timer has fired: tells guests again who of the agents is there.
-    pub(super) fn renew_for_guests(&mut self, hub: &mut Hub) {
+    pub(in crate::node) fn renew_for_guests(&mut self, hub: &mut Hub) {
         let Some(at) = self.seats.renew_at else { return };
         if at > hub.now.mono {
             return hub.arm(&self.id, at);
