@@ -129,6 +129,23 @@ impl Drop for Open {
     }
 }
 
+/// A session that asks and shows as its node wants it to. Who was dialled is known by its address; who dials is asked.
+fn open_session(host: &Arc<Host>, target: Option<TargetId>, channel: Channel) -> Result<Session, getrandom::Error> {
+    let (hello, authority, holder) =
+        host.with(|node, _| (node.hello(target.is_some()), node.authority().cloned(), node.holder().cloned()));
+    let clock = host.clock();
+    let mut session = Session::new(hello, clock.mono()).over(channel);
+    if let (Some(authority), None) = (authority, target) {
+        let mut challenge = [0; 32];
+        getrandom::fill(&mut challenge)?;
+        session = session.asking(Door::new(authority, challenge, clock.now()));
+    }
+    Ok(match holder {
+        Some(holder) => session.holding(holder),
+        None => session,
+    })
+}
+
 /// Tells the nodes that the connection has ended, also when its task is dropped.
 struct EndGuard<'a> {
     hosts: &'a [Arc<Host>],

@@ -14,33 +14,26 @@ use axum::{
 };
 use futures_util::SinkExt as _;
 
-use super::{
-    Shared,
-    http::{Counted, admit_connection},
-    socket::ServerSocket,
-    tls::Caller,
-};
+use super::{Shared, http::admit_connection, socket::ServerSocket, tls::Caller};
 use crate::{
     driver::run_guest,
     error::CloseCode,
-    id::{AgentId, DocumentId, Identity, ReplicaId},
+    id::{AgentId, DocumentId, Identity, NameError, ReplicaId},
     limits,
     transport::{Transport as _, websocket_config},
-    wires::{GuestRights, GuestSession, Hocuspocus, WireKind, Yjs},
+    wires::{GuestRights, GuestSession, Hocuspocus, Yjs},
 };
 
 pub(super) fn routes() -> Router<Arc<Shared>> {
     Router::new().route("/yjs/{*room}", get(yjs)).route("/hocuspocus", get(hocuspocus))
 }
 
-/// Documents are named in the frames.
-async fn hocuspocus(
-    State(shared): State<Arc<Shared>>,
-    ConnectInfo(caller): ConnectInfo<Caller>,
-    headers: HeaderMap,
-    upgrade: WebSocketUpgrade,
-) -> Response {
-    serve(shared, &caller, &headers, upgrade, WireKind::Hocuspocus, |rights| Ok((None, rights?)))
+/// Where a client came in.
+enum Entrance {
+    /// The address names the room.
+    Yjs(DocumentId),
+    /// Rooms are named in the frames.
+    Hocuspocus,
 }
 
 /// A query is not looked at, and not logged: providers put tokens there.
@@ -51,11 +44,17 @@ async fn yjs(
     headers: HeaderMap,
     upgrade: WebSocketUpgrade,
 ) -> Response {
-    let room = DocumentId::new(&room).map_err(|error| (CloseCode::PROTOCOL, format!("no room: {error}")));
-    serve(shared, &caller, &headers, upgrade, WireKind::Yjs, move |rights| Ok((Some(room?), rights?)))
+    serve(shared, &caller, &headers, upgrade, DocumentId::new(&room).map(Entrance::Yjs))
 }
 
-type Refused = (CloseCode, String);
+async fn hocuspocus(
+    State(shared): State<Arc<Shared>>,
+    ConnectInfo(caller): ConnectInfo<Caller>,
+    headers: HeaderMap,
+    upgrade: WebSocketUpgrade,
+) -> Response {
+    serve(shared, &caller, &headers, upgrade, Ok(Entrance::Hocuspocus))
+}
 
 /// Accepts the connection; serves it, or says why not.
 fn serve(
@@ -63,8 +62,7 @@ fn serve(
     caller: &Caller,
     headers: &HeaderMap,
     upgrade: WebSocketUpgrade,
-    wire: WireKind,
-    admit: impl FnOnce(Result<GuestRights, Refused>) -> Result<(Option<DocumentId>, GuestRights), Refused> + Send + 'static,
+    entrance: Result<Entrance, NameError>,
 ) -> Response {
     let counted = match admit_connection(&shared) {
         Ok(counted) => counted,
@@ -73,12 +71,14 @@ fn serve(
     let binding = caller.binding;
     sized(upgrade, headers).on_upgrade(move |socket| async move {
         let socket = ServerSocket::new(socket, binding);
-        let rights = counted.shared().guests.ok_or_else(|| {
-            (CloseCode::UNAUTHENTICATED, "this relay takes no guests: it was not started with --guests".to_owned())
-        });
-        match admit(rights) {
-            Ok((room, rights)) => run(&counted, socket, wire, room, rights).await,
-            Err((code, reason)) => turn_away(socket, code, &reason).await,
+        let shared = counted.shared();
+        match (shared.guests, entrance) {
+            (None, _) => {
+                let reason = "this relay takes no guests: it was not started with --guests read or write";
+                turn_away(socket, CloseCode::UNAUTHENTICATED, reason).await;
+            }
+            (_, Err(error)) => turn_away(socket, CloseCode::PROTOCOL, &format!("no room: {error}")).await,
+            (Some(rights), Ok(entrance)) => run(shared, socket, entrance, rights).await,
         }
     })
 }
@@ -100,14 +100,14 @@ fn sized(upgrade: WebSocketUpgrade, headers: &HeaderMap) -> WebSocketUpgrade {
     }
 }
 
-async fn run(counted: &Counted, socket: ServerSocket, wire: WireKind, room: Option<DocumentId>, rights: GuestRights) {
-    let shared = counted.shared();
+async fn run(shared: &Shared, socket: ServerSocket, entrance: Entrance, rights: GuestRights) {
     let now = shared.clock.mono();
     let Some(identity) = identity() else { return turn_away(socket, CloseCode::INTERNAL, "no randomness").await };
-    let session = match room {
-        Some(room) => GuestSession::new(Yjs::new(room), now),
-        None => GuestSession::new(Hocuspocus::new(rights, now), now),
+    let session = match entrance {
+        Entrance::Yjs(room) => GuestSession::new(Yjs::new(room), now),
+        Entrance::Hocuspocus => GuestSession::new(Hocuspocus::new(rights, now), now),
     };
+    let wire = session.wire();
     let (traffic, fairness) = (shared.traffic.clone(), Some(shared.fairness.clone()));
     let counts = shared.wires[wire as usize].clone();
     let ended = run_guest(&shared.hosts, socket, session, (identity, rights), (traffic, counts), fairness).await;
