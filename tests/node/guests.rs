@@ -297,13 +297,15 @@ fn presence_is_seen_both_ways_and_ends_with_the_connection() {
     second.hear(&mut world);
     assert!(second.awareness(101).unwrap().clock > clock);
     assert!(state(second, 101).is_some());
-    // It comes back with the clock it had.
+    // It comes back with the clock it had, and others would not listen to one that they heard the end of.
+    let ended = second.awareness(7).unwrap().clock;
     first.come(&mut world, GuestRights::Read);
     first.join(&mut world);
     first.show(&mut world, 7, 1, Some(r#"{"user":"ann"}"#));
     world.pass(SECOND);
     second.hear(&mut world);
     assert!(state(second, 7).is_some());
+    assert!(second.awareness(7).unwrap().clock > ended);
 }
 
 #[test]

@@ -22,8 +22,8 @@ use crate::{
 const STANDS_FOR: Duration = Duration::from_secs(45);
 /// How often agents' states are told again, since clients forget what they do not hear of for 30 s.
 const RENEW_EVERY: Duration = Duration::from_secs(12);
-/// How long it is remembered that a client is gone, and at which clock.
-const GONE_FOR: Duration = Duration::from_secs(30);
+/// How long it is remembered that a client is gone, and at which clock: it may come back under the one it had.
+const GONE_FOR: Duration = Duration::from_secs(600);
 
 /// A client's place.
 #[derive(Debug)]
@@ -31,6 +31,9 @@ struct Seat {
     /// Who brought it, or until when it is remembered that it is gone.
     held: Result<LinkId, Monotonic>,
     clock: u64,
+    /// The clock under which others were told. It runs ahead of the client's when that came back with an old one, which
+    /// others would not listen to: they have heard that it is gone.
+    told: u64,
     state: Option<Bytes>,
 }
 
@@ -47,11 +50,15 @@ impl Seats {
     pub(in crate::node) fn vacate(&mut self, link: LinkId, now: Monotonic) {
         for seat in self.clients.values_mut().filter(|seat| seat.held == Ok(link)) {
             seat.held = Err(now + GONE_FOR);
+            seat.told += 1;
             seat.state = None;
         }
     }
 
     fn forget(&mut self, now: Monotonic) {
+        if self.clients.len() >= limits::PRESENCE_ENTRIES {
+            self.clients.retain(|_, seat| seat.held.is_ok());
+        }
         self.clients.retain(|_, seat| seat.held.map_or_else(|until| until > now, |_| true));
     }
 
@@ -68,7 +75,7 @@ impl Seats {
         let client = entry.replica.get();
         if let Some(seat) = self.clients.get(&client) {
             let state = seat.state.clone().filter(|_| entry.state.is_some());
-            return Awareness { client, clock: seat.clock, state };
+            return Awareness { client, clock: seat.told, state };
         }
         let clock = self.next_clock(entry.replica, wall_ms);
         if entry.state.is_none() {
@@ -100,12 +107,12 @@ impl Room {
             let seat = self.seats.clients.get(&state.client);
             let is_agents = natives.contains(&replica) || replica == hub.me() || self.presence.is_there(replica);
             let is_news = match seat {
-                Some(Seat { held: Ok(holder), clock, state: known }) => {
+                Some(Seat { held: Ok(holder), clock, state: known, .. }) => {
                     let is_end = state.clock == *clock && state.state.is_none() && known.is_some();
                     *holder == link && (state.clock > *clock || is_end)
                 }
                 _ if state.state.is_none() || is_agents || state.client == 0 => false,
-                Some(Seat { clock, .. }) => guest.clients.is_empty() || state.clock > *clock,
+                Some(Seat { told, .. }) => guest.clients.is_empty() || state.clock > *told,
                 None => true,
             };
             let is_new = !guest.clients.contains(&state.client);
@@ -120,7 +127,8 @@ impl Room {
             }
             guest.clients.insert(state.client);
             let agent = peer.hello.identity.agent.clone();
-            let seat = Seat { held: Ok(link), clock: state.clock, state: state.state.clone() };
+            let told = seat.map_or(state.clock, |seat| state.clock.max(seat.told + 1)).min(ReplicaId::MAX);
+            let seat = Seat { held: Ok(link), clock: state.clock, told, state: state.state.clone() };
             self.seats.clients.insert(state.client, seat);
             let ttl_ms = u32::try_from(STANDS_FOR.as_millis()).unwrap_or(u32::MAX);
             let clock = hub.hlc.stamp(hub.now.wall_ms).0;

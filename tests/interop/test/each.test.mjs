@@ -1,9 +1,8 @@
 // Every library by itself: two of its clients, and an agent.
 
 import assert from "node:assert/strict";
-import { test } from "node:test";
 
-import { Y, agent, client, clients, end, read, relay, until } from "./stage.mjs";
+import { agent, client, clients, end, read, relay, test, until, Y } from "./stage.mjs";
 
 for (const library of Object.keys(clients)) {
   const named = (text) => `${library}: ${text}`;

@@ -1,11 +1,10 @@
 // All libraries in one document, many connections, slow ones, and what only one of them has.
 
 import assert from "node:assert/strict";
-import { test } from "node:test";
 
 import { HocuspocusProviderWebsocket } from "@hocuspocus/provider";
 
-import { WebSocket, Y, agent, client, clients, read, relay, until } from "./stage.mjs";
+import { agent, client, clients, read, relay, test, until, WebSocket, Y } from "./stage.mjs";
 
 const many = Number(process.env.INTEROP_CONNECTIONS ?? 200);
 

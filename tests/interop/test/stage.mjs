@@ -6,6 +6,7 @@ import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
+import { test as run } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
@@ -18,7 +19,15 @@ import * as Y from "yjs";
 
 export { WebSocket, Y };
 
+// y-websocket looks there for the states of a socket, whatever it was given.
+globalThis.WebSocket ??= WebSocket;
+// Every relay hears of the end of the process.
+process.setMaxListeners(0);
+
 const binary = process.env.AEPOCH ?? fileURLToPath(new URL("../../../target/release/aepoch", import.meta.url));
+
+/** A test that fails when it does not end. */
+export const test = (name, holds) => run(name, { timeout: 120_000 }, holds);
 
 /** Looks until it holds; the test's own deadline ends what never does. */
 export async function until(holds) {
@@ -80,8 +89,8 @@ export async function agent(at, document, ...args) {
   return JSON.parse(stdout);
 }
 
-/** The value at a path, as an agent reads it. */
-export const read = async (at, document, path) => (await agent(at, document, "state", "get", path)).value;
+/** The value at a path, as an agent reads it; undefined when there is none. */
+export const read = (at, document, path) => agent(at, document, "state", "get", path).catch(() => undefined);
 
 const alive = new Set();
 
