@@ -88,8 +88,7 @@ pub fn seeds() -> Vec<Vec<u8>> {
         [&[1, awareness.len() as u8][..], &awareness].concat(),
         vec![3],
     ];
-    let mut seeds: Vec<Vec<u8>> =
-        (1..=messages.len()).map(|count| with_mode(0, &messages[..count])).collect();
+    let mut seeds: Vec<Vec<u8>> = (1..=messages.len()).map(|count| with_mode(0, &messages[..count])).collect();
     let token = b"\x02\x00\x06secret\x054.8.0".to_vec();
     let own = [b"\x05\x04psst".to_vec(), vec![7]];
     let named = |message: &Vec<u8>| [NAME, message].concat();

@@ -270,12 +270,14 @@ fn presence_is_seen_both_ways_and_ends_with_the_connection() {
     }
     let [first, second] = &mut guests;
     first.show(&mut world, 7, 1, Some(r#"{"user":"ann"}"#));
-    second.show(&mut world, 8, 1, Some(r#"{"user":"bob"}"#));
+    second.show(&mut world, 8, 0, Some(r#"{"user":"bob"}"#));
     let now = world.now;
     let state = Some(Bytes::from_static(br#"{"busy":true}"#));
     world.hosts[1].node.set_presence(&document(), state, Duration::from_secs(300), now).unwrap();
     world.pass(SECOND);
     second.hear(&mut world);
+    first.hear(&mut world);
+    assert_eq!(first.awareness(8).unwrap().clock, 1, "nobody listens to clock 0");
     let state = |guest: &Client, client| guest.awareness(client).and_then(|state| state.state);
     assert_eq!(state(second, 7).as_deref(), Some(&br#"{"user":"ann"}"#[..]));
     assert_eq!(state(second, 101).as_deref(), Some(&br#"{"busy":true}"#[..]));

@@ -127,7 +127,8 @@ impl Room {
             }
             guest.clients.insert(state.client);
             let agent = peer.hello.identity.agent.clone();
-            let told = seat.map_or(state.clock, |seat| state.clock.max(seat.told + 1)).min(ReplicaId::MAX);
+            // Clients do not listen to clock 0, under which a library shows the state it begins with.
+            let told = state.clock.max(seat.map_or(0, |seat| seat.told) + 1).min(ReplicaId::MAX);
             let seat = Seat { held: Ok(link), clock: state.clock, told, state: state.state.clone() };
             self.seats.clients.insert(state.client, seat);
             let ttl_ms = u32::try_from(STANDS_FOR.as_millis()).unwrap_or(u32::MAX);

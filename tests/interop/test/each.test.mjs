@@ -60,7 +60,7 @@ for (const library of Object.keys(clients)) {
     await until(() => seen() === "Ann");
     const c = await client(t, library, at, "stage");
     await until(() => c.awareness.getStates().has(a.doc.clientID) && c.awareness.getStates().has(b.doc.clientID));
-    a.disconnect();
+    await a.disconnect();
     await until(() => !b.awareness.getStates().has(a.doc.clientID));
     a.connect();
     await until(() => seen() === "Ann");
@@ -71,8 +71,7 @@ for (const library of Object.keys(clients)) {
     const [a, b] = [await client(t, library, at, "stage"), await client(t, library, at, "stage")];
     a.doc.getText("notes").insert(0, "middle");
     await until(() => b.doc.getText("notes").toString() === "middle");
-    a.disconnect();
-    b.disconnect();
+    await Promise.all([a.disconnect(), b.disconnect()]);
     a.doc.getText("notes").insert(0, "left ");
     b.doc.getText("notes").insert(6, " right");
     b.doc.getText("notes").delete(0, 3);

@@ -142,7 +142,10 @@ function ofHocuspocus(at, document, options = {}) {
     provider,
     awareness: provider.awareness,
     isSynced: () => provider.synced,
-    disconnect: () => websocketProvider.disconnect(),
+    disconnect: async () => {
+      websocketProvider.disconnect();
+      await until(() => websocketProvider.status === "disconnected");
+    },
     connect: () => websocketProvider.connect(),
     end: () => {
       provider.destroy();
