@@ -185,10 +185,11 @@ impl GuestSession {
         if self.heard + DEAD_AFTER <= now {
             return Err(WireError::Timeout { waited: DEAD_AFTER });
         }
-        if self.heard + PROBE_AFTER <= now && !std::mem::replace(&mut self.probed, true) {
-            if let Some(probe) = self.dialect.probe() {
-                self.push(probe, 0, now);
-            }
+        if self.heard + PROBE_AFTER <= now
+            && !std::mem::replace(&mut self.probed, true)
+            && let Some(probe) = self.dialect.probe()
+        {
+            self.push(probe, 0, now);
         }
         if self.said + HEARTBEAT <= now {
             self.said = now;

@@ -145,11 +145,10 @@ impl Client {
 
     /// The latest it heard of each client.
     pub(crate) fn awareness(&self, client: u64) -> Option<Awareness> {
-        let states = self.words.iter().filter_map(|told| match told.word() {
-            Word::Presence(states) => states.iter().find(|state| state.client == client),
+        self.words.iter().rev().find_map(|told| match told.word() {
+            Word::Presence(states) => states.iter().find(|state| state.client == client).cloned(),
             _ => None,
-        });
-        states.last().cloned()
+        })
     }
 
     pub(crate) fn show(&mut self, world: &mut World, client: u64, clock: u64, state: Option<&str>) {

@@ -174,7 +174,7 @@ impl Node {
 
     /// A guest asks for something.
     pub(super) fn asked(&mut self, link: LinkId, ask: Ask) {
-        if !self.hub.links.get(&link).is_some_and(|link| link.guest.is_some()) {
+        if self.hub.links.get(&link).is_none_or(|link| link.guest.is_none()) {
             return;
         }
         match ask {
