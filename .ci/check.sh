@@ -125,6 +125,14 @@ npm_package() {
     timeout 600 node --test --test-reporter spec "$npm_installed"/test/*.test.mjs
 }
 
+# Clients of other libraries, as they are on npm, against the program.
+interop() {
+    has_node && [ -e tests/interop/node_modules/.package-lock.json ] ||
+        { echo "SKIPPED, NO CLIENT OF ANOTHER LIBRARY IS TESTED: needs Node 20 or later, npm, and what it installs"; return; }
+    await program
+    timeout 600 npm --prefix tests/interop run --silent test
+}
+
 browser() {
     has_packages || { echo "SKIPPED, NOTHING IS TESTED IN A BROWSER: needs Node 20 or later, npm, and what it installs"; return; }
     command -v "$chromium" >/dev/null || { echo "SKIPPED, NOTHING IS TESTED IN A BROWSER: needs Debian's chromium, or CHROMIUM=<file>"; return; }
@@ -206,6 +214,7 @@ full() {
     step "in WebAssembly" in_webassembly
     step "bans, licences, sources" dependencies
     step "npm package" npm_package
+    step "other libraries' clients" interop
     step "browser" browser
     join
 }

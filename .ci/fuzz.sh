@@ -9,7 +9,7 @@ source .ci/step.sh
 
 seconds=${1:?seconds per target}
 mode=${2:-stable}
-targets=(frame prescan_yrs prescan_automerge apply_yrs apply_automerge audit credential store_open)
+targets=(frame prescan_yrs prescan_automerge apply_yrs apply_automerge audit credential store_open wires)
 smoke="${CARGO_TARGET_DIR:-target}/release/smoke"
 # Address space in KiB: an input that makes a decoder ask for more fails the run instead of the machine.
 memory_max=$((4 * 1024 * 1024))

@@ -60,6 +60,8 @@ packages() {
     if [ "$(node_major)" -ge 20 ] 2>/dev/null; then
         (cd bindings/wasm && { [ node_modules/.package-lock.json -nt package-lock.json ] || npm ci --no-audit --no-fund --loglevel=error; }) ||
             echo "npm does not install what the package needs: it will not be tested"
+        (cd tests/interop && { [ node_modules/.package-lock.json -nt package-lock.json ] || npm ci --no-audit --no-fund --loglevel=error; }) ||
+            echo "npm does not install the clients of other libraries: they will not be tested"
     fi
 }
 

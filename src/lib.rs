@@ -25,6 +25,7 @@
 //! | 5 | [`agent`], [`relay`], [`sim`] | drivers: tokio, and a simulated world |
 //! | 4 | [`node`], [`audit`] | one sans-IO state machine, the same under every driver; the audit log's bytes |
 //! | 3 | [`sync`], [`coordination`] | the protocol of one connection, sans-IO; what members agree on |
+//! | 3 | [`wires`] | other libraries' protocols, sans-IO: Yjs and Hocuspocus clients |
 //! | 2 | [`document`] | content and records as one replica |
 //! | 1 | [`engine`], [`store`], [`transport`], [`trust`] | building blocks that do not know each other |
 //! | 0 | [`id`], [`tier`], [`time`], [`limits`], [`error`] | vocabulary |
@@ -55,6 +56,7 @@ pub mod time;
 #[cfg(feature = "tokio")]
 pub mod transport;
 pub mod trust;
+pub mod wires;
 
 #[cfg(feature = "agent")]
 pub use agent::Agent;

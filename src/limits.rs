@@ -97,6 +97,23 @@ pub const LINK_STRIKES: u32 = 3;
 /// Deltas that may wait for one document while it is loaded or worked on.
 pub const ROOM_INBOX_BYTES: usize = 16 * 1024 * 1024;
 
+/// Bytes of one frame of a client of another library: such clients send a whole update in one.
+pub const GUEST_FRAME_BYTES: usize = MESSAGE_BYTES;
+/// Documents of one connection that may wait to be authenticated.
+pub const GUEST_EARLY_DOCUMENTS: usize = 100;
+/// Frames of one connection that may wait for the authentication of their documents.
+pub const GUEST_EARLY_FRAMES: usize = 1_000;
+/// Bytes of those frames: a provider says little before it is let in.
+pub const GUEST_EARLY_BYTES: usize = 1024 * 1024;
+/// How long a client of another library may take to authenticate a document: it may have to fetch a token first.
+pub const GUEST_AUTH_WAIT: Duration = Duration::from_secs(60);
+/// Awareness states one connection of another library may show in a document: one is usual.
+pub const GUEST_PRESENCES: usize = 8;
+/// Updates of a connection that may only read after which it is closed: whoever types on has been told often enough.
+pub const GUEST_FORBIDDEN: u32 = 16;
+/// Updates of one client whose acknowledgement may be outstanding in a document; further ones are acknowledged with them.
+pub const GUEST_UNCONFIRMED: usize = 65_536;
+
 /// Coordination records in one document.
 pub const DOCUMENT_SLOTS: usize = 1_000_000;
 /// Bytes of one coordination record: the definition of an object with the most seats, whose names are the longest.

@@ -15,7 +15,7 @@ use crate::{
     Plan,
     client::{Client, Edit, News, put, replica},
     live::compare,
-    measure::{Latencies, Report, Row, at_most},
+    measure::{Bar, Latencies, Report, Row, at_most},
     server::{Kind, Server},
 };
 
@@ -43,6 +43,12 @@ fn agent_state(dice: &mut Dice, number: u32) -> Value {
 
 /// One writer fills 1,000 keys with 1 KB each; a reader has that, and misses 10,000 overwrites.
 pub(crate) async fn resync(plan: &Plan, report: &mut Report) {
+    let kinds = [Kind::Ours, Kind::YWebsocket, Kind::Hocuspocus];
+    let bars = [at_most("bytes / state", 0.6, None), at_most("ms", 0.5, Some(Kind::YWebsocket))];
+    resync_of(plan, report, "resync", &kinds, &bars).await;
+}
+
+pub(crate) async fn resync_of(plan: &Plan, report: &mut Report, name: &str, kinds: &[Kind], bars: &[Bar]) {
     let (keys, missed) = if plan.quick { (1_000, 2_000) } else { (1_000, 10_000) };
     let mut dice = Dice::new(7);
     let mut document = Document::new(DocumentId::new("missed").unwrap(), EngineKind::Yrs, replica(1)).unwrap();
@@ -58,9 +64,7 @@ pub(crate) async fn resync(plan: &Plan, report: &mut Report) {
     let state = document.snapshot().encode().unwrap().len();
     // One writer: a state vector of one entry. Its clock is the number of keys, one unit for each write.
     let vector = state_vector(replica(1).get(), u64::from(keys));
-    let kinds = [Kind::Ours, Kind::YWebsocket, Kind::Hocuspocus];
-    let bars = [at_most("bytes / state", 0.6, None), at_most("ms", 0.5, Some(Kind::YWebsocket))];
-    compare(plan, report, "resync", &kinds, &bars, |kind| {
+    compare(plan, report, name, kinds, bars, |kind| {
         let (edits, had, vector) = (edits.clone(), had.clone(), vector.clone());
         async move {
             let server = Server::start(kind);

@@ -140,7 +140,7 @@ impl Client {
     /// Connects and greets.
     pub(crate) async fn connect(server: &Server, room: &str, writer: u16) -> Self {
         let kind = server.kind;
-        let path = if kind.is_ours() { "v1/sync" } else { room };
+        let path = kind.path(room);
         let mut request = format!("{}/{path}", server.url).into_client_request().unwrap();
         if kind.is_ours() {
             request.headers_mut().insert("Sec-WebSocket-Protocol", HeaderValue::from_static("aepoch.1"));
@@ -202,14 +202,14 @@ impl Client {
                 self.queue(&join, Lane::Critical);
                 return self.transmit().await;
             }
-            Kind::Hocuspocus => {
+            Kind::Hocuspocus | Kind::OursHocuspocus => {
                 // Type 2 (auth), kind 0 (token), an empty token.
                 self.put_name(&mut step);
                 step.put_slice(&[2, 0, 0]);
                 self.socket.send(Packet::Binary(step.split().freeze())).await.unwrap();
                 self.put_name(&mut step);
             }
-            Kind::YWebsocket => {}
+            Kind::YWebsocket | Kind::OursYjs => {}
             rival => panic!("{} takes no part in documents", rival.name()),
         }
         step.put_slice(&[0, 0]);
@@ -257,8 +257,8 @@ impl Client {
                     continue;
                 }
                 Kind::Raw => frame.put_slice(&edit.delta),
-                Kind::YWebsocket | Kind::Hocuspocus => {
-                    if self.kind == Kind::Hocuspocus {
+                Kind::YWebsocket | Kind::OursYjs | Kind::Hocuspocus | Kind::OursHocuspocus => {
+                    if self.kind.is_hocuspocus() {
                         self.put_name(&mut frame);
                     }
                     frame.put_slice(&[0, 2]);
@@ -306,7 +306,7 @@ impl Client {
         let mut news = Vec::new();
         if !self.kind.is_ours() {
             marks(&packet, &mut news);
-            let after_name = if self.kind == Kind::Hocuspocus { self.room.len() + 1 } else { 0 };
+            let after_name = if self.kind.is_hocuspocus() { self.room.len() + 1 } else { 0 };
             // Type 0 (sync), step 2: the state.
             if self.kind != Kind::Raw && packet.get(after_name..after_name + 2) == Some(&[0, 1]) {
                 news.push(News::State);

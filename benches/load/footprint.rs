@@ -89,25 +89,28 @@ fn take(document: &mut Document, delta: Delta) {
 pub(crate) async fn connections(plan: &Plan, report: &mut Report) {
     let count: u16 = if plan.quick { 500 } else { 2_000 };
     let bars = [at_most("KB greeted", 16.0, None)];
-    compare(plan, report, "idle connections", &[Kind::Raw, Kind::Ours], &bars, |kind| async move {
-        let server = Server::start(kind);
-        let mut clients = vec![Client::join(&server, "idle", 0).await];
-        sleep(Duration::from_millis(300)).await;
-        let before = server.memory();
-        for number in 1..=count {
-            clients.push(Client::connect(&server, "idle", number).await);
-        }
-        sleep(Duration::from_millis(500)).await;
-        let greeted = server.memory();
-        // The first has joined already, and a room answers one join of each connection.
-        for client in clients.iter_mut().skip(1) {
-            client.enter(aepoch::document::Frontier::default(), &[0]).await;
-        }
-        sleep(Duration::from_millis(500)).await;
-        let each = |memory: u64| memory.saturating_sub(before) as f64 / 1024.0 / f64::from(count);
-        Row::from([("KB greeted", each(greeted)), ("KB joined", each(server.memory()))])
-    })
-    .await;
+    let kinds = [Kind::Raw, Kind::Ours];
+    compare(plan, report, "idle connections", &kinds, &bars, |kind| each_connection(kind, count)).await;
+}
+
+/// What one of so many connections takes that do nothing.
+pub(crate) async fn each_connection(kind: Kind, count: u16) -> Row {
+    let server = Server::start(kind);
+    let mut clients = vec![Client::join(&server, "idle", 0).await];
+    sleep(Duration::from_millis(300)).await;
+    let before = server.memory();
+    for number in 1..=count {
+        clients.push(Client::connect(&server, "idle", number).await);
+    }
+    sleep(Duration::from_millis(500)).await;
+    let greeted = server.memory();
+    // The first has joined already, and a room answers one join of each connection.
+    for client in clients.iter_mut().skip(1) {
+        client.enter(aepoch::document::Frontier::default(), &[0]).await;
+    }
+    sleep(Duration::from_millis(500)).await;
+    let each = |memory: u64| memory.saturating_sub(before) as f64 / 1024.0 / f64::from(count);
+    Row::from([("KB greeted", each(greeted)), ("KB joined", each(server.memory()))])
 }
 
 /// Memory of the relay for each document of 100 small edits that one client holds open.

@@ -22,6 +22,7 @@ mod raw;
 mod rivals;
 mod rounds;
 mod server;
+mod wires;
 
 use measure::Report;
 
@@ -37,7 +38,7 @@ fn binary() -> String {
     std::env::var("AEPOCH_BINARY").unwrap_or_else(|_| env!("CARGO_BIN_EXE_aepoch").to_owned())
 }
 
-const AREAS: [&str; 20] = [
+const AREAS: [&str; 21] = [
     "propagation",
     "admitted",
     "flood",
@@ -46,6 +47,7 @@ const AREAS: [&str; 20] = [
     "writers",
     "rooms",
     "resync",
+    "wires",
     "urgent",
     "barrier",
     "barrier-1000",
@@ -100,6 +102,7 @@ async fn run(area: &str, plan: &Plan, report: &mut Report) {
         "writers" => live::many_writers(plan, report).await,
         "rooms" => live::many_rooms(plan, report).await,
         "resync" => bulk::resync(plan, report).await,
+        "wires" => wires::wires(plan, report).await,
         "urgent" => bulk::urgent(plan, report).await,
         "barrier" => coordination::barrier(plan, report).await,
         "barrier-1000" => coordination::barrier_of_1000(plan, report).await,

@@ -101,7 +101,8 @@ impl Report {
     fn judge(&mut self, area: &str, medians: &[(Kind, Row)], bar: &Bar) {
         let of = |wanted: Kind| medians.iter().find(|(kind, _)| *kind == wanted).and_then(|(_, row)| row.get(bar.unit));
         // What is measured against ours is ours with something more.
-        let subject = if bar.versus == Some(Kind::Ours) { Kind::Admitted } else { Kind::Ours };
+        let is_subject = |kind: &Kind| kind.is_our_program() && bar.versus != Some(*kind);
+        let Some(subject) = medians.iter().map(|(kind, _)| *kind).find(is_subject) else { return };
         let Some(ours) = of(subject) else { return };
         let (value, versus) = match bar.versus.map(|kind| (kind, of(kind))) {
             None => (*ours, String::new()),

@@ -17,6 +17,10 @@ pub(crate) enum Kind {
     Ours,
     /// The same, asking for credentials.
     Admitted,
+    /// The release binary, as y-websocket's clients find it.
+    OursYjs,
+    /// The release binary, as Hocuspocus' clients find it.
+    OursHocuspocus,
     /// A WebSocket broadcast without any protocol.
     Raw,
     /// `@y/websocket-server`, in memory.
@@ -40,6 +44,8 @@ impl Kind {
         match self {
             Self::Ours => "aepoch",
             Self::Admitted => "aepoch, admitted",
+            Self::OursYjs => "aepoch as y-websocket",
+            Self::OursHocuspocus => "aepoch as hocuspocus",
             Self::Raw => "raw",
             Self::YWebsocket => "y-websocket",
             Self::Hocuspocus => "hocuspocus",
@@ -54,6 +60,26 @@ impl Kind {
     /// Speaks our protocol.
     pub(crate) fn is_ours(self) -> bool {
         matches!(self, Self::Ours | Self::Admitted)
+    }
+
+    /// The program of this crate.
+    pub(crate) fn is_our_program(self) -> bool {
+        matches!(self, Self::Ours | Self::Admitted | Self::OursYjs | Self::OursHocuspocus)
+    }
+
+    /// Speaks Hocuspocus' protocol.
+    pub(crate) fn is_hocuspocus(self) -> bool {
+        matches!(self, Self::Hocuspocus | Self::OursHocuspocus)
+    }
+
+    /// Where a room is found.
+    pub(crate) fn path(self, room: &str) -> String {
+        match self {
+            Self::Ours | Self::Admitted => "v1/sync".to_owned(),
+            Self::OursYjs => format!("yjs/{room}"),
+            Self::OursHocuspocus => "hocuspocus".to_owned(),
+            _ => room.to_owned(),
+        }
     }
 
     /// False when it runs on node and node, or its packages, are not there.
@@ -80,7 +106,7 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) fn start(kind: Kind) -> Self {
-        if !kind.is_ours() {
+        if !kind.is_our_program() {
             return Self::spawn(kind, None, None, &[]);
         }
         Self::start_with(kind, &["--updates-per-second", "1000000", "--bytes-per-second", "1000000000"])
@@ -100,7 +126,7 @@ impl Server {
 
     fn spawn(kind: Kind, store: Option<PathBuf>, folder: Option<tempfile::TempDir>, rates: &[&str]) -> Self {
         let mut command = match kind {
-            Kind::Ours | Kind::Admitted => {
+            Kind::Ours | Kind::Admitted | Kind::OursYjs | Kind::OursHocuspocus => {
                 let store = store.unwrap();
                 let mut command = Command::new(crate::binary());
                 command.args(["serve", "--listen", "127.0.0.1:0", "--print-address", "--store"]).arg(&store);

@@ -16,6 +16,7 @@ mod pieces;
 pub mod prescan_automerge;
 pub mod prescan_yrs;
 pub mod store_open;
+pub mod wires;
 
 /// One thing to fuzz.
 #[derive(Debug, Clone, Copy)]
@@ -29,7 +30,7 @@ pub struct Target {
 }
 
 /// Everything that reads bytes from outside.
-pub const TARGETS: [Target; 8] = [
+pub const TARGETS: [Target; 9] = [
     Target { name: "frame", fuzz_one: frame::fuzz_one, seeds: frame::seeds },
     Target { name: "prescan_yrs", fuzz_one: prescan_yrs::fuzz_one, seeds: prescan_yrs::seeds },
     Target { name: "prescan_automerge", fuzz_one: prescan_automerge::fuzz_one, seeds: prescan_automerge::seeds },
@@ -38,6 +39,7 @@ pub const TARGETS: [Target; 8] = [
     Target { name: "audit", fuzz_one: audit::fuzz_one, seeds: audit::seeds },
     Target { name: "credential", fuzz_one: credential::fuzz_one, seeds: credential::seeds },
     Target { name: "store_open", fuzz_one: store_open::fuzz_one, seeds: store_open::seeds },
+    Target { name: "wires", fuzz_one: wires::fuzz_one, seeds: wires::seeds },
 ];
 
 /// Takes the panic hook away.

@@ -4,7 +4,7 @@ use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use aepoch::{
     limits::Rates,
-    relay::{DEFAULT_LISTEN, Relay, audit::AuditConfig},
+    relay::{DEFAULT_LISTEN, Guests, Relay, audit::AuditConfig},
     trust::policy::PolicyHash,
 };
 use clap::Args;
@@ -104,6 +104,11 @@ pub(super) struct ServeArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
     shards: Option<u16>,
 
+    /// What clients of other libraries may do, at /yjs/{room} and /hocuspocus: they show no credential. Unless given:
+    /// write without a policy, none with one. See docs/wires.md.
+    #[arg(long, value_name = "RIGHT", value_parser = ["none", "read", "write"])]
+    guests: Option<String>,
+
     /// The swarm's policy: nobody comes in without a credential it admits. The file is followed: a version that is in
     /// force later, as after `aepoch policy revoke`, counts within a second.
     #[arg(long, value_name = "FILE")]
@@ -193,6 +198,13 @@ async fn serve(args: &ServeArgs, output: &Output) -> Result<ExitCode, Failure> {
         builder = builder.rates(Rates {
             updates_per_second: args.updates_per_second.unwrap_or(most.updates_per_second),
             bytes_per_second: args.bytes_per_second.unwrap_or(most.bytes_per_second),
+        });
+    }
+    if let Some(guests) = &args.guests {
+        builder = builder.guests(match guests.as_str() {
+            "write" => Guests::Write,
+            "read" => Guests::Read,
+            _ => Guests::None,
         });
     }
     let relay = builder.open().await?;

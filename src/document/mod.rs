@@ -1,5 +1,6 @@
 //! Replicated documents: content held by an engine, and records of our own. Layer 2: uses `engine`.
 
+mod absorb;
 mod access;
 mod batch;
 mod canonical;
@@ -22,6 +23,7 @@ mod slots;
 mod transaction;
 mod version;
 
+pub use absorb::{Absorption, Foreign};
 pub use access::{Access, Planned};
 pub use comparison::Comparison;
 pub use confines::Confines;

@@ -23,15 +23,17 @@ use tokio::sync::SemaphorePermit;
 use super::{
     clock::Clock,
     fairness::{Fairness, Share, TURN},
+    line::{Heard, Line},
     runtime::{Sleep, sleep_until, timeout, unconstrained},
 };
 use crate::{
     error::CloseCode,
     limits,
-    sync::{Encoded, Hello, Message, Received, Session, SessionError},
+    sync::{Encoded, Hello, Message, Received, SessionError},
     time::Monotonic,
     transport::{Transport, TransportError},
     trust::{authority::Authority, credential::Admission, possession::Holder},
+    wires::{Ask, Told, WireError},
 };
 
 /// What a node asks of a connection.
@@ -39,6 +41,8 @@ use crate::{
 pub(crate) enum Command {
     /// Queue a message.
     Send(Encoded),
+    /// Queue a word for a guest.
+    Tell(Arc<Told>),
     /// Send what is queued, then close and say why.
     Close(CloseCode, String),
     /// Show a newer credential.
@@ -54,6 +58,8 @@ pub(crate) enum Notice {
     Ready(Hello),
     /// A message has come.
     Message(Message),
+    /// A guest asks for something.
+    Asked(Ask),
     /// That many more bytes have been handed to the transport.
     Drained(u64),
     /// The peer has shown who it is: before it is ready, and with every newer credential.
@@ -100,6 +106,12 @@ impl From<TransportError> for Ended {
             TransportError::Closed { code, .. } => Self { reason, code: Some(code), ours: false },
             _ => Self::lost(&reason),
         }
+    }
+}
+
+impl From<WireError> for Ended {
+    fn from(error: WireError) -> Self {
+        Self::ours(error.close_code(), error.to_string())
     }
 }
 
@@ -170,7 +182,7 @@ impl<T: Transport> Outlet for Shared<T> {
         // what is left undone goes to the task, which waits.
         let sending = poll_fn(|cx| Poll::Ready(wire.send(&self.commands, PACKETS_AT_ONCE, cx)));
         let sent = pin!(unconstrained(sending)).poll(&mut Context::from_waker(Waker::noop()));
-        let is_done = matches!(sent, Poll::Ready(Sent::All)) && !wire.session.has_drained();
+        let is_done = matches!(sent, Poll::Ready(Sent::All)) && !wire.line.has_drained();
         drop(wire);
         if !is_done {
             self.task.wake();
@@ -195,7 +207,8 @@ enum Sent {
 /// A session on a transport.
 struct Wire<T> {
     transport: T,
-    session: Session,
+    line: Line,
+    clock: Clock,
     traffic: Arc<Traffic>,
     packet: Option<Bytes>,
     dirty: bool,
@@ -215,7 +228,7 @@ impl<T: Transport> Wire<T> {
         }
         for _ in 0..packets_max {
             self.take(std::mem::take(&mut *commands.lock().unwrap_or_else(PoisonError::into_inner)));
-            let queued = self.session.queued_bytes();
+            let queued = self.line.queued_bytes();
             if queued > limits::QUEUE_BYTES {
                 let reason = format!("{queued} bytes wait to be read, limit {}", limits::QUEUE_BYTES);
                 return self.end(Ended::ours(CloseCode::TIMEOUT, reason));
@@ -258,7 +271,7 @@ impl<T: Transport> Wire<T> {
                 Poll::Pending => return Sent::Part,
             }
         }
-        match self.closing.take_if(|_| self.packet.is_none() && self.session.queued_bytes() == 0) {
+        match self.closing.take_if(|_| self.packet.is_none() && self.line.queued_bytes() == 0) {
             Some(ended) => self.end(ended),
             None => Sent::All,
         }
@@ -267,7 +280,7 @@ impl<T: Transport> Wire<T> {
     /// Hands one packet to the transport; false when there is none.
     fn write_packet(&mut self, cx: &mut Context<'_>) -> Result<Poll<bool>, TransportError> {
         if self.packet.is_none() {
-            self.packet = self.session.poll_transmit();
+            self.packet = self.line.poll_transmit();
         }
         if self.packet.is_none() {
             return Ok(Poll::Ready(false));
@@ -288,17 +301,18 @@ impl<T: Transport> Wire<T> {
             match command {
                 // Also when it is closing already, with something queued.
                 Command::Close(code, reason) if code.cuts_off() => {
-                    self.session.discard();
+                    self.line.discard();
                     self.packet = None;
                     self.closing = Some(Ended::ours(code, reason));
                 }
                 // What comes after a close is for nobody.
                 _ if self.closing.is_some() => {}
-                Command::Send(encoded) => self.session.send(encoded),
+                Command::Send(encoded) => self.line.send(encoded),
+                Command::Tell(told) => self.line.tell(&told, self.clock.mono()),
                 Command::Close(code, reason) => self.closing = Some(Ended::ours(code, reason)),
-                Command::Judge(authority) => self.session.judge_by(authority),
+                Command::Judge(authority) => self.line.judge_by(authority),
                 Command::Show(holder) => {
-                    if let Err(error) = self.session.show(*holder) {
+                    if let Err(error) = self.line.show(*holder) {
                         self.closing = Some(error.into());
                     }
                 }
@@ -306,7 +320,7 @@ impl<T: Transport> Wire<T> {
         }
     }
 
-    fn read(&mut self, clock: Clock, received: &mut Vec<Received>, cx: &mut Context<'_>) -> Result<(), Ended> {
+    fn read(&mut self, clock: Clock, heard: &mut Vec<Heard>, cx: &mut Context<'_>) -> Result<(), Ended> {
         for _ in 0..PACKETS_PER_TURN {
             match Pin::new(&mut self.transport).poll_next(cx) {
                 Poll::Pending => return Ok(()),
@@ -315,7 +329,7 @@ impl<T: Transport> Wire<T> {
                 Poll::Ready(Some(Ok(packet))) => {
                     self.traffic.bytes_in.fetch_add(packet.len() as u64, Ordering::Relaxed);
                     self.read += packet.len() as u64;
-                    self.session.receive(packet, clock.mono(), received)?;
+                    self.line.receive(packet, clock.mono(), heard)?;
                 }
             }
         }
@@ -330,15 +344,15 @@ pub(crate) struct Connection<T> {
     clock: Clock,
     timer: Option<Pin<Box<Sleep>>>,
     share: Option<Share>,
-    received: Vec<Received>,
+    heard: Vec<Heard>,
 }
 
 impl<T: Transport> Connection<T> {
-    pub(crate) fn new(transport: T, session: Session, clock: Clock, traffic: Arc<Traffic>) -> Self {
+    pub(crate) fn new(transport: T, line: Line, clock: Clock, traffic: Arc<Traffic>) -> Self {
         let wire =
-            Wire { transport, session, traffic, packet: None, dirty: false, read: 0, closing: None, ended: None };
+            Wire { transport, line, clock, traffic, packet: None, dirty: false, read: 0, closing: None, ended: None };
         let shared = Shared { commands: Mutex::default(), wire: Mutex::new(wire), task: AtomicWaker::new() };
-        Self { shared: Arc::new(shared), clock, timer: None, share: None, received: Vec::new() }
+        Self { shared: Arc::new(shared), clock, timer: None, share: None, heard: Vec::new() }
     }
 
     /// Takes no more than its share.
@@ -374,19 +388,16 @@ impl<T: Transport> Connection<T> {
 
     /// Hands over what was received, in turns.
     async fn hand_over(&mut self, deliver: &mut impl FnMut(Notice)) {
-        if self.received.is_empty() {
+        if self.heard.is_empty() {
             return;
         }
         let fairness = self.share.as_ref().map(|share| share.fairness.clone());
         let mut turn = Turn::begin(fairness.as_deref(), self.clock).await;
         let mut updates = 0;
         // Not under the lock of the wire: whoever hears this may have something to send.
-        for received in std::mem::take(&mut self.received) {
-            updates += u64::from(matches!(
-                received,
-                Received::Message(Message::Delta { .. } | Message::Presence { .. } | Message::App { .. })
-            ));
-            if let Some(notice) = notice(received) {
+        for heard in std::mem::take(&mut self.heard) {
+            updates += u64::from(is_update(&heard));
+            if let Some(notice) = notice(heard) {
                 turn = turn.go_on().await;
                 deliver(notice);
             }
@@ -402,26 +413,41 @@ impl<T: Transport> Connection<T> {
         self.shared.task.register(cx.waker());
         let mut wire = self.shared.wire();
         if let Sent::Ended(ended) = wire.send(&self.shared.commands, PACKETS_PER_TURN, cx) {
-            return Poll::Ready((Some(ended), wire.session.take_drained()));
+            return Poll::Ready((Some(ended), wire.line.take_drained()));
         }
         let read = std::mem::take(&mut wire.read);
         let may_read = self.share.as_mut().is_none_or(|share| share.may_read(read, self.clock, cx));
-        if may_read && let Err(ended) = wire.read(self.clock, &mut self.received, cx) {
+        if may_read && let Err(ended) = wire.read(self.clock, &mut self.heard, cx) {
             return Poll::Ready((Some(ended), None));
         }
-        let drained = wire.session.take_drained();
-        if !self.received.is_empty() || drained.is_some() {
+        let drained = wire.line.take_drained();
+        if !self.heard.is_empty() || drained.is_some() {
             // Answers to what was received go out with the next turn.
             return Poll::Ready((None, drained));
         }
         if let Err(error) = keep_time(&mut wire, &mut self.timer, self.clock, cx) {
-            return Poll::Ready((Some(error.into()), None));
+            return Poll::Ready((Some(error), None));
         }
         Poll::Pending
     }
 }
 
-fn notice(received: Received) -> Option<Notice> {
+/// Whatever a node has to take in counts against its bringer's rate.
+fn is_update(heard: &Heard) -> bool {
+    match heard {
+        Heard::Peer(Received::Message(message)) => {
+            matches!(message, Message::Delta { .. } | Message::Presence { .. } | Message::App { .. })
+        }
+        Heard::Peer(_) | Heard::Guest(Ask::Leave { .. }) => false,
+        Heard::Guest(_) => true,
+    }
+}
+
+fn notice(heard: Heard) -> Option<Notice> {
+    let received = match heard {
+        Heard::Guest(ask) => return Some(Notice::Asked(ask)),
+        Heard::Peer(received) => received,
+    };
     Some(match received {
         Received::Ready(hello) => Notice::Ready(hello),
         Received::Message(message) => Notice::Message(message),
@@ -467,8 +493,8 @@ fn keep_time<T: Transport>(
     timer: &mut Option<Pin<Box<Sleep>>>,
     clock: Clock,
     cx: &mut Context<'_>,
-) -> Result<(), SessionError> {
-    while let Some(at) = wire.session.next_wake() {
+) -> Result<(), Ended> {
+    while let Some(at) = wire.line.next_wake() {
         let at = clock.instant(at);
         let timer = timer.get_or_insert_with(|| Box::pin(sleep_until(at)));
         if timer.deadline() > at {
@@ -477,8 +503,8 @@ fn keep_time<T: Transport>(
         if timer.as_mut().poll(cx).is_pending() {
             return Ok(());
         }
-        wire.session.tick(clock.mono())?;
-        if let Some(next) = wire.session.next_wake() {
+        wire.line.tick(clock.mono())?;
+        if let Some(next) = wire.line.next_wake() {
             timer.as_mut().reset(clock.instant(next));
         }
         // A tick may have queued a ping, which the next turn sends.
@@ -501,6 +527,6 @@ async fn part<T: Transport>(shared: &Shared<T>) {
 
 impl<T> std::fmt::Debug for Connection<T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Connection").field("session", &self.shared.wire().session).finish_non_exhaustive()
+        f.debug_struct("Connection").field("line", &self.shared.wire().line).finish_non_exhaustive()
     }
 }

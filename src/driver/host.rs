@@ -277,6 +277,11 @@ impl Host {
                         inner.command(link, Command::Send(encoded.clone()));
                     }
                 }
+                Output::Tell { links, told } => {
+                    for link in links {
+                        inner.command(link, Command::Tell(told.clone()));
+                    }
+                }
                 Output::Close { link, code, reason } => inner.command(link, Command::Close(code, reason)),
                 Output::Show { holder } => inner.command_all(|| Command::Show(Box::new(holder.clone()))),
                 Output::Judge { authority } => inner.command_all(|| Command::Judge(authority.clone())),

@@ -5,12 +5,13 @@ use std::sync::{
     atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
-use super::{Connection, Fairness, Host, Notice, Traffic, connection::Ended};
+use super::{Connection, Fairness, Host, Notice, Traffic, WireTraffic, connection::Ended, line::Line};
 use crate::{
-    id::{DocumentId, LinkId},
+    id::{DocumentId, Identity, LinkId},
     node::{Input, TargetId},
     sync::{Address, Channel, Door, Message, Session},
     transport::Transport,
+    wires::{GuestRights, GuestSession},
 };
 
 static NEXT_LINK: AtomicU64 = AtomicU64::new(1);
@@ -31,7 +32,7 @@ pub(crate) async fn run_link<T: Transport>(
         Ok(session) => session,
         Err(error) => return Ended::lost(&format!("no randomness: {error}")),
     };
-    let connection = Connection::new(transport, session, clock, traffic).sharing(fairness);
+    let connection = Connection::new(transport, Line::peer(session), clock, traffic).sharing(fairness);
     for host in hosts {
         host.add_link(link, connection.outlet());
     }
@@ -65,9 +66,67 @@ pub(crate) async fn run_link<T: Transport>(
                 let host = host_of(hosts, &message);
                 host.handle(Input::Message { link, message });
             }
+            Notice::Asked(_) => {}
         })
         .await;
     guard.end(ended)
+}
+
+/// Runs a connection of a client of another library on the nodes it concerns; returns why it ended. It is
+/// seen under `identity`, and may do what `rights` say.
+#[cfg(feature = "relay")]
+pub(crate) async fn run_guest<T: Transport>(
+    hosts: &[Arc<Host>],
+    transport: T,
+    session: GuestSession,
+    (identity, rights): (Identity, GuestRights),
+    (traffic, wire): (Arc<Traffic>, Arc<WireTraffic>),
+    fairness: Option<Arc<Fairness>>,
+) -> Ended {
+    let link = LinkId(NEXT_LINK.fetch_add(1, Ordering::Relaxed));
+    let line = Line::guest(session, wire.clone());
+    let connection = Connection::new(transport, line, hosts[0].clock(), traffic).sharing(fairness);
+    let _open = Open::new(wire);
+    for host in hosts {
+        host.add_link(link, connection.outlet());
+        host.handle(Input::GuestUp { link, identity: identity.clone(), rights });
+    }
+    let ready = AtomicBool::new(true);
+    let guard = EndGuard { hosts, link, target: None, ready: &ready, ended: Ended::lost("cancelled") };
+    let ended = connection
+        .run(|notice| match notice {
+            Notice::Asked(ask) => {
+                let shard = shard_for(ask.document(), hosts.len());
+                hosts[shard].handle(Input::Asked { link, ask });
+            }
+            Notice::Drained(bytes) => {
+                for host in hosts {
+                    host.handle(Input::Drained { link, bytes });
+                }
+            }
+            _ => {}
+        })
+        .await;
+    guard.end(ended)
+}
+
+/// One open connection of a wire.
+#[cfg(feature = "relay")]
+struct Open(Arc<WireTraffic>);
+
+#[cfg(feature = "relay")]
+impl Open {
+    fn new(wire: Arc<WireTraffic>) -> Self {
+        wire.connections.fetch_add(1, Ordering::Relaxed);
+        Self(wire)
+    }
+}
+
+#[cfg(feature = "relay")]
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.connections.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// A session that asks and shows as its node wants it to. Who was dialled is known by its address; who dials is asked.

@@ -13,6 +13,7 @@ mod fairness;
 mod host;
 mod identity;
 mod keeper;
+mod line;
 mod link;
 mod runtime;
 mod trace;
@@ -25,6 +26,9 @@ pub(crate) use identity::{identity_from, identity_of_key};
 #[cfg(feature = "agent")]
 pub(crate) use keeper::Errands;
 pub(crate) use keeper::Keeper;
+pub(crate) use line::WireTraffic;
+#[cfg(feature = "relay")]
+pub(crate) use link::run_guest;
 pub(crate) use link::run_link;
 #[cfg(not(target_family = "wasm"))]
 pub(crate) use runtime::spawn_blocking;

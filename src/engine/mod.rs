@@ -25,8 +25,12 @@ mod yrs;
 
 pub use admission::Admission;
 pub use guard::guarded;
+#[cfg(feature = "yrs")]
+pub(crate) use inspect::yrs::lib0;
 pub use inspect::{ClockRange, UpdateInfo, inspect};
 pub use patch::{Change, Origin, Patch, Path, Section, Segment};
+#[cfg(feature = "yrs")]
+pub use yrs::{frontier_of_vector, merged, vector_of_frontier};
 
 /// A value: the JSON data model. Integers of 64 bits keep their exact value on both engines.
 pub type Value = serde_json::Value;
@@ -222,6 +226,17 @@ pub struct Applied {
     pub patches: Vec<(Path, Change)>,
 }
 
+/// What taking in an update of somebody who follows no commits did; see [`Engine::absorb`].
+#[derive(Debug, Default)]
+pub struct Absorbed {
+    /// Exactly what was new, as an update of its own; empty when nothing was.
+    pub update: Bytes,
+    /// Some of it builds on what is not here, and was left out.
+    pub incomplete: bool,
+    /// What changed, in order; empty unless asked for.
+    pub patches: Vec<(Path, Change)>,
+}
+
 /// How a peer's frontier stands to ours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Relation {
@@ -377,6 +392,11 @@ pub trait Engine: Send + fmt::Debug {
     /// The first clock not yet known of a writer (numbered as in [`UpdateInfo`]); zero when nothing is known.
     fn known(&self, writer: u64) -> u64;
 
+    /// How many writers have inserted something.
+    fn known_writers(&self) -> usize {
+        0
+    }
+
     /// True when the change of that hash is here. Engines without hashes answer `false`.
     fn has_change(&self, hash: &[u8; 32]) -> bool;
 
@@ -385,6 +405,22 @@ pub trait Engine: Send + fmt::Debug {
     /// # Errors
     /// Any error leaves the content in doubt: rebuild it from the store.
     fn apply(&mut self, updates: &[Bytes], watch: bool) -> Result<Applied, EngineError>;
+
+    /// Takes in an update of a client that speaks of content alone, as far as what it builds on is here, and says what
+    /// of it was new: clients repeat themselves, and what they repeat is neither kept nor passed on. The caller has
+    /// inspected it and runs this under [`guarded`].
+    ///
+    /// # Errors
+    /// `Unsupported`; any other leaves the content in doubt: rebuild it from the store.
+    fn absorb(&mut self, update: &Bytes, watch: bool) -> Result<Absorbed, EngineError> {
+        let _ = (update, watch);
+        Err(EngineError::Unsupported { engine: self.kind(), what: "take in updates of plain Yjs clients" })
+    }
+
+    /// True when an inspected update would change nothing.
+    fn is_known(&self, info: &UpdateInfo) -> bool {
+        info.inserts.iter().all(|range| range.to <= self.known(range.writer)) && info.deletes.is_empty()
+    }
 
     /// What this replica has, for [`Engine::delta_since`] at a peer. Includes deletions.
     fn frontier(&self) -> Bytes;

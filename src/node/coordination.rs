@@ -376,7 +376,7 @@ impl Node {
     pub fn surroundings(&self, members: &DocumentId) -> Surroundings {
         let members = self.read(members, Document::members).unwrap_or_default();
         let incarnations = members.into_iter().map(|(replica, member)| (member.agent, replica)).collect();
-        let hellos = || self.hub.links.values().map(|link| &link.hello);
+        let hellos = || self.hub.links.values().filter(|link| link.guest.is_none()).map(|link| &link.hello);
         // Behind a relay anybody may be.
         let relayed = hellos().any(|hello| hello.role == Role::Relay);
         let reachable = hellos().map(|hello| hello.identity.replica).chain([self.hub.me()]).collect();

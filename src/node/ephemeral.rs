@@ -4,7 +4,12 @@ use std::{collections::BTreeSet, time::Duration};
 
 use bytes::Bytes;
 
-use super::{Node, event::Event, hub::Hub, room::Room};
+use super::{
+    Node,
+    event::Event,
+    hub::{Hub, Link},
+    room::Room,
+};
 use crate::{
     id::{AgentId, LinkId},
     limits,
@@ -124,6 +129,7 @@ impl Room {
         let bringers: BTreeSet<Option<LinkId>> = news.values().copied().collect();
         let bringer = bringers.first().copied().flatten().filter(|_| bringers.len() == 1);
         let entries: Vec<_> = news.keys().filter_map(|replica| self.presence.latest(*replica)).cloned().collect();
+        self.tell_guests_presence(&entries, bringer, hub);
         let high = hub.config.tuning.queue_high;
         let mut receivers = Vec::new();
         for (link, member) in self.members.iter_mut().filter(|(link, _)| Some(**link) != bringer) {
@@ -225,7 +231,7 @@ impl Node {
                 Some(room) => room.members.keys().copied().collect(),
                 None => Vec::new(),
             },
-            Address::All => self.hub.links.keys().copied().collect(),
+            Address::All => self.hub.peers().collect(),
         };
         // Who does not drain misses it: nothing here is kept for later.
         let high = self.hub.config.tuning.queue_high;
@@ -237,7 +243,8 @@ impl Node {
     }
 
     fn links_of(&self, agent: &AgentId) -> impl Iterator<Item = LinkId> {
-        self.hub.links.iter().filter(move |(_, link)| link.hello.identity.agent == *agent).map(|(id, _)| *id)
+        let is_there = move |link: &Link| link.guest.is_none() && link.hello.identity.agent == *agent;
+        self.hub.links.iter().filter(move |(_, link)| is_there(link)).map(|(id, _)| *id)
     }
 
     fn relays(&self) -> impl Iterator<Item = LinkId> {

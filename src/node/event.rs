@@ -159,7 +159,7 @@ pub struct Counters {
     pub deltas_in: u64,
     /// Deltas sent, counted once per receiver.
     pub deltas_out: u64,
-    /// Bytes of messages handed to connections, by [`Lane`], most urgent first; before compression.
+    /// Bytes of messages handed to connections, by [`Lane`], most urgent first; before compression. Guests have none.
     pub bytes_by_lane: [u64; Lane::ALL.len()],
     /// Batches sent (one encoding each).
     pub batches: u64,

@@ -5,6 +5,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use bytes::Bytes;
 
 use super::{
+    Node,
     config::Tuning,
     event::Event,
     hub::Hub,
@@ -284,10 +285,11 @@ impl Room {
     fn flush_batch(&mut self, hub: &mut Hub) {
         let message = self.batch.message.take();
         let Some(changes) = self.batch.take(hub.config.tuning.tick, 1, hub) else { return };
+        let only_source = sole_source(&changes);
+        self.flush_to_guests(&changes, only_source, hub);
         if self.members.is_empty() {
             return;
         }
-        let only_source = sole_source(&changes);
         let (mut all, mut own, mut filtered) = (Vec::new(), Vec::new(), Vec::new());
         let whole = self.subscription.is_everything();
         for (link, member) in &self.members {
@@ -360,6 +362,7 @@ impl Room {
     /// Sends what they lack to members that have drained.
     pub(super) fn serve_behind(&mut self, hub: &mut Hub) {
         self.serve_slots(hub);
+        self.serve_guests(hub);
         let low = hub.config.tuning.queue_low;
         let drained: Vec<LinkId> = self
             .members
@@ -493,6 +496,27 @@ impl Room {
         if !self.acked.covers(durable) {
             self.acked.join(durable);
             hub.event(Event::Acked { document: self.id.clone() });
+        }
+    }
+}
+
+impl Node {
+    /// A session has handed more to its transport: who has drained gets what it lacks.
+    pub(super) fn drained(&mut self, link: LinkId, bytes: u64) {
+        let Some(known) = self.hub.links.get_mut(&link) else { return };
+        known.outstanding = known.outstanding.saturating_sub(bytes);
+        if known.outstanding > self.hub.config.tuning.queue_low {
+            return;
+        }
+        let documents: Vec<_> = known.documents.iter().cloned().collect();
+        for document in documents {
+            self.in_room(&document, |room, hub| {
+                if room.members.get(&link).is_some_and(Member::is_waiting) {
+                    room.serve_behind(hub);
+                } else if room.guests.contains_key(&link) {
+                    room.serve_guests(hub);
+                }
+            });
         }
     }
 }

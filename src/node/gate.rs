@@ -71,6 +71,7 @@ impl Room {
 
     /// Lets go what has become durable.
     pub(super) fn release_kept(&mut self, hub: &mut Hub) {
+        self.release_to_guests(hub);
         while let Some(gated) = self.gated_slots.pop_front_if(|gated| kept(&self.log.durable, gated.written, hub)) {
             hub.release(gated.links, gated.encoded);
         }

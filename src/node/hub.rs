@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::Arc,
     time::Duration,
 };
 
@@ -29,6 +30,7 @@ use crate::{
         pattern::Right,
         quota::{Quota, lowered},
     },
+    wires::{GuestRights, Told, Word},
 };
 
 /// A ready connection.
@@ -39,6 +41,8 @@ pub(super) struct Link {
     pub(super) trusted: bool,
     /// What its credential allows, when one was asked for.
     pub(super) admission: Option<Admission>,
+    /// It is a client of another library, and may do that.
+    pub(super) guest: Option<GuestRights>,
     /// Bytes handed over and not yet reported as drained.
     pub(super) outstanding: u64,
     pub(super) strikes: u32,
@@ -200,7 +204,39 @@ impl Hub {
         self.tell_refusal(link, document, code, reason);
     }
 
+    /// The links that speak our own protocol.
+    pub(super) fn peers(&self) -> impl Iterator<Item = LinkId> {
+        self.links.iter().filter(|(_, link)| link.guest.is_none()).map(|(id, _)| *id)
+    }
+
+    /// Queues a word for guests.
+    pub(super) fn tell_guests(&mut self, links: Vec<LinkId>, told: Arc<Told>) {
+        self.charge_guests(&links, &told);
+        self.release_to_guests(links, told);
+    }
+
+    /// Counts a word as queued for guests.
+    pub(super) fn charge_guests(&mut self, links: &[LinkId], told: &Told) {
+        let bytes = told.cost() as u64;
+        for link in links {
+            if let Some(link) = self.links.get_mut(link) {
+                link.outstanding += bytes;
+            }
+        }
+    }
+
+    /// Hands a word that has been counted to the driver.
+    pub(super) fn release_to_guests(&mut self, links: Vec<LinkId>, told: Arc<Told>) {
+        if !links.is_empty() {
+            self.out.push_back(Output::Tell { links, told });
+        }
+    }
+
     fn tell_refusal(&mut self, link: LinkId, document: Option<&DocumentId>, code: ErrorCode, reason: String) {
+        if self.links.get(&link).is_some_and(|link| link.guest.is_some()) {
+            let word = Word::Refused { is_forbidden: code == ErrorCode::Forbidden, reason };
+            return self.tell_guests(vec![link], Told::new(document.cloned(), word));
+        }
         let reason = reason.chars().take(limits::REASON_BYTES / 4).collect();
         self.tell(link, &Message::Error { document: document.cloned(), code, reason }, Lane::Critical);
     }

@@ -42,6 +42,9 @@ pub(super) struct Log {
     bytes: u64,
     snapshot_bytes: u64,
     last: u64,
+    /// Entries ever queued, and how many of them are durable: they are appended in order.
+    queued: u64,
+    kept: u64,
     waiting: Vec<Bytes>,
     /// What is durable once all that waits is.
     waiting_covers: Version,
@@ -67,6 +70,17 @@ impl Log {
     pub(super) fn queue(&mut self, delta: &Delta, encoded: Bytes) {
         self.waiting_covers.raise(delta);
         self.waiting.push(encoded);
+        self.queued += 1;
+    }
+
+    /// How far the log goes with all that waits: what is in the document now is durable once [`Log::kept`] is there.
+    pub(super) fn queued(&self) -> u64 {
+        self.queued
+    }
+
+    /// How far the log is durable.
+    pub(super) fn kept(&self) -> u64 {
+        self.kept
     }
 
     /// Everything queued is durable and nothing is under way.
@@ -130,9 +144,11 @@ impl Room {
         }
         self.log.last_error = None;
         self.log.entries += append.entries.len() as u64;
+        self.log.kept += append.entries.len() as u64;
         self.log.bytes += append.entries.iter().map(|entry| entry.len() as u64).sum::<u64>();
         self.log.durable.join(&append.covers);
         self.release_kept(hub);
+        self.confirm_guests(hub);
         self.slots_durable(hub);
         if !hub.has_targets {
             hub.event(Event::Acked { document: self.id.clone() });

@@ -14,6 +14,7 @@
 //! - `flow`: what leaves: batches, conflation, catching up;
 //! - `gate`: what waits until it is kept;
 //! - `log`: what is kept: appends, acknowledgements, compaction;
+//! - `guest`: clients of other libraries;
 //! - `work`: what is too heavy to do inline;
 //! - `signing`, `verification`: signed records, where a room is end to end;
 //! - `coordination`, `queue`: barriers and their kin, and queues;
@@ -28,6 +29,7 @@ mod ephemeral;
 mod event;
 mod flow;
 mod gate;
+mod guest;
 mod hub;
 mod log;
 mod presence;
@@ -38,7 +40,7 @@ mod tiers;
 mod verification;
 mod work;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 pub use config::{Config, Tuning};
@@ -56,12 +58,13 @@ use crate::{
     document::{Document, DocumentError, Subscription, Transaction},
     engine::EngineKind,
     error::CloseCode,
-    id::{AgentId, DocumentId, LinkId},
+    id::{AgentId, DocumentId, Identity, LinkId},
     limits,
     store::{StoreDone, StoreError, StoreTask},
     sync::{Capabilities, Encoded, ErrorCode, Hello, Lane, Message, Role},
     time::{Moment, Monotonic},
     trust::{authority::Authority, credential::Admission, pattern::Right, possession::Holder, quota::Quota},
+    wires::{Ask, GuestRights, Told},
 };
 
 /// What happened outside.
@@ -113,6 +116,22 @@ pub enum Input {
         /// The message.
         message: Message,
     },
+    /// A client of another library has connected.
+    GuestUp {
+        /// The connection.
+        link: LinkId,
+        /// Under which name and number others see it.
+        identity: Identity,
+        /// What it may do.
+        rights: GuestRights,
+    },
+    /// Such a client asks for something.
+    Asked {
+        /// The connection.
+        link: LinkId,
+        /// What for.
+        ask: Ask,
+    },
     /// A session has handed this many more bytes to its transport.
     Drained {
         /// The connection.
@@ -142,6 +161,13 @@ pub enum Output {
         links: Vec<LinkId>,
         /// The message, encoded once for all of them.
         encoded: Encoded,
+    },
+    /// Queue this word at these guests' sessions.
+    Tell {
+        /// The connections.
+        links: Vec<LinkId>,
+        /// The word, for all of them.
+        told: Arc<Told>,
     },
     /// Close a connection.
     Close {
@@ -315,6 +341,8 @@ impl Node {
                 self.connector.note(target, reason);
             }
             Input::Message { link, message } => self.message(link, message),
+            Input::GuestUp { link, identity, rights } => self.guest_up(link, identity, rights),
+            Input::Asked { link, ask } => self.asked(link, ask),
             Input::Drained { link, bytes } => self.drained(link, bytes),
             Input::Stored { id, result } => self.stored(id, result),
             Input::Worked(work) => {
@@ -401,6 +429,7 @@ impl Node {
             target,
             trusted,
             admission,
+            guest: None,
             outstanding: 0,
             strikes: 0,
             documents: Default::default(),
@@ -524,22 +553,6 @@ impl Node {
         room.join(link, frontier, subscription, hub);
     }
 
-    fn drained(&mut self, link: LinkId, bytes: u64) {
-        let Some(known) = self.hub.links.get_mut(&link) else { return };
-        known.outstanding = known.outstanding.saturating_sub(bytes);
-        if known.outstanding > self.hub.config.tuning.queue_low {
-            return;
-        }
-        let documents: Vec<_> = known.documents.iter().cloned().collect();
-        for document in documents {
-            self.in_room(&document, |room, hub| {
-                if room.members.get(&link).is_some_and(flow::Member::is_waiting) {
-                    room.serve_behind(hub);
-                }
-            });
-        }
-    }
-
     fn stored(&mut self, id: u64, result: Result<StoreDone, StoreError>) {
         let Some(document) = self.hub.finish_task(id) else { return };
         let hub = &mut self.hub;
@@ -555,7 +568,7 @@ impl Node {
 
     /// Documents that have just become ready are joined at every connection.
     fn approach_ready(&mut self) {
-        let links: Vec<LinkId> = self.hub.links.keys().copied().collect();
+        let links: Vec<LinkId> = self.hub.peers().collect();
         for room in self.rooms.values_mut().filter(|room| room.handles > 0 && room.document().is_some()) {
             for link in &links {
                 if !room.members.contains_key(link) {
@@ -751,8 +764,7 @@ impl Node {
             reason: reason.to_owned(),
             retry_after_ms: u32::try_from(retry_after.as_millis()).unwrap_or(u32::MAX),
         };
-        let links: Vec<LinkId> = self.hub.links.keys().copied().collect();
-        for link in links {
+        for link in self.hub.peers().collect::<Vec<_>>() {
             // The lowest lane, so that everything queued goes before it.
             self.hub.tell(link, &goodbye, Lane::Low);
         }

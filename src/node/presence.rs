@@ -92,6 +92,11 @@ impl Presence {
         self.present.values().map(|present| present.expires).min()
     }
 
+    /// True while a replica's state stands.
+    pub(super) fn is_there(&self, replica: ReplicaId) -> bool {
+        self.present.get(&replica).is_some_and(Present::is_there)
+    }
+
     /// What a replica last said, also that it is gone, while that is remembered.
     pub(super) fn latest(&self, replica: ReplicaId) -> Option<&PresenceEntry> {
         self.present.get(&replica).map(|present| &present.entry)

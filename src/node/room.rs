@@ -15,11 +15,12 @@ use super::{
     event::{DocumentStatus, Event},
     flow::{Batch, Member, SharedSnapshot},
     gate::{Gated, Written},
+    guest::{self, Guest, Seats, SharedWhole},
     hub::Hub,
     log::Log,
     presence::Presence,
     tiers::TierBook,
-    work::{Applied, Arrival, Job, Outcome, Work},
+    work::{Applied, Arrival, Job, Origin, Outcome, Work},
 };
 use crate::{
     coordination::participant::Participant,
@@ -66,6 +67,15 @@ pub(super) struct Room {
     /// Which records this replica asks for.
     pub(super) subscription: Subscription,
     pub(super) members: BTreeMap<LinkId, Member>,
+    /// Clients of other libraries that take part.
+    pub(super) guests: BTreeMap<LinkId, Guest>,
+    /// What waits to be told to guests until what it tells of is durable.
+    pub(super) guest_gate: VecDeque<guest::Gated>,
+    pub(super) guest_whole: Option<SharedWhole>,
+    /// Whose client shows which awareness state.
+    pub(super) seats: Seats,
+    /// The members' replicas, while nobody has come or gone.
+    pub(super) natives: Option<Arc<BTreeSet<ReplicaId>>>,
     pub(super) batch: Batch,
     pub(super) slots_batch: Batch,
     pub(super) log: Log,
@@ -88,14 +98,14 @@ pub(super) struct Room {
     /// Estimate of the encoded size.
     pub(super) weight: u64,
     tiers: TierBook,
-    inbox: VecDeque<Arrival>,
-    inbox_bytes: usize,
+    pub(super) inbox: VecDeque<Arrival>,
+    pub(super) inbox_bytes: usize,
     /// This many arrivals are applied one by one, to single out the one an engine failed on.
     careful: usize,
     resync_at: Option<(Monotonic, LinkId)>,
     /// Who is to be asked again for coordination records that were not taken in.
     pub(super) declined: BTreeSet<LinkId>,
-    idle_since: Option<Monotonic>,
+    pub(super) idle_since: Option<Monotonic>,
 }
 
 impl Room {
@@ -111,6 +121,11 @@ impl Room {
             watch: false,
             subscription: Subscription::default(),
             members: BTreeMap::new(),
+            guests: BTreeMap::new(),
+            guest_gate: VecDeque::new(),
+            guest_whole: None,
+            seats: Seats::default(),
+            natives: None,
             batch: Batch::default(),
             slots_batch: Batch::default(),
             log: Log::default(),
@@ -172,6 +187,8 @@ impl Room {
                     hub.refuse(*link, Some(&self.id), ErrorCode::EngineMismatch, reason.clone());
                 }
                 self.members.clear();
+                self.natives = None;
+                self.dismiss_guests(ErrorCode::EngineMismatch, &reason, hub);
             }
             self.engine = kept;
         }
@@ -219,6 +236,7 @@ impl Room {
         for link in self.members.keys() {
             hub.refuse(*link, Some(&self.id), ErrorCode::Unavailable, reason.clone());
         }
+        self.dismiss_guests(ErrorCode::Unavailable, &reason, hub);
         hub.event(Event::OpenFailed { document: self.id.clone(), reason: reason.clone() });
         self.inbox.clear();
         self.inbox_bytes = 0;
@@ -248,6 +266,7 @@ impl Room {
             Some(Outcome::Applied(applied)) => self.applied(*applied, hub),
             Some(Outcome::CatchUp { link, since, delta }) => self.caught_up(link, &since, delta, hub),
             Some(Outcome::Snapshot { upto, bytes }) => self.snapshot_made(upto, bytes, hub),
+            Some(Outcome::Lack { link, since, lacking }) => self.lacked(link, &since, lacking, hub),
             Some(Outcome::Digest { link, path, entries }) => self.digested(link, path, entries, hub),
             None => {}
         }
@@ -297,7 +316,7 @@ impl Room {
             return;
         }
         self.inbox_bytes += encoded.len();
-        self.inbox.push_back(Arrival { link, encoded, author, confines });
+        self.inbox.push_back(Arrival { link, encoded, origin: Origin::Peer { author, confines } });
         self.settle(hub);
     }
 
@@ -313,7 +332,9 @@ impl Room {
             let (tiers, wall_ms) = (std::mem::take(&mut self.tiers), hub.now.wall_ms);
             let coordination = hub.coordination_closed.is_none();
             let watch = self.watch;
-            let job = Job::Apply { arrivals, coordination, tiers, wall_ms, watch, bulk_bytes, inline_bytes };
+            let has_guests = arrivals.iter().any(|one| matches!(one.origin, Origin::Guest { .. }));
+            let natives = if has_guests { self.natives(hub) } else { Arc::default() };
+            let job = Job::Apply { arrivals, natives, coordination, tiers, wall_ms, watch, bulk_bytes, inline_bytes };
             let is_sealed = self.document().is_some_and(Document::is_sealed);
             if bytes > inline_bytes || is_sealed && bytes > SIGNED_INLINE_BYTES {
                 return self.send_away(job, hub);
@@ -352,7 +373,7 @@ impl Room {
     }
 
     fn applied(&mut self, applied: Applied, hub: &mut Hub) {
-        let Applied { result, tiers, brought, unreadable, declined, forbidden, message, suspects } = applied;
+        let Applied { result, tiers, brought, absorbed, unreadable, declined, forbidden, message, suspects } = applied;
         self.tiers = tiers;
         let applied = match result {
             Ok(applied) => applied,
@@ -399,6 +420,7 @@ impl Room {
                 None => self.enqueue(landed),
             }
         }
+        self.absorbed(absorbed, hub);
         self.coordinate(hub);
         // What has just landed is acknowledged once it is durable; what was here already may be so now.
         if applied.known > 0 {
@@ -428,6 +450,7 @@ impl Room {
         for member in self.members.values_mut() {
             member.greeted = false;
         }
+        self.ask_all_guests_again(hub);
     }
 
     /// Asks a peer for what is missing, by telling it what is here.
@@ -454,6 +477,7 @@ impl Room {
         });
         let Some((peer, confines)) = peer else { return };
         self.idle_since = None;
+        self.natives = None;
         let known = self.members.contains_key(&link);
         let member = self.members.entry(link).or_default();
         member.subscription = subscription;
@@ -478,6 +502,7 @@ impl Room {
         let Some(peer) = hub.links.get_mut(&link) else { return };
         peer.documents.insert(self.id.clone());
         let confines = peer.confines(&self.id).map(Arc::new);
+        self.natives = None;
         let member = self.members.entry(link).or_default();
         member.greeted = true;
         member.confines = confines;
@@ -529,6 +554,10 @@ impl Room {
     }
 
     pub(super) fn leave(&mut self, link: LinkId, hub: &mut Hub) {
+        if self.guests.contains_key(&link) {
+            return self.leave_guest(link, hub);
+        }
+        self.natives = None;
         if let Some(peer) = hub.links.get_mut(&link) {
             peer.documents.remove(&self.id);
         }
@@ -541,7 +570,7 @@ impl Room {
 
     /// Starts the wait for eviction when nobody needs the room.
     pub(super) fn rest(&mut self, hub: &mut Hub) {
-        if self.handles > 0 || !self.members.is_empty() {
+        if self.handles > 0 || !self.members.is_empty() || !self.guests.is_empty() {
             self.idle_since = None;
         } else if self.idle_since.is_none() {
             self.idle_since = Some(hub.now.mono);
@@ -583,6 +612,8 @@ impl Room {
             hub.arm(&self.id, at);
         }
         self.renew_presence(hub);
+        self.renew_for_guests(hub);
+        self.ask_guests(hub);
         self.tell_presence(hub);
         self.flush_due(hub);
         self.retry_load(hub);
@@ -606,8 +637,9 @@ impl Room {
             document: self.id.clone(),
             engine: self.engine,
             ready: matches!(self.state, State::Ready(_)),
-            links: self.members.len(),
-            behind: self.members.values().filter(|member| !member.is_live()).count(),
+            links: self.members.len() + self.guests.len(),
+            behind: self.members.values().filter(|member| !member.is_live()).count()
+                + self.guests.values().filter(|guest| guest.is_behind()).count(),
             unsynced,
             stalled: self.why_stalled(unsynced, hub),
             log_entries: self.log.entries,

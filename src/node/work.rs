@@ -9,12 +9,14 @@ use bytes::Bytes;
 
 use super::{
     flow::{encode_batch, encode_whole},
+    guest::Lacking,
     tiers::TierBook,
     verification::verified,
 };
 use crate::{
     document::{
-        AppliedDeltas, Confines, DigestEntry, Document, DocumentError, Frontier, Incoming, Signing, Subscription,
+        Absorption, AppliedDeltas, Confines, DigestEntry, Document, DocumentError, Foreign, Frontier, Incoming,
+        Signing, Subscription,
     },
     engine::EngineKind,
     id::{DocumentId, LinkId, ReplicaId},
@@ -43,6 +45,8 @@ pub(super) enum Job {
     },
     Apply {
         arrivals: Vec<Arrival>,
+        /// Writers who follow commits, for guests' updates.
+        natives: Arc<BTreeSet<ReplicaId>>,
         /// Coordination records are taken in.
         coordination: bool,
         tiers: TierBook,
@@ -61,6 +65,11 @@ pub(super) enum Job {
     Snapshot {
         upto: u64,
     },
+    /// What a guest lacks.
+    Lack {
+        link: LinkId,
+        since: Bytes,
+    },
     Digest {
         link: LinkId,
         path: String,
@@ -73,18 +82,30 @@ pub(super) enum Outcome {
     Applied(Box<Applied>),
     CatchUp { link: LinkId, since: Frontier, delta: Result<CatchUp, DocumentError> },
     Snapshot { upto: u64, bytes: Result<Bytes, DocumentError> },
+    Lack { link: LinkId, since: Bytes, lacking: Result<Lacking, DocumentError> },
     Digest { link: LinkId, path: String, entries: Result<Vec<DigestEntry>, DocumentError> },
 }
 
-/// A delta as it came from a peer.
+/// What has come from a connection: a peer's delta, or a guest's update.
 #[derive(Debug, Clone)]
 pub(super) struct Arrival {
     pub(super) link: LinkId,
     pub(super) encoded: Bytes,
-    /// Whose writes it may bring; `None`: anybody's.
-    pub(super) author: Option<ReplicaId>,
-    /// What it may change; `None`: everything.
-    pub(super) confines: Option<Arc<Confines>>,
+    pub(super) origin: Origin,
+}
+
+/// Who has brought something.
+#[derive(Debug, Clone)]
+pub(super) enum Origin {
+    Peer {
+        /// Whose writes it may bring; `None`: anybody's.
+        author: Option<ReplicaId>,
+        /// What it may change; `None`: everything.
+        confines: Option<Arc<Confines>>,
+    },
+    Guest {
+        may_write: bool,
+    },
 }
 
 /// What became of arrivals.
@@ -95,6 +116,8 @@ pub(super) struct Applied {
     pub(super) tiers: TierBook,
     /// Which writers' commits each connection brought: it wants to hear when they are durable.
     pub(super) brought: Vec<(LinkId, BTreeSet<ReplicaId>)>,
+    /// What became of guests' updates, in order.
+    pub(super) absorbed: Vec<(LinkId, Absorption)>,
     /// Those that are no deltas.
     pub(super) unreadable: Vec<(LinkId, String)>,
     /// Those that go beyond what their bringer may change.
@@ -143,8 +166,8 @@ impl Work {
 
 fn run_on(document: &mut Document, job: Job) -> Outcome {
     match job {
-        Job::Apply { arrivals, coordination, tiers, wall_ms, watch, bulk_bytes, inline_bytes } => {
-            let mut applied = apply(document, arrivals, coordination, tiers, wall_ms, watch);
+        Job::Apply { arrivals, natives, coordination, tiers, wall_ms, watch, bulk_bytes, inline_bytes } => {
+            let mut applied = apply(document, arrivals, &natives, coordination, tiers, wall_ms, watch);
             if let Ok(AppliedDeltas { landed, .. }) = &applied.result
                 && landed.len() == 1
                 && landed[0].encoded.len() > inline_bytes
@@ -165,6 +188,12 @@ fn run_on(document: &mut Document, job: Job) -> Outcome {
             Outcome::CatchUp { link, since, delta }
         }
         Job::Snapshot { upto } => Outcome::Snapshot { upto, bytes: document.snapshot().encode() },
+        Job::Lack { link, since } => {
+            let update = document.content().delta_since(&since, None);
+            let frontier = document.content().frontier();
+            let lacking = update.map(|update| Lacking { update, frontier }).map_err(DocumentError::from);
+            Outcome::Lack { link, since, lacking }
+        }
         Job::Digest { link, path } => {
             let entries = document.digest(&path);
             Outcome::Digest { link, path, entries }
@@ -176,6 +205,7 @@ fn run_on(document: &mut Document, job: Job) -> Outcome {
 fn apply(
     document: &mut Document,
     arrivals: Vec<Arrival>,
+    natives: &BTreeSet<ReplicaId>,
     coordination: bool,
     mut tiers: TierBook,
     wall_ms: u64,
@@ -183,7 +213,8 @@ fn apply(
 ) -> Applied {
     let (mut incoming, mut brought) = (Vec::new(), Vec::new());
     let (mut unreadable, mut declined, mut forbidden) = (Vec::new(), Vec::new(), Vec::new());
-    for Arrival { link, encoded, author, confines } in &arrivals {
+    for Arrival { link, encoded, origin } in &arrivals {
+        let Origin::Peer { author, confines } = origin else { continue };
         match Incoming::decode(encoded.clone(), link.0, *author) {
             Ok(one) if !coordination && !one.delta.slots.is_empty() => declined.push(*link),
             Ok(one) => {
@@ -202,7 +233,29 @@ fn apply(
     }
     let checks = document.signatures_of(&incoming, wall_ms);
     document.note_signatures(&checks, &verified(&checks));
-    let result = document.apply(incoming, wall_ms, watch);
+    let mut result = document.apply(incoming, wall_ms, watch);
+    let absorbed = absorb(document, &arrivals, natives, watch, &mut result);
     let suspects = if result.is_err() { arrivals } else { Vec::new() };
-    Applied { result, tiers, brought, unreadable, declined, forbidden, message: None, suspects }
+    Applied { result, tiers, brought, absorbed, unreadable, declined, forbidden, message: None, suspects }
+}
+
+/// Takes in what guests brought, after what peers did.
+fn absorb(
+    document: &mut Document,
+    arrivals: &[Arrival],
+    natives: &BTreeSet<ReplicaId>,
+    watch: bool,
+    result: &mut Result<AppliedDeltas, DocumentError>,
+) -> Vec<(LinkId, Absorption)> {
+    let mut absorbed = Vec::new();
+    for Arrival { link, encoded, origin } in arrivals {
+        let (Origin::Guest { may_write }, Ok(applied)) = (origin, &mut *result) else { continue };
+        let foreign = Foreign { update: encoded.clone(), source: link.0, may_write: *may_write };
+        let native = |writer: ReplicaId| natives.contains(&writer);
+        match document.absorb(&foreign, native, watch, &mut applied.patches) {
+            Ok(absorption) => absorbed.push((*link, absorption)),
+            Err(error) => *result = Err(error),
+        }
+    }
+    absorbed
 }

@@ -14,6 +14,8 @@ use rustls::ServerConfig;
 use serde_json::json;
 use tokio::{net::TcpListener, sync::Notify};
 
+#[cfg(feature = "yrs")]
+use super::guests;
 use super::{
     Shared,
     callers::{self, Called, Callers},
@@ -50,7 +52,10 @@ pub(super) async fn serve(
         .route("/v1/documents/{*id}", get(document))
         .route("/v1/history/{*id}", get(history))
         .route("/v1/coordination/{*id}", get(coordination))
-        .fallback(nothing_here)
+        .fallback(nothing_here);
+    #[cfg(feature = "yrs")]
+    let router = router.merge(guests::routes());
+    let router = router
         .with_state(shared)
         .merge(dashboard::routes())
         .merge(exchange.map(exchange::routes).unwrap_or_default())
@@ -80,8 +85,8 @@ impl IntoResponse for Refusal {
 }
 
 async fn nothing_here() -> Refusal {
-    let known = "/, /v1/sync, /v1/documents, /v1/documents/{id}, /v1/history/{id}, /v1/coordination/{id}, /health, \
-        /metrics";
+    let known = "/, /v1/sync, /yjs/{room}, /hocuspocus, /v1/documents, /v1/documents/{id}, /v1/history/{id}, \
+        /v1/coordination/{id}, /health, /metrics";
     Refusal(StatusCode::NOT_FOUND, format!("nothing here; there is {known}"))
 }
 
@@ -97,15 +102,10 @@ async fn sync(
         let reason = "/v1/sync takes no query: a credential is shown in the first message, never in an address";
         return Refusal(StatusCode::BAD_REQUEST, reason.to_owned()).into_response();
     }
-    if shared.stopping.load(Ordering::Relaxed) {
-        return Refusal(StatusCode::SERVICE_UNAVAILABLE, "the relay is shutting down".to_owned()).into_response();
-    }
-    let open = shared.connections.fetch_add(1, Ordering::Relaxed);
-    let counted = Counted(shared.clone());
-    if open >= shared.connections_max as u64 {
-        let reason = format!("{open} connections are open, limit {}", shared.connections_max);
-        return Refusal(StatusCode::SERVICE_UNAVAILABLE, reason).into_response();
-    }
+    let counted = match admit_connection(&shared) {
+        Ok(counted) => counted,
+        Err(refusal) => return refusal.into_response(),
+    };
     let channel = Channel { audience: called.0, binding: caller.binding };
     let config = websocket_config();
     upgrade
@@ -128,8 +128,31 @@ async fn sync(
         })
 }
 
+/// # Errors
+/// 503 when the relay stops, or has as many connections as it takes.
+pub(super) fn admit_connection(shared: &Arc<Shared>) -> Result<Counted, Refusal> {
+    if shared.stopping.load(Ordering::Relaxed) {
+        return Err(Refusal(StatusCode::SERVICE_UNAVAILABLE, "the relay is shutting down".to_owned()));
+    }
+    let open = shared.connections.fetch_add(1, Ordering::Relaxed);
+    let counted = Counted(shared.clone());
+    if open >= shared.connections_max as u64 {
+        let reason = format!("{open} connections are open, limit {}", shared.connections_max);
+        return Err(Refusal(StatusCode::SERVICE_UNAVAILABLE, reason));
+    }
+    Ok(counted)
+}
+
 /// One open connection.
-struct Counted(Arc<Shared>);
+pub(super) struct Counted(Arc<Shared>);
+
+impl Counted {
+    /// The relay it is open at.
+    #[cfg(feature = "yrs")]
+    pub(super) fn shared(&self) -> &Arc<Shared> {
+        &self.0
+    }
+}
 
 impl Drop for Counted {
     fn drop(&mut self) {

@@ -19,6 +19,7 @@ use crate::{
     node::{Counters, DocumentStatus},
     sync::Lane,
     trust::quota::{Quota, Quotas, lowered},
+    wires::WireKind,
 };
 
 /// The numbers of one scrape.
@@ -33,6 +34,8 @@ struct Scrape {
     store_queued: u64,
     /// Records of the audit log, and whether it fails; `None` without one.
     audit: Option<(u64, bool)>,
+    /// Of each wire of another library: open connections, updates received and sent, refusals.
+    wires: Vec<(&'static str, [u64; 4])>,
     uptime_seconds: u64,
     throttled: u64,
     turns_cut: u64,
@@ -61,6 +64,7 @@ pub(super) fn encode(shared: &Shared) -> Result<String, fmt::Error> {
         bytes_out: shared.traffic.bytes_out.load(Ordering::Relaxed),
         store_queued: shared.store.queued_bytes() as u64,
         audit: shared.audit.as_ref().map(|audit| (audit.records(), audit.is_failing())),
+        wires: WireKind::ALL.map(|wire| (wire.name(), shared.wires[wire as usize].counts())).into(),
         uptime_seconds: shared.clock.mono().0 / 1_000_000,
         throttled: shared.fairness.throttled.load(Ordering::Relaxed),
         turns_cut: shared.fairness.turns_cut.load(Ordering::Relaxed),
@@ -131,6 +135,7 @@ impl Collector for Scrape {
         }
         self.encode_lanes(&mut encoder)?;
         self.encode_limits(&mut encoder)?;
+        self.encode_wires(&mut encoder)?;
         self.encode_coordination(&mut encoder)
     }
 }
@@ -174,6 +179,30 @@ impl Scrape {
         for (name, value) in limits {
             let gauge = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
             gauge.encode(family.encode_family(&[("limit", name)])?)?;
+        }
+        Ok(())
+    }
+
+    /// Clients of other libraries.
+    fn encode_wires(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let metrics = [
+            ("aepoch_wire_connections", "open connections of clients of other libraries", MetricType::Gauge),
+            ("aepoch_wire_updates_received", "updates received from them", MetricType::Counter),
+            ("aepoch_wire_updates_sent", "updates sent to them, counted once per receiver", MetricType::Counter),
+            ("aepoch_wire_refused", "what was refused to them", MetricType::Counter),
+        ];
+        for (at, (name, help, kind)) in metrics.into_iter().enumerate() {
+            let mut family = encoder.encode_descriptor(name, help, None, kind)?;
+            for (wire, counts) in &self.wires {
+                let labels = [("wire", *wire)];
+                match kind {
+                    MetricType::Gauge => {
+                        let open = i64::try_from(counts[at]).unwrap_or(i64::MAX);
+                        ConstGauge::new(open).encode(family.encode_family(&labels)?)?;
+                    }
+                    _ => ConstCounter::new(counts[at]).encode(family.encode_family(&labels)?)?,
+                }
+            }
         }
         Ok(())
     }

@@ -7,6 +7,8 @@ pub mod audit;
 mod callers;
 mod dashboard;
 mod exchange;
+#[cfg(feature = "yrs")]
+mod guests;
 mod http;
 mod metrics;
 mod patience;
@@ -34,7 +36,7 @@ use tls::{Certificate, TlsSource};
 use tokio::sync::Notify;
 
 use crate::{
-    driver::{Clock, Fairness, Host, Keeper, Outside, Traffic, identity_from, shard_of, trace_happening},
+    driver::{Clock, Fairness, Host, Keeper, Outside, Traffic, WireTraffic, identity_from, shard_of, trace_happening},
     id::{AgentId, Identity, NameError},
     limits::Rates,
     node::{Config, Event, Node, TargetId, Tuning},
@@ -45,6 +47,7 @@ use crate::{
         authority::Authority,
         quota::{Quota, lowered},
     },
+    wires::{GuestRights, WireKind},
 };
 
 /// Where a relay listens unless told otherwise.
@@ -114,9 +117,31 @@ pub struct RelayBuilder {
     trust_forwarding: bool,
     authority: Option<Authority>,
     rates: Option<Rates>,
+    guests: Option<Guests>,
     connections_max: usize,
     tuning: Tuning,
     commit_linger: Duration,
+}
+
+/// What clients of other libraries may do at a relay. They show no credential: whoever reaches the relay is one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Guests {
+    /// None may connect.
+    None,
+    /// They may read every document, and be seen in it.
+    Read,
+    /// They may change the content of every document as well.
+    Write,
+}
+
+impl Guests {
+    fn rights(self) -> Option<GuestRights> {
+        match self {
+            Self::None => None,
+            Self::Read => Some(GuestRights::Read),
+            Self::Write => Some(GuestRights::Write),
+        }
+    }
 }
 
 impl RelayBuilder {
@@ -237,6 +262,14 @@ impl RelayBuilder {
         self
     }
 
+    /// What clients of other libraries (`/yjs/{room}`, `/hocuspocus`) may do; unless set, nothing with a policy, and
+    /// everything a document's content is without one.
+    #[must_use]
+    pub fn guests(mut self, guests: Guests) -> Self {
+        self.guests = Some(guests);
+        self
+    }
+
     /// Connections served at once; further ones are refused with 503. 100,000 unless set.
     #[must_use]
     pub fn connections_max(mut self, connections: usize) -> Self {
@@ -340,6 +373,11 @@ pub(crate) struct Shared {
     pub(crate) fairness: Arc<Fairness>,
     pub(crate) identity: Identity,
     pub(crate) connections: AtomicU64,
+    /// What clients of other libraries may do; `None`: nothing.
+    #[cfg_attr(not(feature = "yrs"), allow(dead_code, reason = "their wires need the engine"))]
+    pub(crate) guests: Option<GuestRights>,
+    /// What passed over each of their wires.
+    pub(crate) wires: [Arc<WireTraffic>; WireKind::ALL.len()],
     pub(crate) connections_max: usize,
     pub(crate) stopping: AtomicBool,
     pub(crate) clock: Clock,
@@ -393,6 +431,8 @@ impl Shared {
             // Before there was anybody to be told.
             close_coordination(slots)(Some(&failure));
         }
+        let unless_set = if builder.authority.is_some() { Guests::None } else { Guests::Write };
+        let guests = builder.guests.unwrap_or(unless_set);
         Ok(Arc::new(Self {
             hosts,
             store,
@@ -403,6 +443,8 @@ impl Shared {
             fairness: Fairness::new(rates_in_force(builder.rates, builder.authority.as_ref()), cores()),
             identity: identity.clone(),
             connections: AtomicU64::new(0),
+            guests: guests.rights(),
+            wires: Default::default(),
             connections_max: builder.connections_max,
             stopping: AtomicBool::new(false),
             clock,
@@ -467,6 +509,7 @@ impl Relay {
             trust_forwarding: false,
             authority: None,
             rates: None,
+            guests: None,
             connections_max: 100_000,
             tuning: Tuning::default(),
             commit_linger: WriterConfig::default().linger,

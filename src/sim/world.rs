@@ -436,7 +436,7 @@ impl World {
                     }
                 }
                 // Nobody shows credentials here.
-                Output::Show { .. } | Output::Judge { .. } => {}
+                Output::Show { .. } | Output::Judge { .. } | Output::Tell { .. } => {}
                 Output::Dial { target } => {
                     let takes = 500 + self.dice.below(20_000);
                     self.put(self.now + takes, Due::Dialled { host, epoch, target });

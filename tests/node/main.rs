@@ -7,6 +7,8 @@ mod coordination;
 mod digests;
 mod durability;
 mod flow;
+mod guest;
+mod guests;
 mod hops;
 mod queue;
 mod sealed;

@@ -1,7 +1,7 @@
 //! Nodes joined by sessions, driven by hand.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
     time::Duration,
 };
@@ -14,6 +14,7 @@ use aepoch::{
     store::{MemoryStore, Store as _, StoreError, StoreTask},
     sync::{Received, Role, Session},
     time::{Moment, Monotonic},
+    wires::Told,
 };
 
 pub(crate) struct Host {
@@ -31,6 +32,11 @@ pub(crate) struct Host {
     pub(crate) hold_work: bool,
     pub(crate) packets_out: usize,
     pub(crate) closed: Vec<(LinkId, String)>,
+    /// What guests were told.
+    pub(crate) told: VecDeque<(LinkId, Arc<Told>)>,
+    /// Guests that do not read: what they were told is not drained.
+    pub(crate) stuck: BTreeSet<LinkId>,
+    drained: Vec<(LinkId, u64)>,
 }
 
 struct Wire {
@@ -118,6 +124,9 @@ impl World {
             hold_work: false,
             packets_out: 0,
             closed: Vec::new(),
+            told: VecDeque::new(),
+            stuck: BTreeSet::new(),
+            drained: Vec::new(),
         });
         index
     }
@@ -237,6 +246,9 @@ impl World {
             while let Some(output) = host.node.poll_output() {
                 moved = true;
                 host.carry_out(output);
+                for (link, bytes) in std::mem::take(&mut host.drained) {
+                    host.node.handle(Input::Drained { link, bytes }, self.now);
+                }
             }
             while !host.hold_store
                 && let Some((id, task)) = host.tasks.pop_front()
@@ -363,6 +375,14 @@ impl Host {
             Output::Store { id, task } => self.tasks.push_back((id, task)),
             Output::Work(work) => self.work.push_back(work),
             Output::Event(event) => self.events.push(event),
+            Output::Tell { links, told } => {
+                for link in links {
+                    if !self.stuck.contains(&link) {
+                        self.drained.push((link, told.cost() as u64));
+                    }
+                    self.told.push_back((link, told.clone()));
+                }
+            }
             Output::Dial { .. } | Output::Show { .. } | Output::Judge { .. } => {}
         }
     }

@@ -11,7 +11,7 @@ const LAYERS: [&[&str]; 8] = [
     &["id", "tier", "time", "limits", "error"],
     &["engine", "transport", "store", "trust"],
     &["document"],
-    &["sync", "coordination"],
+    &["sync", "coordination", "wires"],
     &["node", "audit"],
     &["driver"],
     &["agent", "relay", "sim"],
@@ -19,7 +19,7 @@ const LAYERS: [&[&str]; 8] = [
 ];
 
 /// Modules that run on every platform and in the simulator, from arguments alone.
-const CORE: [&str; 7] = ["engine", "document", "coordination", "sync", "trust", "node", "audit"];
+const CORE: [&str; 8] = ["engine", "document", "coordination", "sync", "wires", "trust", "node", "audit"];
 
 /// The one place in the core that may start threads: within a call, with results in the order of what it was given.
 const THREADED: &str = "src/node/verification.rs";

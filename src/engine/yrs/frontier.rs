@@ -29,6 +29,9 @@ const DIGEST_BYTES: usize = 16;
 /// The start of a digest of deletions.
 pub(super) type DeletesDigest = [u8; DIGEST_BYTES];
 
+/// Of somebody who does not say what it knows to be deleted: the digest of nothing there is.
+pub(super) const UNKNOWN_DELETES: DeletesDigest = [0; DIGEST_BYTES];
+
 /// Clocks by writer, and deletions by digest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Frontier {

@@ -35,13 +35,14 @@ use self::{
     watch::Watch,
 };
 use super::{
-    Applied, Container, ContainerKind, Engine, EngineCommit, EngineError, EngineKind, HistoryEntry, Op, Relation,
-    TextSpan, Value, guarded,
+    Absorbed, Applied, Container, ContainerKind, Engine, EngineCommit, EngineError, EngineKind, HistoryEntry, Op,
+    Relation, TextSpan, UpdateInfo, Value, guarded,
     inspect::yrs::{self as prescan, Nesting},
 };
 use crate::{id::ReplicaId, limits};
 
 mod encode;
+mod foreign;
 mod frontier;
 mod grounds;
 mod inbox;
@@ -51,6 +52,8 @@ mod shape;
 mod split;
 mod value;
 mod watch;
+
+pub use foreign::{frontier_of_vector, merged, vector_of_frontier};
 
 /// Content held by yrs.
 pub(super) struct YrsEngine {
@@ -243,6 +246,32 @@ impl YrsEngine {
         Ok(Sorted { ready, roots, ahead: outlook.into_ahead() })
     }
 
+    /// Applies sorted updates in one transaction, and reads the result off it.
+    fn integrate<R>(
+        &mut self,
+        ready: Vec<Update>,
+        roots: &BTreeSet<String>,
+        watch: bool,
+        read: impl FnOnce(&TransactionMut<'_>) -> R,
+    ) -> Result<R, EngineError> {
+        let work = |txn: &mut TransactionMut<'_>, observers: &mut Watch| {
+            if watch {
+                observers.before(txn);
+            }
+            for update in ready {
+                txn.apply_update(update).map_err(|error| EngineError::Poisoned { reason: error.to_string() })?;
+            }
+            let names = roots.iter().map(String::as_str);
+            if watch {
+                observers.during(txn, names);
+            } else {
+                observers.missed(names);
+            }
+            Ok(())
+        };
+        self.write(work, read)
+    }
+
     /// What of our deletions a peer should hear of.
     fn deletes_for(&self, peer: &Frontier, ours: &Frontier, author: Option<ReplicaId>) -> IdSet {
         if peer.deletes == ours.deletes {
@@ -338,6 +367,10 @@ impl Engine for YrsEngine {
         self.clocks.get(&writer).copied().unwrap_or(0)
     }
 
+    fn known_writers(&self) -> usize {
+        self.clocks.len()
+    }
+
     fn has_change(&self, _hash: &[u8; 32]) -> bool {
         false
     }
@@ -355,28 +388,59 @@ impl Engine for YrsEngine {
         if ready.is_empty() {
             return Ok(Applied { pending: self.inbox.bytes() > 0, ..Applied::default() });
         }
-        let work = |txn: &mut TransactionMut<'_>, observers: &mut Watch| {
-            if watch {
-                observers.before(txn);
-            }
-            for update in ready {
-                txn.apply_update(update).map_err(|error| EngineError::Poisoned { reason: error.to_string() })?;
-            }
-            let names = roots.iter().map(String::as_str);
-            if watch {
-                observers.during(txn, names);
-            } else {
-                observers.missed(names);
-            }
-            Ok(())
-        };
-        let changed = self.write(work, |txn| txn.has_changes())?;
+        let changed = self.integrate(ready, &roots, watch, |txn| txn.has_changes())?;
         self.clocks.extend(ahead);
         if changed {
             self.shapes.get_mut().clear();
         }
         let patches = if watch { self.watch.take() } else { Vec::new() };
         Ok(Applied { changed, pending: self.inbox.bytes() > 0, patches })
+    }
+
+    fn absorb(&mut self, update: &Bytes, watch: bool) -> Result<Absorbed, EngineError> {
+        self.sound()?;
+        let sorted = self.sort(std::slice::from_ref(update));
+        let incomplete = self.inbox.bytes() > 0;
+        // Whoever brought it is asked for it again, together with what it builds on.
+        self.inbox.clear();
+        let Sorted { ready, roots, ahead } = match sorted {
+            Ok(sorted) => sorted,
+            Err(error) => {
+                self.grounds.roll_back();
+                return Err(error);
+            }
+        };
+        self.grounds.settle();
+        if ready.is_empty() {
+            return Ok(Absorbed { incomplete, ..Absorbed::default() });
+        }
+        let update = self.integrate(ready, &roots, watch, |txn| {
+            if !txn.has_changes() {
+                return Bytes::new();
+            }
+            let mut encoder = Canonical::new();
+            txn.encode_update(&mut encoder);
+            encoder.to_vec().into()
+        })?;
+        self.clocks.extend(ahead);
+        if !update.is_empty() {
+            self.shapes.get_mut().clear();
+        }
+        let patches = if watch { self.watch.take() } else { Vec::new() };
+        Ok(Absorbed { update, incomplete, patches })
+    }
+
+    fn is_known(&self, info: &UpdateInfo) -> bool {
+        if info.inserts.iter().any(|range| range.to > self.known(range.writer)) {
+            return false;
+        }
+        let mut deletes = IdSet::new();
+        for range in &info.deletes {
+            // Below the limit of clocks, as everything inspected.
+            let (from, to) = (range.from as u32, range.to as u32);
+            deletes.insert(ID::new(ClientID::new(range.writer), from), to - from);
+        }
+        deletes.diff(&self.deletes).is_empty()
     }
 
     fn frontier(&self) -> Bytes {

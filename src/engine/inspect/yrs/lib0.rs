@@ -10,7 +10,7 @@ use crate::{id::ReplicaId, limits};
 
 /// What is wrong with the bytes, as a reason for an error of the caller's choice.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::engine) struct Flaw(pub(in crate::engine) String);
+pub(crate) struct Flaw(pub(crate) String);
 
 impl fmt::Display for Flaw {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -19,40 +19,40 @@ impl fmt::Display for Flaw {
 }
 
 /// One position in a writer's sequence: writer and clock.
-pub(in crate::engine) type Id = (u64, u64);
+pub(crate) type Id = (u64, u64);
 
 /// Reads bytes from the front.
 #[derive(Debug)]
-pub(in crate::engine) struct Reader<'a> {
+pub(crate) struct Reader<'a> {
     bytes: &'a [u8],
     at: usize,
 }
 
 impl<'a> Reader<'a> {
     /// Starts at the first byte.
-    pub(in crate::engine) fn new(bytes: &'a [u8]) -> Self {
+    pub(crate) fn new(bytes: &'a [u8]) -> Self {
         Self { bytes, at: 0 }
     }
 
     /// Bytes not read yet.
-    pub(in crate::engine) fn remaining(&self) -> usize {
+    pub(crate) fn remaining(&self) -> usize {
         self.bytes.len() - self.at
     }
 
     /// Bytes read so far.
-    pub(in crate::engine) fn position(&self) -> usize {
+    pub(crate) fn position(&self) -> usize {
         self.at
     }
 
     /// One byte.
-    pub(in crate::engine) fn byte(&mut self, what: &str) -> Result<u8, Flaw> {
+    pub(crate) fn byte(&mut self, what: &str) -> Result<u8, Flaw> {
         let byte = self.bytes.get(self.at).copied().ok_or_else(|| self.ends_in(what))?;
         self.at += 1;
         Ok(byte)
     }
 
     /// The next `len` bytes.
-    pub(in crate::engine) fn take(&mut self, len: usize, what: &str) -> Result<&'a [u8], Flaw> {
+    pub(crate) fn take(&mut self, len: usize, what: &str) -> Result<&'a [u8], Flaw> {
         if len > self.remaining() {
             return Err(self.ends_in(what));
         }
@@ -62,7 +62,7 @@ impl<'a> Reader<'a> {
     }
 
     /// An unsigned integer of up to 64 bits.
-    pub(in crate::engine) fn var(&mut self, what: &str) -> Result<u64, Flaw> {
+    pub(crate) fn var(&mut self, what: &str) -> Result<u64, Flaw> {
         let mut value = 0_u64;
         for shift in (0..70).step_by(7) {
             let byte = self.byte(what)?;
@@ -79,7 +79,7 @@ impl<'a> Reader<'a> {
     }
 
     /// A clock or a length of clocks: below [`limits::CLOCK_MAX`].
-    pub(in crate::engine) fn clock(&mut self, what: &str) -> Result<u64, Flaw> {
+    pub(crate) fn clock(&mut self, what: &str) -> Result<u64, Flaw> {
         let value = self.var(what)?;
         if value >= limits::CLOCK_MAX {
             return Err(Flaw(format!("{what} of {value} is not below {}", limits::CLOCK_MAX)));
@@ -88,7 +88,7 @@ impl<'a> Reader<'a> {
     }
 
     /// A writer: `1..=2^53 - 1`.
-    pub(in crate::engine) fn client(&mut self, what: &str) -> Result<u64, Flaw> {
+    pub(crate) fn client(&mut self, what: &str) -> Result<u64, Flaw> {
         let client = self.var(what)?;
         if client == 0 || client > ReplicaId::MAX {
             return Err(Flaw(format!("{what} {client} is outside 1..={}", ReplicaId::MAX)));
@@ -97,13 +97,13 @@ impl<'a> Reader<'a> {
     }
 
     /// The id of a block.
-    pub(in crate::engine) fn id(&mut self, what: &str) -> Result<Id, Flaw> {
+    pub(crate) fn id(&mut self, what: &str) -> Result<Id, Flaw> {
         Ok((self.client(what)?, self.clock(what)?))
     }
 
     /// How many items follow, each of at least `least` bytes: more than the rest can hold is refused here, before
     /// anyone reserves memory for them.
-    pub(in crate::engine) fn count(&mut self, least: usize, what: &str) -> Result<usize, Flaw> {
+    pub(crate) fn count(&mut self, least: usize, what: &str) -> Result<usize, Flaw> {
         let declared = self.var(what)?;
         let room = self.remaining() / least;
         match usize::try_from(declared) {
@@ -113,19 +113,19 @@ impl<'a> Reader<'a> {
     }
 
     /// A length and that many bytes.
-    pub(in crate::engine) fn buffer(&mut self, what: &str) -> Result<&'a [u8], Flaw> {
+    pub(crate) fn buffer(&mut self, what: &str) -> Result<&'a [u8], Flaw> {
         let len = self.count(1, what)?;
         self.take(len, what)
     }
 
     /// A length and that many bytes of UTF-8.
-    pub(in crate::engine) fn string(&mut self, what: &str) -> Result<&'a str, Flaw> {
+    pub(crate) fn string(&mut self, what: &str) -> Result<&'a str, Flaw> {
         let bytes = self.buffer(what)?;
         std::str::from_utf8(bytes).map_err(|error| Flaw(format!("{what} is not utf-8: {error}")))
     }
 
     /// A string of at most `max` bytes.
-    pub(in crate::engine) fn name(&mut self, max: usize, what: &str) -> Result<&'a str, Flaw> {
+    pub(crate) fn name(&mut self, max: usize, what: &str) -> Result<&'a str, Flaw> {
         let name = self.string(what)?;
         if name.len() > max {
             return Err(Flaw(format!("{what} of {} bytes is over the limit of {max}", name.len())));
@@ -134,7 +134,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Refuses anything that is left.
-    pub(in crate::engine) fn end(&self, what: &str) -> Result<(), Flaw> {
+    pub(crate) fn end(&self, what: &str) -> Result<(), Flaw> {
         match self.remaining() {
             0 => Ok(()),
             left => Err(Flaw(format!("{left} bytes after the end of the {what}"))),
@@ -148,7 +148,7 @@ impl<'a> Reader<'a> {
 
 /// Reads one `Any` and everything in it without recursion: yrs recurses here without limit, and a few kilobytes of
 /// nested arrays overflow its stack. Returns the values met and the nesting of the deepest container.
-pub(in crate::engine) fn any(reader: &mut Reader<'_>) -> Result<(u64, usize), Flaw> {
+pub(crate) fn any(reader: &mut Reader<'_>) -> Result<(u64, usize), Flaw> {
     let mut open: Vec<(usize, bool)> = Vec::new();
     let (mut values, mut deepest) = (0_u64, 0);
     loop {
@@ -199,7 +199,7 @@ fn signed(reader: &mut Reader<'_>) -> Result<(), Flaw> {
 }
 
 /// Checks JSON text that is to be parsed by the engine. Returns its nesting.
-pub(in crate::engine) fn json(text: &str, what: &str) -> Result<usize, Flaw> {
+pub(crate) fn json(text: &str, what: &str) -> Result<usize, Flaw> {
     let (mut depth, mut deepest) = (0_usize, 0);
     let (mut in_string, mut escaped) = (false, false);
     for byte in text.bytes() {

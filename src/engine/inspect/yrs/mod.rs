@@ -15,7 +15,7 @@ use self::lib0::{Flaw, Id, Reader};
 use super::{ClockRange, EngineError, UpdateInfo};
 use crate::limits;
 
-pub(in crate::engine) mod lib0;
+pub(crate) mod lib0;
 pub(in crate::engine) mod nesting;
 
 pub(in crate::engine) use self::nesting::{Nesting, Place, Placed};

@@ -1,0 +1,216 @@
+//! Guests: clients of other libraries, in the same rooms as agents. They speak of content alone ([`crate::wires`]), so
+//! what they bring counts as this node's own commits, and what they are told are the updates within everybody's.
+//!
+//! What agents wrote reaches guests once it is durable here: after a crash a guest brings back all it has, and nobody but
+//! the agent itself may bring what that agent wrote.
+//!
+//! - `arrivals`, `departures`: what guests bring, and what they are told;
+//! - `awareness`: who they see, and who sees them.
+
+mod arrivals;
+mod awareness;
+mod departures;
+
+use std::collections::{BTreeSet, VecDeque};
+
+pub(super) use awareness::Seats;
+use bytes::Bytes;
+pub(super) use departures::{Gated, Lacking, SharedWhole};
+
+use super::{
+    Node, Output,
+    event::Event,
+    hub::{Hub, Link},
+    room::{Room, State},
+};
+use crate::{
+    engine::EngineKind,
+    error::CloseCode,
+    id::{DocumentId, Identity, LinkId},
+    limits,
+    sync::{Capabilities, ErrorCode, Hello, Role},
+    time::Monotonic,
+    trust::quota::Quota,
+    wires::{Ask, GuestRights, Told, Word},
+};
+
+/// One guest's part in a room.
+#[derive(Debug)]
+pub(super) struct Guest {
+    rights: GuestRights,
+    /// It gets nothing until it has drained, then what it lacks from this frontier of the engine. None: everything, as it
+    /// happens.
+    behind: Option<Bytes>,
+    /// It has asked what it lacks, and is told even when that is nothing.
+    asked: bool,
+    /// It has been told what is here.
+    greeted: bool,
+    /// What it lacks is being computed.
+    serving: bool,
+    /// It wants to hear what of its own is durable.
+    counts: bool,
+    /// For each of its updates that is not, how far the log has to be.
+    owed: VecDeque<u64>,
+    /// It is asked at that time for what it brought and could not be taken in.
+    ask_at: Option<Monotonic>,
+    /// How often it was asked in a row.
+    asked_again: u32,
+    /// Updates it had no right to.
+    forbidden: u32,
+    /// It has missed something of presence, and is told all of it once it has drained.
+    pub(super) presence_behind: bool,
+    /// Clients whose states it shows.
+    pub(super) clients: BTreeSet<u64>,
+}
+
+impl Guest {
+    pub(super) fn is_behind(&self) -> bool {
+        self.behind.is_some()
+    }
+
+    fn is_waiting(&self) -> bool {
+        self.behind.is_some() || self.presence_behind
+    }
+}
+
+impl Room {
+    /// A guest takes part, or asks anew what it lacks.
+    fn join_guest(&mut self, link: LinkId, frontier: Bytes, counts: bool, hub: &mut Hub) {
+        if let State::Failed { reason } = &self.state {
+            return hub.refuse(link, Some(&self.id), ErrorCode::Unavailable, reason.clone());
+        }
+        let Some(peer) = hub.links.get_mut(&link) else { return };
+        let Some(rights) = peer.guest else { return };
+        peer.documents.insert(self.id.clone());
+        self.idle_since = None;
+        let is_known = self.guests.contains_key(&link);
+        let guest = self.guests.entry(link).or_insert_with(|| Guest {
+            rights,
+            behind: None,
+            asked: false,
+            greeted: false,
+            serving: false,
+            counts,
+            owed: VecDeque::new(),
+            ask_at: None,
+            asked_again: 0,
+            forbidden: 0,
+            presence_behind: false,
+            clients: BTreeSet::new(),
+        });
+        guest.behind = Some(frontier);
+        guest.asked = true;
+        guest.serving = false;
+        if !is_known {
+            hub.event(Event::Joined { link, document: self.id.clone() });
+            self.tell_guest_all_presence(link, hub);
+            self.plan_renewal(hub);
+        }
+        if matches!(self.state, State::Ready(_)) {
+            self.serve_guests(hub);
+        }
+    }
+
+    pub(super) fn leave_guest(&mut self, link: LinkId, hub: &mut Hub) {
+        if self.guests.remove(&link).is_none() {
+            return;
+        }
+        if let Some(peer) = hub.links.get_mut(&link) {
+            peer.documents.remove(&self.id);
+        }
+        self.seats.vacate(link, hub.now.mono);
+        let gone = self.presence.drop_link(link, hub.now.mono);
+        self.announce(gone, None, hub);
+        self.rest(hub);
+    }
+
+    /// Those who cannot be served here leave.
+    pub(super) fn dismiss_guests(&mut self, code: ErrorCode, reason: &str, hub: &mut Hub) {
+        for link in std::mem::take(&mut self.guests).into_keys() {
+            if let Some(peer) = hub.links.get_mut(&link) {
+                peer.documents.remove(&self.id);
+            }
+            hub.refuse(link, Some(&self.id), code, reason.to_owned());
+            hub.out.push_back(Output::Close { link, code: CloseCode::INTERNAL, reason: reason.to_owned() });
+        }
+    }
+
+    /// A guest says something that is not kept to all others.
+    fn say(&mut self, link: LinkId, body: Bytes, hub: &mut Hub) {
+        if !self.guests.contains_key(&link) {
+            return;
+        }
+        if body.len() > limits::APP_MESSAGE_BYTES {
+            let reason =
+                format!("a message of {} bytes is over the limit of {}", body.len(), limits::APP_MESSAGE_BYTES);
+            return hub.refuse(link, Some(&self.id), ErrorCode::Limit, reason);
+        }
+        // Who does not drain misses it.
+        let high = hub.config.tuning.queue_high;
+        let is_slow = |other: &LinkId| hub.links.get(other).is_some_and(|other| other.outstanding > high);
+        let others = self.guests.keys().copied().filter(|other| *other != link && !is_slow(other)).collect();
+        hub.tell_guests(others, Told::new(Some(self.id.clone()), Word::Said(body)));
+    }
+}
+
+impl Node {
+    /// A client of another library has connected.
+    pub(super) fn guest_up(&mut self, link: LinkId, identity: Identity, rights: GuestRights) {
+        let agent = identity.agent.clone();
+        let up = Link {
+            hello: Hello::new(identity, Role::Agent, Capabilities::default()),
+            target: None,
+            trusted: false,
+            admission: None,
+            guest: Some(rights),
+            outstanding: 0,
+            strikes: 0,
+            documents: Default::default(),
+            retry_after: None,
+        };
+        self.hub.links.insert(link, up);
+        self.hub.event(Event::LinkUp { link, agent, credential: None });
+    }
+
+    /// A guest asks for something.
+    pub(super) fn asked(&mut self, link: LinkId, ask: Ask) {
+        if self.hub.links.get(&link).is_none_or(|link| link.guest.is_none()) {
+            return;
+        }
+        match ask {
+            Ask::Join { document, engine, frontier, counts } => {
+                self.admit_guest(link, document, engine, frontier, counts)
+            }
+            Ask::Update { document, update } => self.in_room(&document, |room, hub| {
+                room.receive_foreign(link, update, hub);
+                room.flush_due(hub);
+            }),
+            Ask::Presence { document, states } => {
+                self.in_room(&document, |room, hub| room.presence_from_guest(link, states, hub));
+            }
+            Ask::QueryPresence { document } => {
+                self.in_room(&document, |room, hub| room.tell_guest_all_presence(link, hub));
+            }
+            Ask::Say { document, body } => self.in_room(&document, |room, hub| room.say(link, body, hub)),
+            Ask::Leave { document } => self.in_room(&document, |room, hub| room.leave_guest(link, hub)),
+        }
+    }
+
+    fn admit_guest(&mut self, link: LinkId, document: DocumentId, engine: EngineKind, frontier: Bytes, counts: bool) {
+        let hub = &mut self.hub;
+        let joined = hub.links.get(&link).map_or(0, |peer| peer.documents.len());
+        let max = hub.quota(Quota::ConnectionDocuments);
+        let is_new = hub.links.get(&link).is_some_and(|peer| !peer.documents.contains(&document));
+        if is_new && joined as u64 >= max {
+            let reason = format!("{joined} documents joined, limit {max}");
+            return hub.refuse(link, Some(&document), ErrorCode::Limit, reason);
+        }
+        let room = self.rooms.entry(document.clone()).or_insert_with(|| Room::open(document.clone(), engine, hub));
+        if room.engine != engine {
+            let reason = format!("`{document}` is held with {}, not {engine}", room.engine);
+            hub.refuse(link, Some(&document), ErrorCode::EngineMismatch, reason.clone());
+            return hub.out.push_back(Output::Close { link, code: CloseCode::PROTOCOL, reason });
+        }
+        room.join_guest(link, frontier, counts, hub);
+    }
+}

@@ -1,0 +1,28 @@
+//! Other libraries' protocols: clients that people already have, on the documents agents share. Layer 3, pure.
+//!
+//! Such a client is a *guest*: it speaks of content alone, and knows nothing of versions, records or coordination. A
+//! [`GuestSession`] translates between its frames and what a node understands, [`Ask`] and [`Word`]; what becomes of it is
+//! the node's business, the same for every wire. `docs/wires.md` has what works, and what does not.
+//!
+//! - `word`: what guests ask and are told;
+//! - `session`: what all wires have in common: queue, heartbeat, the end of the silent;
+//! - `yjs`: the wire of y-websocket;
+//! - `hocuspocus`: that of Hocuspocus providers.
+
+mod error;
+#[cfg(feature = "yrs")]
+mod form;
+#[cfg(feature = "yrs")]
+mod hocuspocus;
+mod session;
+mod word;
+#[cfg(feature = "yrs")]
+mod yjs;
+
+pub use error::WireError;
+#[cfg(feature = "yrs")]
+pub use hocuspocus::Hocuspocus;
+pub use session::{Dialect, GuestSession};
+pub use word::{Ask, Awareness, GuestRights, Told, WireKind, Word};
+#[cfg(feature = "yrs")]
+pub use yjs::Yjs;

@@ -1,0 +1,8 @@
+//! Other libraries' wires without a node: frames as their own libraries write them, and frames that are hostile.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod hocuspocus;
+mod hostile;
+mod session;
+mod stage;
+mod yjs;
