@@ -88,6 +88,9 @@ pub const REASON_BYTES: usize = 4 * 1024;
 pub const DIGEST_LINES: usize = 1_024;
 /// Prefixes in one subscription.
 pub const SUBSCRIPTION_PREFIXES: usize = 64;
+/// Connections a relay takes from one address (of IPv6, one network of 64 bits): a tenth of all it takes, so that no one
+/// machine has them all. An office, or everybody behind a proxy, is one address; policies lower this for those who are not.
+pub const ADDRESS_LINKS: usize = 10_000;
 /// Connections one agent may have at a relay that knows who connects: its processes, and those not yet found dead.
 pub const AGENT_LINKS: usize = 10;
 /// Ended links that are remembered for explanations.

@@ -14,7 +14,7 @@ use axum::{
 };
 use futures_util::SinkExt as _;
 
-use super::{Shared, http::admit_connection, socket::ServerSocket, tls::Caller};
+use super::{Shared, connections, socket::ServerSocket, tls::Caller};
 use crate::{
     driver::run_guest,
     error::CloseCode,
@@ -64,7 +64,7 @@ fn serve(
     upgrade: WebSocketUpgrade,
     entrance: Result<Entrance, NameError>,
 ) -> Response {
-    let counted = match admit_connection(&shared) {
+    let counted = match connections::admit(&shared, caller.address) {
         Ok(counted) => counted,
         Err(refusal) => return refusal.into_response(),
     };

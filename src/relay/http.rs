@@ -19,7 +19,7 @@ use super::guests;
 use super::{
     Shared,
     callers::{self, Called, Callers},
-    dashboard,
+    connections, dashboard,
     exchange::{self, Exchange},
     metrics,
     patience::Patient,
@@ -102,7 +102,7 @@ async fn sync(
         let reason = "/v1/sync takes no query: a credential is shown in the first message, never in an address";
         return Refusal(StatusCode::BAD_REQUEST, reason.to_owned()).into_response();
     }
-    let counted = match admit_connection(&shared) {
+    let counted = match connections::admit(&shared, caller.address) {
         Ok(counted) => counted,
         Err(refusal) => return refusal.into_response(),
     };
@@ -116,7 +116,7 @@ async fn sync(
         .max_message_size(config.max_message_size.unwrap_or(usize::MAX))
         .max_frame_size(config.max_frame_size.unwrap_or(usize::MAX))
         .on_upgrade(move |socket| async move {
-            let shared = &counted.0;
+            let shared = counted.shared();
             let (traffic, fairness) = (shared.traffic.clone(), Some(shared.fairness.clone()));
             let socket = ServerSocket::new(socket, caller.binding);
             let ended = run_link(&shared.hosts, socket, None, channel, traffic, fairness).await;
@@ -126,38 +126,6 @@ async fn sync(
             }
             tracing::debug!(reason = %ended.reason, "connection ended");
         })
-}
-
-/// # Errors
-/// 503 when the relay stops, or has as many connections as it takes.
-pub(super) fn admit_connection(shared: &Arc<Shared>) -> Result<Counted, Refusal> {
-    if shared.stopping.load(Ordering::Relaxed) {
-        return Err(Refusal(StatusCode::SERVICE_UNAVAILABLE, "the relay is shutting down".to_owned()));
-    }
-    let open = shared.connections.fetch_add(1, Ordering::Relaxed);
-    let counted = Counted(shared.clone());
-    if open >= shared.connections_max as u64 {
-        let reason = format!("{open} connections are open, limit {}", shared.connections_max);
-        return Err(Refusal(StatusCode::SERVICE_UNAVAILABLE, reason));
-    }
-    Ok(counted)
-}
-
-/// One open connection.
-pub(super) struct Counted(Arc<Shared>);
-
-impl Counted {
-    /// The relay it is open at.
-    #[cfg(feature = "yrs")]
-    pub(super) fn shared(&self) -> &Arc<Shared> {
-        &self.0
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.0.connections.fetch_sub(1, Ordering::Relaxed);
-    }
 }
 
 async fn health(State(shared): State<Arc<Shared>>) -> Response {
@@ -171,7 +139,7 @@ async fn health(State(shared): State<Arc<Shared>>) -> Response {
         "reason": failing,
         "relay": shared.identity.agent,
         "version": env!("CARGO_PKG_VERSION"),
-        "connections": shared.connections.load(Ordering::Relaxed),
+        "connections": shared.connections.count(),
         "uptime_seconds": shared.clock.mono().0 / 1_000_000,
     });
     (status, Json(body)).into_response()

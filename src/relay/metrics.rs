@@ -59,7 +59,7 @@ pub(super) fn encode(shared: &Shared) -> Result<String, fmt::Error> {
         counters,
         coordination,
         documents,
-        connections: shared.connections.load(Ordering::Relaxed),
+        connections: shared.connections.count(),
         bytes_in: shared.traffic.bytes_in.load(Ordering::Relaxed),
         bytes_out: shared.traffic.bytes_out.load(Ordering::Relaxed),
         store_queued: shared.store.queued_bytes() as u64,
@@ -69,18 +69,13 @@ pub(super) fn encode(shared: &Shared) -> Result<String, fmt::Error> {
         throttled: shared.fairness.throttled.load(Ordering::Relaxed),
         turns_cut: shared.fairness.turns_cut.load(Ordering::Relaxed),
         rates: shared.fairness.rates(),
-        quotas: quotas(shared),
+        quotas: shared.quotas(),
     };
     let mut registry = Registry::default();
     registry.register_collector(Box::new(scrape));
     let mut out = String::new();
     text::encode(&mut out, &registry)?;
     Ok(out)
-}
-
-fn quotas(shared: &Shared) -> Quotas {
-    let authority = shared.hosts[0].with(|node, _| node.authority().cloned());
-    authority.map(|authority| authority.policy().quotas.clone()).unwrap_or_default()
 }
 
 impl Collector for Scrape {
@@ -167,6 +162,7 @@ impl Scrape {
             ("document_slots", limits::DOCUMENT_SLOTS as u64),
             ("held_bytes", limits::HELD_BYTES as u64),
             ("connection_documents", quota(Quota::ConnectionDocuments)),
+            ("address_connections", quota(Quota::AddressConnections)),
             ("agent_connections", quota(Quota::AgentConnections)),
             ("connection_strikes", u64::from(limits::LINK_STRIKES)),
             ("presence_bytes", quota(Quota::PresenceBytes)),

@@ -5,6 +5,7 @@
 
 pub mod audit;
 mod callers;
+mod connections;
 mod dashboard;
 mod exchange;
 #[cfg(feature = "yrs")]
@@ -22,13 +23,14 @@ use std::{
     path::PathBuf,
     sync::{
         Arc, Mutex, OnceLock, PoisonError, Weak,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
     time::Duration,
 };
 
 use audit::{AuditConfig, AuditError, AuditLog, Recorder};
 use callers::Callers;
+use connections::Connections;
 use exchange::Exchange;
 pub use exchange::ExchangeError;
 pub use tls::TlsError;
@@ -45,7 +47,7 @@ use crate::{
     transport::SpkiPin,
     trust::{
         authority::Authority,
-        quota::{Quota, lowered},
+        quota::{Quota, Quotas, lowered},
     },
     wires::{GuestRights, WireKind},
 };
@@ -372,7 +374,7 @@ pub(crate) struct Shared {
     pub(crate) traffic: Arc<Traffic>,
     pub(crate) fairness: Arc<Fairness>,
     pub(crate) identity: Identity,
-    pub(crate) connections: AtomicU64,
+    pub(crate) connections: Connections,
     /// What clients of other libraries may do; `None`: nothing.
     #[cfg_attr(not(feature = "yrs"), allow(dead_code, reason = "their wires need the engine"))]
     pub(crate) guests: Option<GuestRights>,
@@ -442,13 +444,21 @@ impl Shared {
             traffic: Arc::default(),
             fairness: Fairness::new(rates_in_force(builder.rates, builder.authority.as_ref()), cores()),
             identity: identity.clone(),
-            connections: AtomicU64::new(0),
+            connections: Connections::default(),
             guests: guests.rights(),
             wires: Default::default(),
             connections_max: builder.connections_max,
             stopping: AtomicBool::new(false),
             clock,
         }))
+    }
+}
+
+impl Shared {
+    /// What the policy in force lowers.
+    pub(crate) fn quotas(&self) -> Quotas {
+        let authority = self.hosts[0].with(|node, _| node.authority().cloned());
+        authority.map(|authority| authority.policy().quotas.clone()).unwrap_or_default()
     }
 }
 
@@ -544,7 +554,7 @@ impl Relay {
 
     /// Connections being served.
     pub fn connections(&self) -> u64 {
-        self.shared.connections.load(Ordering::Relaxed)
+        self.shared.connections.count()
     }
 
     /// Judges everybody by a newer policy from now on: who is connected and takes no part any more is cut off before

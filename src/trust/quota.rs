@@ -10,6 +10,8 @@ use crate::limits::{self, Rates};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Quota {
+    /// Connections from one address.
+    AddressConnections,
     /// Connections of one agent.
     AgentConnections,
     /// Bytes in a second that one connection is read.
@@ -26,7 +28,8 @@ pub enum Quota {
 
 impl Quota {
     /// All of them, in the order of their names.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
+        Self::AddressConnections,
         Self::AgentConnections,
         Self::BytesPerSecond,
         Self::ConnectionDocuments,
@@ -38,6 +41,7 @@ impl Quota {
     /// Its name, as policies spell it.
     pub const fn name(self) -> &'static str {
         match self {
+            Self::AddressConnections => "address_connections",
             Self::AgentConnections => "agent_connections",
             Self::BytesPerSecond => "bytes_per_second",
             Self::ConnectionDocuments => "connection_documents",
@@ -50,6 +54,7 @@ impl Quota {
     /// What holds unless a policy lowers it: the library's own limit.
     pub const fn most(self) -> u64 {
         match self {
+            Self::AddressConnections => limits::ADDRESS_LINKS as u64,
             Self::AgentConnections => limits::AGENT_LINKS as u64,
             Self::BytesPerSecond => Rates::ADMITTED.bytes_per_second,
             Self::ConnectionDocuments => limits::LINK_DOCUMENTS as u64,

@@ -784,6 +784,23 @@ async fn a_policy_lowers_limits() {
     assert!(reason.contains("`ada` has 1 connections, limit 1"), "{reason}");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_has_as_many_connections_as_the_policy_says() {
+    let mut founder = Founder::new();
+    let relay = relay(&founder).await;
+    relay.set_policy(&founder.change(|policy| policy.quotas = [(Quota::AddressConnections, 2)].into()));
+    let ada = agent(&relay, &founder, "ada", &everything()).await;
+    let bob = agent(&relay, &founder, "bob", &everything()).await;
+    eventually("both are connected", || ada.status().online && bob.status().online).await;
+    let third = builder(&relay, "eve").credential(&founder.issue("eve", &everything()), key_of("eve"));
+    let third = third.open().await.unwrap();
+    let reason = why_not_up(&third).await;
+    assert!(reason.contains("2 connections from 127.0.0.1 are open, limit 2"), "{reason}");
+    // Whoever goes makes room.
+    bob.close().await.unwrap();
+    eventually("the next one is connected", || third.status().online).await;
+}
+
 /// More than its rate is not refused, and not lost.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_agent_that_is_faster_than_its_rate_loses_time_and_nothing_else() {

@@ -1,6 +1,10 @@
 //! Accepting connections, with TLS or without: handshakes run beside each other, few enough, and none for long.
 
-use std::{io, net::SocketAddr, sync::Arc};
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
 
 use axum::{
     extract::connect_info::Connected,
@@ -115,16 +119,19 @@ async fn shake(
 pub(in crate::relay) struct Caller {
     /// See [`Transport::binding`](crate::transport::Transport::binding).
     pub(in crate::relay) binding: Option<[u8; 32]>,
+    /// Where the connection comes from: of a proxy, the proxy's.
+    pub(in crate::relay) address: IpAddr,
 }
 
 impl Connected<IncomingStream<'_, Patient<PlainListener>>> for Caller {
-    fn connect_info(_: IncomingStream<'_, Patient<PlainListener>>) -> Self {
-        Self { binding: None }
+    fn connect_info(incoming: IncomingStream<'_, Patient<PlainListener>>) -> Self {
+        Self { binding: None, address: incoming.remote_addr().ip() }
     }
 }
 
 impl Connected<IncomingStream<'_, Patient<TlsListener>>> for Caller {
     fn connect_info(incoming: IncomingStream<'_, Patient<TlsListener>>) -> Self {
-        Self { binding: tls::binding(incoming.io().stream().get_ref().1) }
+        let binding = tls::binding(incoming.io().stream().get_ref().1);
+        Self { binding, address: incoming.remote_addr().ip() }
     }
 }
