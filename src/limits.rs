@@ -114,8 +114,8 @@ pub const GUEST_AUTH_WAIT: Duration = Duration::from_secs(60);
 pub const GUEST_PRESENCES: usize = 8;
 /// Updates of a connection that may only read after which it is closed: whoever types on has been told often enough.
 pub const GUEST_FORBIDDEN: u32 = 16;
-/// Updates of one client whose acknowledgement may be outstanding in a document; further ones are acknowledged with them.
-pub const GUEST_UNCONFIRMED: usize = 65_536;
+/// Acknowledgements one client may be owed in a document; further updates are acknowledged with the last of these.
+pub const GUEST_UNCONFIRMED: usize = 4_096;
 
 /// Coordination records in one document.
 pub const DOCUMENT_SLOTS: usize = 1_000_000;

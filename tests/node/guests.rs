@@ -262,6 +262,42 @@ fn who_brings_what_is_no_update_is_told_and_then_closed() {
 }
 
 #[test]
+fn who_asks_for_a_document_of_the_other_engine_is_told_and_closed() {
+    let mut world = World::new(0, &tuning());
+    let mut guest = Client::connect(&mut world, 7, GuestRights::Write);
+    guest.join(&mut world);
+    let mut other = Client::connect(&mut world, 8, GuestRights::Write);
+    let ask = aepoch::wires::Ask::Join {
+        document: document(),
+        engine: aepoch::engine::EngineKind::Automerge,
+        frontier: Bytes::new(),
+        counts: false,
+    };
+    other.ask(&mut world, ask);
+    other.hear(&mut world);
+    assert_eq!(other.refusals().len(), 1);
+    assert_eq!(world.hosts[0].closed.iter().map(|(link, _)| *link).collect::<Vec<_>>(), [other.link]);
+}
+
+#[test]
+fn a_document_that_cannot_be_read_is_no_reason_to_wait_for_ever() {
+    let mut world = World::new(0, &tuning());
+    world.hosts[0].load_error = Some(aepoch::store::StoreError::Damaged {
+        document: document(),
+        what: "flipped".to_owned(),
+        survives: "nothing".to_owned(),
+    });
+    for client in [7, 8] {
+        let mut guest = Client::connect(&mut world, client, GuestRights::Write);
+        guest.join(&mut world);
+        world.pass(SECOND);
+        guest.hear(&mut world);
+        assert!(guest.refusals().iter().any(|(_, reason)| reason.contains("flipped")), "{:?}", guest.refusals());
+        assert!(world.hosts[0].closed.iter().any(|(link, _)| *link == guest.link));
+    }
+}
+
+#[test]
 fn presence_is_seen_both_ways_and_ends_with_the_connection() {
     let mut world = World::new(1, &tuning());
     let mut guests = [7, 8].map(|client| Client::connect(&mut world, client, GuestRights::Read));

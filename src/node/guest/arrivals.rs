@@ -78,8 +78,14 @@ impl Room {
         let position = self.log.queued();
         let Some(guest) = self.guests.get_mut(&link) else { return };
         guest.asked_again = 0;
-        if guest.counts && guest.owed.len() < limits::GUEST_UNCONFIRMED {
-            guest.owed.push_back(position);
+        if !guest.counts {
+            return;
+        }
+        let is_full = guest.owed.len() >= limits::GUEST_UNCONFIRMED;
+        match guest.owed.back_mut() {
+            // The one before is told a little later, with this one.
+            Some((last, count)) if *last == position || is_full => (*last, *count) = (position, *count + 1),
+            _ => guest.owed.push_back((position, 1)),
         }
     }
 
@@ -114,6 +120,9 @@ impl Room {
 
     /// A timer has fired: asks guests whose time has come.
     pub(in crate::node) fn ask_guests(&mut self, hub: &mut Hub) {
+        if self.guests.values().all(|guest| guest.ask_at.is_none()) {
+            return;
+        }
         let frontier = self.document().map(|document| document.content().frontier());
         let mut due = Vec::new();
         for (link, guest) in &mut self.guests {
@@ -137,11 +146,13 @@ impl Room {
     pub(in crate::node) fn confirm_guests(&mut self, hub: &mut Hub) {
         let kept = self.log.kept();
         for (link, guest) in &mut self.guests {
-            let durable = guest.owed.iter().take_while(|position| **position <= kept).count();
+            let mut durable = 0;
+            while let Some((_, count)) = guest.owed.pop_front_if(|(position, _)| *position <= kept) {
+                durable += count;
+            }
             if durable > 0 {
-                guest.owed.drain(..durable);
                 hub.counters.acks += 1;
-                let word = Word::Kept(durable as u64);
+                let word = Word::Kept(durable);
                 hub.tell_guests(vec![*link], Told::new(Some(self.id.clone()), word));
             }
         }

@@ -49,8 +49,8 @@ pub(super) struct Guest {
     serving: bool,
     /// It wants to hear what of its own is durable.
     counts: bool,
-    /// For each of its updates that is not, how far the log has to be.
-    owed: VecDeque<u64>,
+    /// How many of its updates are not, by how far the log has to be.
+    owed: VecDeque<(u64, u64)>,
     /// It is asked at that time for what it brought and could not be taken in.
     ask_at: Option<Monotonic>,
     /// How often it was asked in a row.
@@ -77,7 +77,7 @@ impl Room {
     /// A guest takes part, or asks anew what it lacks.
     fn join_guest(&mut self, link: LinkId, frontier: Bytes, counts: bool, hub: &mut Hub) {
         if let State::Failed { reason } = &self.state {
-            return hub.refuse(link, Some(&self.id), ErrorCode::Unavailable, reason.clone());
+            return turn_away(link, &self.id, ErrorCode::Unavailable, reason.clone(), hub);
         }
         let Some(peer) = hub.links.get_mut(&link) else { return };
         let Some(rights) = peer.guest else { return };
@@ -130,8 +130,7 @@ impl Room {
             if let Some(peer) = hub.links.get_mut(&link) {
                 peer.documents.remove(&self.id);
             }
-            hub.refuse(link, Some(&self.id), code, reason.to_owned());
-            hub.out.push_back(Output::Close { link, code: CloseCode::INTERNAL, reason: reason.to_owned() });
+            turn_away(link, &self.id, code, reason.to_owned(), hub);
         }
     }
 
@@ -151,6 +150,13 @@ impl Room {
         let others = self.guests.keys().copied().filter(|other| *other != link && !is_slow(other)).collect();
         hub.tell_guests(others, Told::new(Some(self.id.clone()), Word::Said(body)));
     }
+}
+
+/// Tells a guest why it cannot take part, and closes its connection: it would wait for an answer for ever.
+fn turn_away(link: LinkId, document: &DocumentId, code: ErrorCode, reason: String, hub: &mut Hub) {
+    hub.refuse(link, Some(document), code, reason.clone());
+    let code = if code == ErrorCode::EngineMismatch { CloseCode::PROTOCOL } else { CloseCode::INTERNAL };
+    hub.out.push_back(Output::Close { link, code, reason });
 }
 
 impl Node {
@@ -208,8 +214,7 @@ impl Node {
         let room = self.rooms.entry(document.clone()).or_insert_with(|| Room::open(document.clone(), engine, hub));
         if room.engine != engine {
             let reason = format!("`{document}` is held with {}, not {engine}", room.engine);
-            hub.refuse(link, Some(&document), ErrorCode::EngineMismatch, reason.clone());
-            return hub.out.push_back(Output::Close { link, code: CloseCode::PROTOCOL, reason });
+            return turn_away(link, &document, ErrorCode::EngineMismatch, reason, hub);
         }
         room.join_guest(link, frontier, counts, hub);
     }
