@@ -32,21 +32,26 @@ pub use error::AgentError;
 use events::Patches;
 pub use events::{Events, Missed};
 pub use status::{AgentStatus, RelayStatus};
-use surroundings::{Surroundings, channel_of};
-
+use surroundings::Surroundings;
 #[cfg(not(target_family = "wasm"))]
-use crate::store::{Store, StoreThread, WriterConfig};
+use surroundings::channel_of;
+
 use crate::{
     document::{Access as _, AgentState, Document, Member, Subscription},
     driver::{Clock, Errands, Host, Keeper, Traffic, run_link, spawn, timeout},
     engine::EngineKind,
     id::{AgentId, DocumentId, Identity},
     node::{Event, Node, NodeError, TargetId},
-    store::{Answers, StoreError},
+    store::Answers,
     sync::{Address, Channel, Lane},
     time::Moment,
-    transport::{Dialer, Transport, TransportError},
+    transport::{Dialer, Transport},
     trust::{authority::Authority, credential::Admission, pattern::Right},
+};
+#[cfg(not(target_family = "wasm"))]
+use crate::{
+    store::{Store, StoreError, StoreThread, WriterConfig},
+    transport::TransportError,
 };
 
 /// The document of a swarm that holds its members and their states.
