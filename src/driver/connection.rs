@@ -320,7 +320,7 @@ impl<T: Transport> Wire<T> {
         }
     }
 
-    fn read(&mut self, clock: Clock, heard: &mut Vec<Heard>, cx: &mut Context<'_>) -> Result<(), Ended> {
+    fn read(&mut self, heard: &mut Vec<Heard>, cx: &mut Context<'_>) -> Result<(), Ended> {
         for _ in 0..PACKETS_PER_TURN {
             match Pin::new(&mut self.transport).poll_next(cx) {
                 Poll::Pending => return Ok(()),
@@ -329,7 +329,7 @@ impl<T: Transport> Wire<T> {
                 Poll::Ready(Some(Ok(packet))) => {
                     self.traffic.bytes_in.fetch_add(packet.len() as u64, Ordering::Relaxed);
                     self.read += packet.len() as u64;
-                    self.line.receive(packet, clock.mono(), heard)?;
+                    self.line.receive(packet, self.clock.mono(), heard)?;
                 }
             }
         }
@@ -417,7 +417,7 @@ impl<T: Transport> Connection<T> {
         }
         let read = std::mem::take(&mut wire.read);
         let may_read = self.share.as_mut().is_none_or(|share| share.may_read(read, self.clock, cx));
-        if may_read && let Err(ended) = wire.read(self.clock, &mut self.heard, cx) {
+        if may_read && let Err(ended) = wire.read(&mut self.heard, cx) {
             return Poll::Ready((Some(ended), None));
         }
         let drained = wire.line.take_drained();
@@ -425,7 +425,7 @@ impl<T: Transport> Connection<T> {
             // Answers to what was received go out with the next turn.
             return Poll::Ready((None, drained));
         }
-        if let Err(error) = keep_time(&mut wire, &mut self.timer, self.clock, cx) {
+        if let Err(error) = keep_time(&mut wire, &mut self.timer, cx) {
             return Poll::Ready((Some(error), None));
         }
         Poll::Pending
@@ -491,11 +491,10 @@ impl<'f> Turn<'f> {
 fn keep_time<T: Transport>(
     wire: &mut Wire<T>,
     timer: &mut Option<Pin<Box<Sleep>>>,
-    clock: Clock,
     cx: &mut Context<'_>,
 ) -> Result<(), Ended> {
     while let Some(at) = wire.line.next_wake() {
-        let at = clock.instant(at);
+        let at = wire.clock.instant(at);
         let timer = timer.get_or_insert_with(|| Box::pin(sleep_until(at)));
         if timer.deadline() > at {
             timer.as_mut().reset(at);
@@ -503,9 +502,9 @@ fn keep_time<T: Transport>(
         if timer.as_mut().poll(cx).is_pending() {
             return Ok(());
         }
-        wire.line.tick(clock.mono())?;
+        wire.line.tick(wire.clock.mono())?;
         if let Some(next) = wire.line.next_wake() {
-            timer.as_mut().reset(clock.instant(next));
+            timer.as_mut().reset(wire.clock.instant(next));
         }
         // A tick may have queued a ping, which the next turn sends.
         cx.waker().wake_by_ref();

@@ -412,3 +412,51 @@ fn random_schedules_claim_take_over_and_complete() {
     }
     assert!(claims > 100 && takeovers > 10 && ends > 20, "{claims} claims, {takeovers} taken over, {ends} done");
 }
+
+/// After a crash between two steps of an end, the replica that crashed sees the item as it was before, though it has the
+/// records that the others have: whoever claims there learns of the end, and does not get the item.
+#[test]
+fn who_does_not_see_an_end_after_a_crash_learns_of_it_by_claiming() {
+    let mut world = World::new(1, 0);
+    for event in [
+        Event::Claim(0),
+        Event::Push(1, 0),
+        Event::Persist(1),
+        Event::Push(0, 0),
+        Event::Deliver(0, false),
+        Event::Claim(0),
+        Event::Persist(0),
+        Event::Push(0, 0),
+        Event::DeliverAll(2),
+        Event::Deliver(0, false),
+        Event::Deliver(0, false),
+        Event::Persist(2),
+        Event::Claim(1),
+        Event::Deliver(6, false),
+        Event::Complete(0),
+        Event::Persist(1),
+        Event::Persist(0),
+        Event::Crash(0),
+        Event::Deliver(15, false),
+        Event::Deliver(5, false),
+        Event::Deliver(23, false),
+        Event::DeliverAll(1),
+        Event::Persist(0),
+        Event::DeliverAll(2),
+        Event::Persist(2),
+        Event::Deliver(4, false),
+    ] {
+        world.apply(event);
+    }
+    world.settle();
+    let done = ObjectId { holder: replica(1), number: 1 };
+    let sees = |world: &World| orders(world).iter().map(|order| order.contains(&done)).collect::<Vec<_>>();
+    assert_eq!(sees(&world), [true, false, false], "this schedule shows it no more: find another");
+    for _ in 0..6 {
+        world.apply(Event::Pass(3_000));
+        world.apply(Event::Claim(0));
+        world.settle();
+    }
+    assert_eq!(sees(&world), [false; REPLICAS]);
+    check(&world.history).unwrap();
+}

@@ -17,17 +17,14 @@ use bytes::Bytes;
 
 use super::{
     encode::Canonical,
-    frontier::{Frontier, UNKNOWN_DELETES},
+    frontier::{Frontier, UNKNOWN_DELETES, writers},
 };
-use crate::{
-    engine::{
-        EngineError, guarded,
-        inspect::yrs::{
-            self as prescan,
-            lib0::{Flaw, Reader},
-        },
+use crate::engine::{
+    EngineError, guarded,
+    inspect::yrs::{
+        self as prescan,
+        lib0::{Flaw, Reader},
     },
-    limits,
 };
 
 /// The frontier of a client that told its state vector.
@@ -41,13 +38,8 @@ pub fn frontier_of_vector(vector: &[u8]) -> Result<Bytes, EngineError> {
 
 fn read(vector: &[u8]) -> Result<BTreeMap<u64, u64>, Flaw> {
     let mut reader = Reader::new(vector);
-    let count = reader.count(2, "writers")?;
-    if count > limits::DOCUMENT_WRITERS {
-        return Err(Flaw(format!("{count} writers, limit {}", limits::DOCUMENT_WRITERS)));
-    }
     let mut clocks = BTreeMap::new();
-    for _ in 0..count {
-        let (writer, clock) = reader.id("a writer's clock")?;
+    for (writer, clock) in writers(&mut reader)? {
         if clock > 0 && clocks.insert(writer, clock).is_some() {
             return Err(Flaw(format!("writer {writer} is listed twice")));
         }

@@ -47,6 +47,15 @@ pub(super) fn digest(deletes: &IdSet) -> DeletesDigest {
     digest
 }
 
+/// Reads how many writers there are, and the clock of each, in the order they are written.
+pub(super) fn writers(reader: &mut Reader<'_>) -> Result<Vec<(u64, u64)>, Flaw> {
+    let count = reader.count(2, "writers")?;
+    if count > limits::DOCUMENT_WRITERS {
+        return Err(Flaw(format!("{count} writers, limit {}", limits::DOCUMENT_WRITERS)));
+    }
+    (0..count).map(|_| reader.id("a writer's clock")).collect()
+}
+
 impl Frontier {
     /// Reads a peer's frontier.
     ///
@@ -61,13 +70,8 @@ impl Frontier {
 
     fn read(bytes: &[u8]) -> Result<Self, Flaw> {
         let mut reader = Reader::new(bytes);
-        let count = reader.count(2, "writers")?;
-        if count > limits::DOCUMENT_WRITERS {
-            return Err(Flaw(format!("{count} writers, limit {}", limits::DOCUMENT_WRITERS)));
-        }
         let mut clocks = BTreeMap::new();
-        for _ in 0..count {
-            let (writer, clock) = reader.id("a writer's clock")?;
+        for (writer, clock) in writers(&mut reader)? {
             if clock == 0 || clocks.last_key_value().is_some_and(|(last, _)| *last >= writer) {
                 return Err(Flaw(format!("writer {writer} with clock {clock} is out of order or empty")));
             }

@@ -196,6 +196,16 @@ impl YrsEngine {
         }
     }
 
+    /// Sorts updates; what they stand on is kept when that went well, and only then.
+    fn prepare(&mut self, updates: &[Bytes]) -> Result<Sorted, EngineError> {
+        let sorted = self.sort(updates);
+        match sorted {
+            Ok(_) => self.grounds.settle(),
+            Err(_) => self.grounds.roll_back(),
+        }
+        sorted
+    }
+
     /// Sorts updates into those that can be applied, in order and decoded, and those that have to wait.
     fn sort(&mut self, updates: &[Bytes]) -> Result<Sorted, EngineError> {
         let mut queue = Vec::with_capacity(updates.len());
@@ -377,14 +387,7 @@ impl Engine for YrsEngine {
 
     fn apply(&mut self, updates: &[Bytes], watch: bool) -> Result<Applied, EngineError> {
         self.sound()?;
-        let Sorted { ready, roots, ahead } = match self.sort(updates) {
-            Ok(sorted) => sorted,
-            Err(error) => {
-                self.grounds.roll_back();
-                return Err(error);
-            }
-        };
-        self.grounds.settle();
+        let Sorted { ready, roots, ahead } = self.prepare(updates)?;
         if ready.is_empty() {
             return Ok(Applied { pending: self.inbox.bytes() > 0, ..Applied::default() });
         }
@@ -399,18 +402,11 @@ impl Engine for YrsEngine {
 
     fn absorb(&mut self, update: &Bytes, watch: bool) -> Result<Absorbed, EngineError> {
         self.sound()?;
-        let sorted = self.sort(std::slice::from_ref(update));
+        let sorted = self.prepare(std::slice::from_ref(update));
         let incomplete = self.inbox.bytes() > 0;
         // Whoever brought it is asked for it again, together with what it builds on.
         self.inbox.clear();
-        let Sorted { ready, roots, ahead } = match sorted {
-            Ok(sorted) => sorted,
-            Err(error) => {
-                self.grounds.roll_back();
-                return Err(error);
-            }
-        };
-        self.grounds.settle();
+        let Sorted { ready, roots, ahead } = sorted?;
         if ready.is_empty() {
             return Ok(Absorbed { incomplete, ..Absorbed::default() });
         }
