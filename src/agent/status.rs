@@ -16,6 +16,8 @@ pub struct RelayStatus {
     pub state: TargetState,
     /// Failed dials in a row.
     pub failures: u32,
+    /// Connections in a row that it closed for good, as it does when it admits us no longer; trying goes on.
+    pub turned_away: u32,
     /// Why the last connection or dial ended; `None` as long as none has.
     pub reason: Option<String>,
 }
@@ -45,7 +47,8 @@ pub(super) fn status_of(inner: &Inner) -> AgentStatus {
     let node = inner.host.with(|node, _| node.status());
     let relays = node.targets.iter().filter_map(|known| {
         let address = inner.relays.get(known.target.0 as usize)?.clone();
-        Some(RelayStatus { address, state: known.state, failures: known.failures, reason: known.reason.clone() })
+        let (state, failures, turned_away) = (known.state, known.failures, known.turned_away);
+        Some(RelayStatus { address, state, failures, turned_away, reason: known.reason.clone() })
     });
     AgentStatus {
         online: node.online,

@@ -48,7 +48,7 @@ impl Outside for Surroundings {
                 }
                 Err(error) => {
                     tracing::debug!(%error, "dial failed");
-                    host.handle(Input::DialFailed { target, reason: error.to_string() });
+                    host.handle(Input::DialFailed { target, reason: error.to_string(), is_final: false });
                 }
             }
         });

@@ -7,7 +7,7 @@ use std::{
 };
 
 use aepoch::{
-    agent::{Agent, AgentBuilder, AgentDocument, AgentError},
+    agent::{Agent, AgentBuilder, AgentDocument, AgentError, AgentStatus},
     engine::EngineKind,
     id::DocumentId,
     node::{Event, NodeError},
@@ -183,13 +183,17 @@ const fn other(engine: EngineKind) -> EngineKind {
 }
 
 /// Waits until the replica holds what the peer holds. A document that others keep writing to never stands still: then
-/// it is enough that changes keep arriving, because those before them have.
+/// it is enough that changes keep arriving, because those before them have. A relay that turns us away is not asked
+/// again: that is an answer.
 pub(super) async fn catch_up(agent: &Agent, document: &AgentDocument, timeout: Duration) -> Result<(), Failure> {
     const LIVE_ROUNDS: u32 = 10;
     let start = Instant::now();
     let (mut moved, mut version) = (0, document.version()?);
     loop {
         let status = agent.status();
+        if let Some(reason) = turned_away(&status) {
+            return Err(Failure::unreachable(format!("the relay turned this agent away: {reason}")));
+        }
         let mut difference = None;
         if status.online {
             match document.verify().await {
@@ -209,10 +213,10 @@ pub(super) async fn catch_up(agent: &Agent, document: &AgentDocument, timeout: D
         if start.elapsed() > timeout {
             tracing::warn!(status = ?document.status(), version = ?document.version()?, "not caught up");
             let seconds = timeout.as_secs();
+            let status = agent.status();
             let ended = status.relays.iter().find_map(|relay| relay.reason.as_ref());
             return Err(Failure::unreachable(match (status.online, ended) {
                 (false, None) => format!("no relay answered within {seconds} s; is `aepoch serve` running?"),
-                // One that is turned away again and again may be online for a moment.
                 (_, Some(reason)) => format!("not caught up within {seconds} s; the last connection ended: {reason}"),
                 (true, None) => {
                     let path = difference.unwrap_or_default();
@@ -222,4 +226,9 @@ pub(super) async fn catch_up(agent: &Agent, document: &AgentDocument, timeout: D
         }
         tokio::time::sleep(LOOK_AGAIN).await;
     }
+}
+
+fn turned_away(status: &AgentStatus) -> Option<&str> {
+    let relay = status.relays.iter().find(|relay| relay.turned_away > 0)?;
+    Some(relay.reason.as_deref().unwrap_or("without a reason"))
 }

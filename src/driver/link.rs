@@ -167,7 +167,8 @@ impl Drop for EndGuard<'_> {
         for host in self.hosts {
             host.drop_link(self.link, &self.ended);
             if let (Some(target), false) = (self.target, self.ready.load(Ordering::Relaxed)) {
-                host.handle(Input::DialFailed { target, reason: self.ended.reason.clone() });
+                let (reason, is_final) = (self.ended.reason.clone(), self.ended.is_final());
+                host.handle(Input::DialFailed { target, reason, is_final });
             }
         }
     }

@@ -93,6 +93,8 @@ pub struct TargetStatus {
     pub state: TargetState,
     /// Failed dials in a row.
     pub failures: u32,
+    /// Connections in a row that were closed for good: the next one would end the same.
+    pub turned_away: u32,
     /// Why the last connection or dial ended; `None` as long as none has.
     pub reason: Option<String>,
 }
@@ -190,7 +192,7 @@ impl Connector {
         let Some((target, since)) = self.up(id) else { return };
         target.failures = if now.since(since) > worked { 0 } else { target.turned_away };
         target.turned_away = target.failures.saturating_add(1);
-        self.failed(id, now, dice);
+        self.back_off(id, now, dice);
     }
 
     /// A connected target, and since when.
@@ -202,8 +204,15 @@ impl Connector {
         }
     }
 
-    /// A dial failed.
-    pub(super) fn failed(&mut self, id: TargetId, now: Monotonic, dice: &mut Dice) {
+    /// A dial failed; finally, when somebody was there and let us not in.
+    pub(super) fn failed(&mut self, id: TargetId, is_final: bool, now: Monotonic, dice: &mut Dice) {
+        if let (true, Some(target)) = (is_final, self.targets.get_mut(&id)) {
+            target.turned_away = target.turned_away.saturating_add(1);
+        }
+        self.back_off(id, now, dice);
+    }
+
+    fn back_off(&mut self, id: TargetId, now: Monotonic, dice: &mut Dice) {
         let Some(target) = self.targets.get_mut(&id) else { return };
         if matches!(target.phase, Phase::Paused) {
             return;
@@ -235,7 +244,8 @@ impl Connector {
                 Phase::Waiting { open: true, .. } => TargetState::Open,
                 Phase::Waiting { open: false, .. } => TargetState::Waiting,
             };
-            TargetStatus { target: *id, state, failures: target.failures, reason: target.reason.clone() }
+            let Target { failures, turned_away, .. } = *target;
+            TargetStatus { target: *id, state, failures, turned_away, reason: target.reason.clone() }
         })
     }
 }
@@ -266,7 +276,7 @@ mod tests {
         let (mut connector, mut dice) = dialing();
         let mut now = Monotonic(0);
         for failure in 1..=5 {
-            connector.failed(RELAY, now, &mut dice);
+            connector.failed(RELAY, false, now, &mut dice);
             let open = connector.states().any(|target| target.state == TargetState::Open);
             assert_eq!(open, failure == 5, "after {failure} failures");
             let wake = connector.next_wake().expect("a retry is planned");
@@ -276,7 +286,7 @@ mod tests {
             now = wake;
             assert_eq!(connector.due(now), [RELAY]);
         }
-        connector.failed(RELAY, now, &mut dice);
+        connector.failed(RELAY, false, now, &mut dice);
         assert_eq!(connector.next_wake().map(|wake| wake.since(now)), Some(Duration::from_secs(60)));
         assert_eq!(connector.due(now + Duration::from_secs(60)), [RELAY]);
         assert!(connector.connected(RELAY, Monotonic(0)));
@@ -313,7 +323,7 @@ mod tests {
     fn waits_grow_to_the_cap_and_a_lost_connection_is_redialled_soon() {
         let (mut connector, mut dice) = dialing();
         for failure in 0..4_u32 {
-            connector.failed(RELAY, Monotonic(0), &mut dice);
+            connector.failed(RELAY, false, Monotonic(0), &mut dice);
             let wait = connector.next_wake().expect("a retry is planned").since(Monotonic(0));
             assert!(wait <= Duration::from_secs(1 << failure).min(Duration::from_secs(10)), "{wait:?}");
             connector.due(Monotonic(u64::MAX));

@@ -108,6 +108,8 @@ pub enum Input {
         target: TargetId,
         /// Why.
         reason: String,
+        /// Somebody was there, and the handshake was ended with a code that is final.
+        is_final: bool,
     },
     /// A message has come.
     Message {
@@ -336,8 +338,8 @@ impl Node {
             Input::Renewed { link, admission } => self.renewed(link, *admission),
             Input::RenewalAsked { link } => self.renewal_asked(link),
             Input::LinkDown { link, reason, is_final } => self.link_down(link, reason, is_final),
-            Input::DialFailed { target, reason } => {
-                self.connector.failed(target, now.mono, &mut self.hub.dice);
+            Input::DialFailed { target, reason, is_final } => {
+                self.connector.failed(target, is_final, now.mono, &mut self.hub.dice);
                 self.connector.note(target, reason);
             }
             Input::Message { link, message } => self.message(link, message),

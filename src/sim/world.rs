@@ -623,7 +623,7 @@ impl World {
         let other = self.hosts[host].targets[target.0 as usize];
         let dark = |a, b| self.dark.get(&(a, b)).is_some_and(|until: &u64| *until > self.now);
         if self.hosts[other].node.is_none() || dark(host, other) || dark(other, host) {
-            return self.input(host, Input::DialFailed { target, reason: "nobody there".to_owned() });
+            return self.input(host, Input::DialFailed { target, reason: "nobody there".to_owned(), is_final: false });
         }
         let id = self.next_connection;
         self.next_connection += 1;
@@ -666,7 +666,7 @@ impl World {
         if self.hosts[host].links.remove(&link).is_some() {
             self.input(host, Input::LinkDown { link, reason: reason.to_owned(), is_final: false });
             if let (Some(target), false) = (target, ready) {
-                self.input(host, Input::DialFailed { target, reason: "nobody there".to_owned() });
+                self.input(host, Input::DialFailed { target, reason: "nobody there".to_owned(), is_final: false });
             }
         }
     }

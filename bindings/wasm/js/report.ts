@@ -14,6 +14,8 @@ export interface RelayStatus {
   state: RelayState;
   /** Failed dials in a row. */
   failures: number;
+  /** Connections in a row that it closed for good, as it does when it admits us no longer; trying goes on. */
+  turned_away: number;
   /** Why the last connection or dial ended. */
   reason: string | null;
 }
