@@ -102,6 +102,10 @@ pub const ROOM_INBOX_BYTES: usize = 16 * 1024 * 1024;
 
 /// Bytes of one frame of a client of another library: such clients send a whole update in one.
 pub const GUEST_FRAME_BYTES: usize = MESSAGE_BYTES;
+/// Hashes in one message of automerge's sync protocol: heads, and changes that are asked for.
+pub const SYNC_HASHES: u64 = 65_536;
+/// Messages of one client that may wait for the one before to be taken in; with more it has to begin anew.
+pub const GUEST_UNHEARD: usize = 64;
 /// Documents of one connection that may wait to be authenticated.
 pub const GUEST_EARLY_DOCUMENTS: usize = 100;
 /// Frames of one connection that may wait for the authentication of their documents.

@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use super::{ContentDelta, Delta, Document, DocumentError, Incoming, Span};
 use crate::{
-    engine::{self, EngineError, Patch, UpdateInfo, guarded},
+    engine::{self, Conversation, EngineError, Patch, PeerMessage, UpdateInfo, guarded},
     id::ReplicaId,
     limits,
 };
@@ -72,6 +72,19 @@ impl Document {
         patches.extend(absorbed.patches.into_iter().map(patch));
         let landed = if absorbed.update.is_empty() { None } else { Some(self.adopt(absorbed.update, foreign.source)?) };
         Ok(if absorbed.incomplete { Absorption::Incomplete(landed) } else { Absorption::Landed(landed) })
+    }
+
+    /// One turn of a conversation in the engine's own sync protocol; see [`Engine::converse`](engine::Engine::converse).
+    ///
+    /// # Errors
+    /// `Engine`: it is no message, or the engine has no such protocol.
+    pub fn converse(
+        &mut self,
+        talk: &mut Conversation,
+        heard: Option<&PeerMessage>,
+    ) -> Result<Option<Bytes>, DocumentError> {
+        self.check_sound()?;
+        Ok(self.engine.converse(talk, heard)?)
     }
 
     /// Inspects an update, and looks whose numbers it inserts under.

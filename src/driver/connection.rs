@@ -417,11 +417,12 @@ impl<T: Transport> Connection<T> {
         }
         let read = std::mem::take(&mut wire.read);
         let may_read = self.share.as_mut().is_none_or(|share| share.may_read(read, self.clock, cx));
+        let queued = wire.line.queued_bytes();
         if may_read && let Err(ended) = wire.read(&mut self.heard, cx) {
             return Poll::Ready((Some(ended), None));
         }
         let drained = wire.line.take_drained();
-        if !self.heard.is_empty() || drained.is_some() {
+        if !self.heard.is_empty() || drained.is_some() || wire.line.queued_bytes() > queued {
             // Answers to what was received go out with the next turn.
             return Poll::Ready((None, drained));
         }

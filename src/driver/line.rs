@@ -65,7 +65,7 @@ impl Line {
             }
             Self::Guest { session, asks, traffic } => {
                 let result = session.receive(&packet, now, asks);
-                let updates = asks.iter().filter(|ask| matches!(ask, Ask::Update { .. })).count();
+                let updates = asks.iter().filter(|ask| matches!(ask, Ask::Update { .. } | Ask::Sync { .. })).count();
                 traffic.updates_in.fetch_add(updates as u64, Ordering::Relaxed);
                 heard.extend(asks.drain(..).map(Heard::Guest));
                 result.map_err(Ended::from)
@@ -83,10 +83,13 @@ impl Line {
     /// Queues a word for a guest; peers are sent messages.
     pub(crate) fn tell(&mut self, told: &Arc<Told>, now: Monotonic) {
         let Self::Guest { session, traffic, .. } = self else { return };
-        match told.word() {
-            Word::Update(_) | Word::Lacking(_) => drop(traffic.updates_out.fetch_add(1, Ordering::Relaxed)),
-            Word::Refused { .. } => drop(traffic.refused.fetch_add(1, Ordering::Relaxed)),
-            _ => {}
+        let count = match told.word() {
+            Word::Update(_) | Word::Lacking(_) | Word::Sync(_) => Some(&traffic.updates_out),
+            Word::Refused { .. } => Some(&traffic.refused),
+            _ => None,
+        };
+        if let Some(count) = count {
+            count.fetch_add(1, Ordering::Relaxed);
         }
         session.tell(told, now);
     }

@@ -17,6 +17,7 @@ use crate::{error::Fault, id::ReplicaId};
 mod admission;
 #[cfg(feature = "automerge")]
 mod automerge;
+mod conversation;
 mod guard;
 mod inspect;
 mod patch;
@@ -24,7 +25,10 @@ mod patch;
 mod yrs;
 
 pub use admission::Admission;
+pub use conversation::{Conversation, PeerMessage};
 pub use guard::guarded;
+#[cfg(feature = "automerge")]
+pub use inspect::automerge::read_message;
 #[cfg(feature = "yrs")]
 pub(crate) use inspect::yrs::lib0;
 pub use inspect::{ClockRange, UpdateInfo, inspect};
@@ -415,6 +419,17 @@ pub trait Engine: Send + fmt::Debug {
     fn absorb(&mut self, update: &Bytes, watch: bool) -> Result<Absorbed, EngineError> {
         let _ = (update, watch);
         Err(EngineError::Unsupported { engine: self.kind(), what: "take in updates of plain Yjs clients" })
+    }
+
+    /// One turn of a conversation in the engine's own sync protocol: what was heard, whose changes have been absorbed as far
+    /// as they could be, and what there is to say. `None`: nothing. Up to linear in the document at first, later in what
+    /// is new.
+    ///
+    /// # Errors
+    /// `Refused`: it is no message; `Unsupported`.
+    fn converse(&mut self, talk: &mut Conversation, heard: Option<&PeerMessage>) -> Result<Option<Bytes>, EngineError> {
+        let _ = (talk, heard);
+        Err(EngineError::Unsupported { engine: self.kind(), what: "converse in automerge's sync protocol" })
     }
 
     /// True when an inspected update would change nothing.

@@ -45,6 +45,8 @@ pub(super) struct Log {
     /// Entries ever queued, and how many of them are durable: they are appended in order.
     queued: u64,
     kept: u64,
+    /// Entries up to the last one that no guest brought.
+    natives: u64,
     waiting: Vec<Bytes>,
     /// What is durable once all that waits is.
     waiting_covers: Version,
@@ -71,6 +73,19 @@ impl Log {
         self.waiting_covers.raise(delta);
         self.waiting.push(encoded);
         self.queued += 1;
+        self.natives = self.queued;
+    }
+
+    /// Like [`Log::queue`], for what a guest brought.
+    pub(super) fn queue_foreign(&mut self, delta: &Delta, encoded: Bytes) {
+        let natives = self.natives;
+        self.queue(delta, encoded);
+        self.natives = natives;
+    }
+
+    /// How far the log goes with all that agents wrote.
+    pub(super) fn natives(&self) -> u64 {
+        self.natives
     }
 
     /// How far the log goes with all that waits: what is in the document now is durable once [`Log::kept`] is there.

@@ -267,6 +267,7 @@ impl Room {
             Some(Outcome::CatchUp { link, since, delta }) => self.caught_up(link, &since, delta, hub),
             Some(Outcome::Snapshot { upto, bytes }) => self.snapshot_made(upto, bytes, hub),
             Some(Outcome::Lack { link, since, lacking }) => self.lacked(link, &since, lacking, hub),
+            Some(Outcome::Converse { link, conversation, turn }) => self.conversed(link, conversation, turn, hub),
             Some(Outcome::Digest { link, path, entries }) => self.digested(link, path, entries, hub),
             None => {}
         }

@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use super::{
     flow::{encode_batch, encode_whole},
-    guest::Lacking,
+    guest::{Lacking, Turn},
     tiers::TierBook,
     verification::verified,
 };
@@ -18,7 +18,7 @@ use crate::{
         Absorption, AppliedDeltas, Confines, DigestEntry, Document, DocumentError, Foreign, Frontier, Incoming,
         Signing, Subscription,
     },
-    engine::EngineKind,
+    engine::{Conversation, EngineKind, PeerMessage},
     id::{DocumentId, LinkId, ReplicaId},
     store::StoredDocument,
     sync::Encoded,
@@ -70,6 +70,12 @@ pub(super) enum Job {
         link: LinkId,
         since: Bytes,
     },
+    /// A turn in a conversation with a guest.
+    Converse {
+        link: LinkId,
+        conversation: Box<Conversation>,
+        heard: Option<PeerMessage>,
+    },
     Digest {
         link: LinkId,
         path: String,
@@ -83,6 +89,7 @@ pub(super) enum Outcome {
     CatchUp { link: LinkId, since: Frontier, delta: Result<CatchUp, DocumentError> },
     Snapshot { upto: u64, bytes: Result<Bytes, DocumentError> },
     Lack { link: LinkId, since: Bytes, lacking: Result<Lacking, DocumentError> },
+    Converse { link: LinkId, conversation: Box<Conversation>, turn: Result<Turn, DocumentError> },
     Digest { link: LinkId, path: String, entries: Result<Vec<DigestEntry>, DocumentError> },
 }
 
@@ -193,6 +200,11 @@ fn run_on(document: &mut Document, job: Job) -> Outcome {
             let frontier = document.content().frontier();
             let lacking = update.map(|update| Lacking { update, frontier }).map_err(DocumentError::from);
             Outcome::Lack { link, since, lacking }
+        }
+        Job::Converse { link, mut conversation, heard } => {
+            let turn = document.converse(&mut conversation, heard.as_ref());
+            let is_empty = document.content().frontier().is_empty();
+            Outcome::Converse { link, conversation, turn: turn.map(|says| Turn { says, is_empty }) }
         }
         Job::Digest { link, path } => {
             let entries = document.digest(&path);

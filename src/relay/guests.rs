@@ -1,4 +1,5 @@
-//! Where clients of other libraries come in: `/yjs/{room}` for y-websocket, `/hocuspocus` for Hocuspocus providers.
+//! Where clients of other libraries come in: `/yjs/{room}` for y-websocket, `/hocuspocus` for Hocuspocus providers,
+//! `/automerge/{swarm}` for automerge-repo.
 //!
 //! Whatever is wrong is told on the connection itself, with a close code: a provider that is refused its upgrade learns
 //! nothing, and tries for ever.
@@ -15,28 +16,47 @@ use axum::{
 use futures_util::SinkExt as _;
 
 use super::{Shared, connections, socket::ServerSocket, tls::Caller};
+#[cfg(feature = "automerge")]
+use crate::wires::AutomergeRepo;
+#[cfg(feature = "yrs")]
+use crate::wires::{Hocuspocus, Yjs};
 use crate::{
     driver::run_guest,
     error::CloseCode,
     id::{AgentId, DocumentId, Identity, NameError, ReplicaId},
     limits,
     transport::{Transport as _, websocket_config},
-    wires::{GuestRights, GuestSession, Hocuspocus, Yjs},
+    wires::{GuestRights, GuestSession},
 };
 
+/// The swarm of automerge-repo's documents where the address names none.
+#[cfg(feature = "automerge")]
+const UNNAMED_SWARM: &str = "automerge";
+
 pub(super) fn routes() -> Router<Arc<Shared>> {
-    Router::new().route("/yjs/{*room}", get(yjs)).route("/hocuspocus", get(hocuspocus))
+    let router = Router::new();
+    #[cfg(feature = "yrs")]
+    let router = router.route("/yjs/{*room}", get(yjs)).route("/hocuspocus", get(hocuspocus));
+    #[cfg(feature = "automerge")]
+    let router = router.route("/automerge", get(automerge)).route("/automerge/{*swarm}", get(automerge));
+    router
 }
 
 /// Where a client came in.
 enum Entrance {
     /// The address names the room.
+    #[cfg(feature = "yrs")]
     Yjs(DocumentId),
     /// Rooms are named in the frames.
+    #[cfg(feature = "yrs")]
     Hocuspocus,
+    /// So they are, and the address names the swarm.
+    #[cfg(feature = "automerge")]
+    Automerge(String),
 }
 
 /// A query is not looked at, and not logged: providers put tokens there.
+#[cfg(feature = "yrs")]
 async fn yjs(
     State(shared): State<Arc<Shared>>,
     ConnectInfo(caller): ConnectInfo<Caller>,
@@ -47,6 +67,7 @@ async fn yjs(
     serve(shared, &caller, &headers, upgrade, DocumentId::new(&room).map(Entrance::Yjs))
 }
 
+#[cfg(feature = "yrs")]
 async fn hocuspocus(
     State(shared): State<Arc<Shared>>,
     ConnectInfo(caller): ConnectInfo<Caller>,
@@ -54,6 +75,18 @@ async fn hocuspocus(
     upgrade: WebSocketUpgrade,
 ) -> Response {
     serve(shared, &caller, &headers, upgrade, Ok(Entrance::Hocuspocus))
+}
+
+#[cfg(feature = "automerge")]
+async fn automerge(
+    State(shared): State<Arc<Shared>>,
+    ConnectInfo(caller): ConnectInfo<Caller>,
+    swarm: Option<Path<String>>,
+    headers: HeaderMap,
+    upgrade: WebSocketUpgrade,
+) -> Response {
+    let swarm = swarm.map_or_else(|| UNNAMED_SWARM.to_owned(), |Path(swarm)| swarm);
+    serve(shared, &caller, &headers, upgrade, DocumentId::new(&swarm).map(|_| Entrance::Automerge(swarm)))
 }
 
 /// Accepts the connection; serves it, or says why not.
@@ -104,8 +137,15 @@ async fn run(shared: &Shared, socket: ServerSocket, entrance: Entrance, rights: 
     let now = shared.clock.mono();
     let Some(identity) = identity() else { return turn_away(socket, CloseCode::INTERNAL, "no randomness").await };
     let session = match entrance {
+        #[cfg(feature = "yrs")]
         Entrance::Yjs(room) => GuestSession::new(Yjs::new(room), now),
+        #[cfg(feature = "yrs")]
         Entrance::Hocuspocus => GuestSession::new(Hocuspocus::new(rights, now), now),
+        #[cfg(feature = "automerge")]
+        Entrance::Automerge(swarm) => {
+            let Identity { agent, replica, .. } = &shared.identity;
+            GuestSession::new(AutomergeRepo::new(format!("{agent}-{replica}"), swarm, now), now)
+        }
     };
     let wire = session.wire();
     let (traffic, fairness) = (shared.traffic.clone(), Some(shared.fairness.clone()));

@@ -14,7 +14,7 @@ use rustls::ServerConfig;
 use serde_json::json;
 use tokio::{net::TcpListener, sync::Notify};
 
-#[cfg(feature = "yrs")]
+#[cfg(any(feature = "automerge", feature = "yrs"))]
 use super::guests;
 use super::{
     Shared,
@@ -53,7 +53,7 @@ pub(super) async fn serve(
         .route("/v1/history/{*id}", get(history))
         .route("/v1/coordination/{*id}", get(coordination))
         .fallback(nothing_here);
-    #[cfg(feature = "yrs")]
+    #[cfg(any(feature = "automerge", feature = "yrs"))]
     let router = router.merge(guests::routes());
     let router = router
         .with_state(shared)
@@ -85,7 +85,7 @@ impl IntoResponse for Refusal {
 }
 
 async fn nothing_here() -> Refusal {
-    let known = "/, /v1/sync, /yjs/{room}, /hocuspocus, /v1/documents, /v1/documents/{id}, /v1/history/{id}, \
+    let known = "/, /v1/sync, /yjs/{room}, /hocuspocus, /automerge/{swarm}, /v1/documents, /v1/documents/{id}, /v1/history/{id}, \
         /v1/coordination/{id}, /health, /metrics";
     Refusal(StatusCode::NOT_FOUND, format!("nothing here; there is {known}"))
 }

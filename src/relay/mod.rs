@@ -8,7 +8,7 @@ mod callers;
 mod connections;
 mod dashboard;
 mod exchange;
-#[cfg(feature = "yrs")]
+#[cfg(any(feature = "automerge", feature = "yrs"))]
 mod guests;
 mod http;
 mod metrics;
@@ -264,8 +264,8 @@ impl RelayBuilder {
         self
     }
 
-    /// What clients of other libraries (`/yjs/{room}`, `/hocuspocus`) may do; unless set, nothing with a policy, and
-    /// everything a document's content is without one.
+    /// What clients of other libraries (`/yjs/{room}`, `/hocuspocus`, `/automerge/{swarm}`) may do; unless set, nothing with a
+    /// policy, and everything a document's content is without one.
     #[must_use]
     pub fn guests(mut self, guests: Guests) -> Self {
         self.guests = Some(guests);
@@ -376,7 +376,10 @@ pub(crate) struct Shared {
     pub(crate) identity: Identity,
     pub(crate) connections: Connections,
     /// What clients of other libraries may do; `None`: nothing.
-    #[cfg_attr(not(feature = "yrs"), allow(dead_code, reason = "their wires need the engine"))]
+    #[cfg_attr(
+        not(any(feature = "automerge", feature = "yrs")),
+        allow(dead_code, reason = "their wires need the engine")
+    )]
     pub(crate) guests: Option<GuestRights>,
     /// What passed over each of their wires.
     pub(crate) wires: [Arc<WireTraffic>; WireKind::ALL.len()],

@@ -14,9 +14,11 @@ use crate::{
     transport::{Transport, TransportError, said, short},
 };
 
-/// A WebSocket a client opened.
+/// A WebSocket a client opened. A packet without a byte is a ping; its answer is one too.
 pub(super) struct ServerSocket {
     socket: WebSocket,
+    /// An answer to a ping is owed: others are nothing anybody asked for.
+    pinged: bool,
     /// The close frame that is still to go out.
     farewell: Option<CloseFrame>,
     binding: Option<[u8; 32]>,
@@ -24,7 +26,7 @@ pub(super) struct ServerSocket {
 
 impl ServerSocket {
     pub(super) fn new(socket: WebSocket, binding: Option<[u8; 32]>) -> Self {
-        Self { socket, farewell: None, binding }
+        Self { socket, pinged: false, farewell: None, binding }
     }
 }
 
@@ -38,6 +40,7 @@ impl Stream for ServerSocket {
                 Some(Ok(Message::Text(_))) => {
                     Some(Err(TransportError::Unexpected { what: "a text message".to_owned() }))
                 }
+                Some(Ok(Message::Pong(_))) if std::mem::take(&mut self.pinged) => Some(Ok(Bytes::new())),
                 Some(Ok(Message::Ping(_) | Message::Pong(_))) => continue,
                 Some(Ok(Message::Close(frame))) => {
                     frame.and_then(|frame| said(frame.code, frame.reason.as_str())).map(Err)
@@ -57,7 +60,9 @@ impl Sink<Bytes> for ServerSocket {
     }
 
     fn start_send(mut self: Pin<&mut Self>, packet: Bytes) -> Result<(), TransportError> {
-        self.socket.start_send_unpin(Message::Binary(packet)).map_err(|error| lost(&error))
+        let message = if packet.is_empty() { Message::Ping(packet) } else { Message::Binary(packet) };
+        self.pinged |= matches!(message, Message::Ping(_));
+        self.socket.start_send_unpin(message).map_err(|error| lost(&error))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), TransportError>> {

@@ -7,21 +7,30 @@
 //! - `word`: what guests ask and are told;
 //! - `session`: what all wires have in common: queue, heartbeat, the end of the silent;
 //! - `yjs`: the wire of y-websocket;
-//! - `hocuspocus`: that of Hocuspocus providers.
+//! - `hocuspocus`: that of Hocuspocus providers;
+//! - `automerge`: that of automerge-repo; `repo_id`: what that calls documents.
 
+#[cfg(all(feature = "automerge", feature = "relay"))]
+mod automerge;
 mod error;
 #[cfg(feature = "yrs")]
 mod form;
 #[cfg(feature = "yrs")]
 mod hocuspocus;
+#[cfg(feature = "automerge")]
+mod repo_id;
 mod session;
 mod word;
 #[cfg(feature = "yrs")]
 mod yjs;
 
+#[cfg(all(feature = "automerge", feature = "relay"))]
+pub use automerge::AutomergeRepo;
 pub use error::WireError;
 #[cfg(feature = "yrs")]
 pub use hocuspocus::Hocuspocus;
+#[cfg(feature = "automerge")]
+pub use repo_id::{RepoId, RepoIdError};
 pub use session::{Dialect, GuestSession};
 pub use word::{Ask, Awareness, GuestRights, Told, WireKind, Word};
 #[cfg(feature = "yrs")]

@@ -4,7 +4,10 @@ use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 
-use crate::{engine::EngineKind, id::DocumentId};
+use crate::{
+    engine::{EngineKind, PeerMessage},
+    id::DocumentId,
+};
 
 /// What a guest may do with the documents it joins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,17 +32,20 @@ pub enum WireKind {
     Yjs,
     /// Hocuspocus.
     Hocuspocus,
+    /// automerge-repo.
+    Automerge,
 }
 
 impl WireKind {
     /// All of them.
-    pub const ALL: [Self; 2] = [Self::Yjs, Self::Hocuspocus];
+    pub const ALL: [Self; 3] = [Self::Yjs, Self::Hocuspocus, Self::Automerge];
 
     /// Its name, in metrics and messages.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Yjs => "yjs",
             Self::Hocuspocus => "hocuspocus",
+            Self::Automerge => "automerge",
         }
     }
 }
@@ -64,6 +70,18 @@ pub enum Ask {
         document: DocumentId,
         /// The engine's encoding.
         update: Bytes,
+    },
+    /// To take a message of the engine's own sync protocol in, and so to take part: [`Word::Sync`] follows, when there is
+    /// something to say.
+    Sync {
+        /// The document.
+        document: DocumentId,
+        /// The engine of its content.
+        engine: EngineKind,
+        /// The message.
+        message: PeerMessage,
+        /// It has nothing of the document: [`Word::Unavailable`] follows when there is nothing here either.
+        wants: bool,
     },
     /// To show states of its own, or take them away.
     Presence {
@@ -97,6 +115,7 @@ impl Ask {
         match self {
             Self::Join { document, .. }
             | Self::Update { document, .. }
+            | Self::Sync { document, .. }
             | Self::Presence { document, .. }
             | Self::QueryPresence { document }
             | Self::Say { document, .. }
@@ -125,6 +144,10 @@ pub enum Word {
     Update(Bytes),
     /// What is here, as the engine's own frontier: an update of what is lacking is expected.
     Frontier(Bytes),
+    /// A message of the engine's own sync protocol. What of the guest's own it says is here is durable.
+    Sync(Bytes),
+    /// Nothing is known of a document it wants.
+    Unavailable,
     /// That many more of its updates are durable.
     Kept(u64),
     /// Something it asked for was refused.
@@ -146,8 +169,12 @@ impl Word {
         const FRAME: usize = 16;
         FRAME
             + match self {
-                Self::Lacking(bytes) | Self::Update(bytes) | Self::Frontier(bytes) | Self::Said(bytes) => bytes.len(),
-                Self::Kept(_) => 0,
+                Self::Lacking(bytes)
+                | Self::Update(bytes)
+                | Self::Frontier(bytes)
+                | Self::Sync(bytes)
+                | Self::Said(bytes) => bytes.len(),
+                Self::Kept(_) | Self::Unavailable => 0,
                 Self::Refused { reason, .. } => reason.len(),
                 Self::Presence(states) => {
                     states.iter().map(|state| FRAME + state.state.as_ref().map_or(4, Bytes::len)).sum()

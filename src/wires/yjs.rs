@@ -133,7 +133,7 @@ pub(super) fn write_word(writer: Writer, word: &Word) -> Bytes {
         Word::Frontier(frontier) => sync(STEP_1, &vector_of_frontier(frontier).unwrap_or(Bytes::from_static(&[0]))),
         Word::Refused { reason, .. } => (AUTH, DENIED, reason.clone().into_bytes()),
         Word::Presence(states) => return writer.var(AWARENESS).bytes(&write_awareness(states)).done(),
-        Word::Kept(_) | Word::Said(_) => return writer.done(),
+        Word::Kept(_) | Word::Said(_) | Word::Sync(_) | Word::Unavailable => return writer.done(),
     };
     writer.var(message).var(kind).bytes(&bytes).done()
 }

@@ -10,6 +10,8 @@ mod text;
 mod transact;
 mod values;
 
+#[cfg(feature = "automerge")]
+mod converse;
 #[cfg(feature = "yrs")]
 mod foreign;
 #[cfg(feature = "yrs")]

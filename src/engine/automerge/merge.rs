@@ -122,7 +122,7 @@ impl AutomergeEngine {
     }
 
     /// The changes of a whole document that we lack, as chunks.
-    fn changes_in(&self, bytes: &[u8]) -> Result<Vec<Bytes>, EngineError> {
+    pub(super) fn changes_in(&self, bytes: &[u8]) -> Result<Vec<Bytes>, EngineError> {
         let other = load(bytes)?;
         let common: Vec<_> = self
             .chains
@@ -136,7 +136,7 @@ impl AutomergeEngine {
         Ok(changes.iter().map(|change| Bytes::copy_from_slice(change.raw_bytes())).collect())
     }
 
-    fn receive(
+    pub(super) fn receive(
         &mut self,
         bytes: &Bytes,
         ready: &mut Vec<Ready>,
@@ -151,7 +151,7 @@ impl AutomergeEngine {
     }
 
     /// Puts a change among the ready ones, or in the queue.
-    fn settle(
+    pub(super) fn settle(
         &mut self,
         hash: [u8; 32],
         deps: &[[u8; 32]],
@@ -184,7 +184,7 @@ impl AutomergeEngine {
         }
     }
 
-    fn wake(&mut self, hash: [u8; 32], ready: &mut Vec<Ready>, done: &mut BTreeSet<[u8; 32]>) {
+    pub(super) fn wake(&mut self, hash: [u8; 32], ready: &mut Vec<Ready>, done: &mut BTreeSet<[u8; 32]>) {
         let mut arrived = vec![hash];
         while let Some(hash) = arrived.pop() {
             for (woken, bytes) in self.queue.wake(&hash) {
@@ -196,7 +196,11 @@ impl AutomergeEngine {
     }
 
     /// Applies changes that wait for nothing, in one batch: singly each costs some thirty times as much.
-    fn integrate(&mut self, ready: &[Ready], watch: bool) -> Result<Vec<(Path, super::super::Change)>, EngineError> {
+    pub(super) fn integrate(
+        &mut self,
+        ready: &[Ready],
+        watch: bool,
+    ) -> Result<Vec<(Path, super::super::Change)>, EngineError> {
         if ready.is_empty() {
             return Ok(Vec::new());
         }

@@ -13,14 +13,15 @@ use automerge::{Automerge, ChangeHash, PatchLog, ReadDoc, Span, TextEncoding, tr
 use bytes::Bytes;
 
 use super::{
-    Applied, Container, ContainerKind, Engine, EngineCommit, EngineError, EngineKind, HistoryEntry, Op, Relation,
-    TextSpan, Value, guard::guarded,
+    Absorbed, Applied, Container, ContainerKind, Conversation, Engine, EngineCommit, EngineError, EngineKind,
+    HistoryEntry, Op, PeerMessage, Relation, TextSpan, UpdateInfo, Value, guard::guarded,
 };
 use crate::{id::ReplicaId, limits};
 
 mod actor;
 mod chains;
 mod containers;
+mod converse;
 mod creation;
 mod frontier;
 mod merge;
@@ -224,6 +225,18 @@ impl Engine for AutomergeEngine {
 
     fn apply(&mut self, updates: &[Bytes], watch: bool) -> Result<Applied, EngineError> {
         self.merge(updates, watch)
+    }
+
+    fn absorb(&mut self, update: &Bytes, watch: bool) -> Result<Absorbed, EngineError> {
+        self.take_in(update, watch)
+    }
+
+    fn is_known(&self, info: &UpdateInfo) -> bool {
+        info.changes.iter().all(|hash| self.knows(hash))
+    }
+
+    fn converse(&mut self, talk: &mut Conversation, heard: Option<&PeerMessage>) -> Result<Option<Bytes>, EngineError> {
+        guarded(|| self.answer(talk, heard))
     }
 
     fn frontier(&self) -> Bytes {

@@ -56,10 +56,18 @@ impl Room {
                 }
                 Absorption::Incomplete(landed) => {
                     self.land_foreign(landed, hub);
-                    self.ask_guest_again(link, hub);
+                    if !self.talked(link, true) {
+                        self.ask_guest_again(link, hub);
+                    }
                 }
-                Absorption::Refused(error) => hub.strike(link, Some(&self.id), error.to_string()),
-                Absorption::Forbidden => self.forbid_guest(link, hub),
+                Absorption::Refused(error) => {
+                    self.talked(link, false);
+                    hub.strike(link, Some(&self.id), error.to_string());
+                }
+                Absorption::Forbidden => {
+                    self.talked(link, false);
+                    self.forbid_guest(link, hub);
+                }
             }
         }
         self.confirm_guests(hub);
@@ -69,12 +77,15 @@ impl Room {
         let Some(landed) = landed else { return };
         self.note_written(hub.me());
         self.weight += landed.encoded.len() as u64;
-        self.log.queue(&landed.delta, landed.encoded.clone());
+        self.log.queue_foreign(&landed.delta, landed.encoded.clone());
         self.enqueue(landed);
     }
 
     /// All that is here now is in the log or on its way there: once it is durable, so is what the guest brought.
     fn owe_guest(&mut self, link: LinkId) {
+        if self.talked(link, true) {
+            return;
+        }
         let position = self.log.queued();
         let Some(guest) = self.guests.get_mut(&link) else { return };
         guest.asked_again = 0;
@@ -87,6 +98,14 @@ impl Room {
             Some((last, count)) if *last == position || is_full => (*last, *count) = (position, *count + 1),
             _ => guest.owed.push_back((position, 1)),
         }
+    }
+
+    /// What a guest brought in a conversation has been taken in as far as it could be, or was not; false for who has none.
+    fn talked(&mut self, link: LinkId, is_taken_in: bool) -> bool {
+        let own = is_taken_in.then(|| self.log.queued());
+        let Some(talk) = self.guests.get_mut(&link).and_then(|guest| guest.talk.as_mut()) else { return false };
+        talk.taken_in(own);
+        true
     }
 
     fn forbid_guest(&mut self, link: LinkId, hub: &mut Hub) {
@@ -114,7 +133,13 @@ impl Room {
     /// Something they brought may have been lost with a document that had to be rebuilt.
     pub(in crate::node) fn ask_all_guests_again(&mut self, hub: &mut Hub) {
         for link in self.guests.keys().copied().collect::<Vec<_>>() {
-            self.ask_guest_again(link, hub);
+            let waits_on = self.inbox.iter().any(|arrival| arrival.link == link);
+            let Some(guest) = self.guests.get_mut(&link) else { continue };
+            let may_write = guest.rights.may_write();
+            match &mut guest.talk {
+                Some(talk) => talk.start_over(may_write, waits_on),
+                None => self.ask_guest_again(link, hub),
+            }
         }
     }
 

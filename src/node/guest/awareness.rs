@@ -148,7 +148,8 @@ impl Room {
     ) {
         let high = hub.config.tuning.queue_high;
         let mut receivers = Vec::new();
-        for (link, guest) in self.guests.iter_mut().filter(|(link, _)| Some(**link) != bringer) {
+        let others = self.guests.iter_mut().filter(|(link, guest)| Some(**link) != bringer && !guest.is_talking());
+        for (link, guest) in others {
             if hub.links.get(link).is_some_and(|peer| peer.outstanding > high) {
                 guest.presence_behind = true;
             } else {

@@ -53,7 +53,11 @@ impl Room {
         sole_source: Option<LinkId>,
         hub: &mut Hub,
     ) {
-        let live = self.guests.iter().filter(|(link, guest)| !guest.is_behind() && sole_source != Some(**link));
+        self.tell_talking(sole_source, hub);
+        let live = self
+            .guests
+            .iter()
+            .filter(|(link, guest)| !guest.is_behind() && !guest.is_talking() && sole_source != Some(**link));
         let receivers: Vec<LinkId> = live.map(|(link, _)| *link).collect();
         if receivers.is_empty() {
             return;
@@ -106,6 +110,7 @@ impl Room {
         while let Some(gated) = self.guest_gate.pop_front_if(|gated| gated.position <= kept) {
             hub.release_to_guests(gated.links, gated.told);
         }
+        self.release_to_talking(hub);
     }
 
     /// Tells guests that have drained what they lack.
@@ -123,6 +128,7 @@ impl Room {
             }
             self.serve_guest(link, hub);
         }
+        self.serve_talking(hub);
     }
 
     fn serve_guest(&mut self, link: LinkId, hub: &mut Hub) {

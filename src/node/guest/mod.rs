@@ -5,17 +5,21 @@
 //! the agent itself may bring what that agent wrote.
 //!
 //! - `arrivals`, `departures`: what guests bring, and what they are told;
+//! - `talk`: the same for those that speak the engine's own sync protocol;
 //! - `awareness`: who they see, and who sees them.
 
 mod arrivals;
 mod awareness;
 mod departures;
+mod talk;
 
 use std::collections::{BTreeSet, VecDeque};
 
 pub(super) use awareness::Seats;
 use bytes::Bytes;
 pub(super) use departures::{Gated, Lacking, SharedWhole};
+use talk::Talk;
+pub(super) use talk::Turn;
 
 use super::{
     Node, Output,
@@ -38,6 +42,8 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Guest {
     rights: GuestRights,
+    /// It speaks the engine's own sync protocol.
+    talk: Option<Box<Talk>>,
     /// It gets nothing until it has drained, then what it lacks from this frontier of the engine. None: everything, as it
     /// happens.
     behind: Option<Bytes>,
@@ -76,16 +82,29 @@ impl Guest {
 impl Room {
     /// A guest takes part, or asks anew what it lacks.
     fn join_guest(&mut self, link: LinkId, frontier: Bytes, counts: bool, hub: &mut Hub) {
-        if let State::Failed { reason } = &self.state {
-            return turn_away(link, &self.id, ErrorCode::Unavailable, reason.clone(), hub);
+        let Some(guest) = self.seat_guest(link, counts, hub) else { return };
+        guest.behind = Some(frontier);
+        guest.asked = true;
+        guest.serving = false;
+        if matches!(self.state, State::Ready(_)) {
+            self.serve_guests(hub);
         }
-        let Some(peer) = hub.links.get_mut(&link) else { return };
-        let Some(rights) = peer.guest else { return };
+    }
+
+    /// The part of a guest, which begins now unless it has one already; `None` when it cannot have any.
+    fn seat_guest(&mut self, link: LinkId, counts: bool, hub: &mut Hub) -> Option<&mut Guest> {
+        if let State::Failed { reason } = &self.state {
+            turn_away(link, &self.id, ErrorCode::Unavailable, reason.clone(), hub);
+            return None;
+        }
+        let peer = hub.links.get_mut(&link)?;
+        let rights = peer.guest?;
         peer.documents.insert(self.id.clone());
         self.idle_since = None;
         let is_known = self.guests.contains_key(&link);
-        let guest = self.guests.entry(link).or_insert_with(|| Guest {
+        self.guests.entry(link).or_insert_with(|| Guest {
             rights,
+            talk: None,
             behind: None,
             asked: false,
             greeted: false,
@@ -98,17 +117,12 @@ impl Room {
             presence_behind: false,
             clients: BTreeSet::new(),
         });
-        guest.behind = Some(frontier);
-        guest.asked = true;
-        guest.serving = false;
         if !is_known {
             hub.event(Event::Joined { link, document: self.id.clone() });
             self.tell_guest_all_presence(link, hub);
             self.plan_renewal(hub);
         }
-        if matches!(self.state, State::Ready(_)) {
-            self.serve_guests(hub);
-        }
+        self.guests.get_mut(&link)
     }
 
     pub(super) fn leave_guest(&mut self, link: LinkId, hub: &mut Hub) {
@@ -185,8 +199,11 @@ impl Node {
         }
         match ask {
             Ask::Join { document, engine, frontier, counts } => {
-                self.admit_guest(link, document, engine, frontier, counts)
+                if let Some((room, hub)) = self.admit_guest(link, document, engine) {
+                    room.join_guest(link, frontier, counts, hub);
+                }
             }
+            Ask::Sync { document, engine, message, wants } => self.converse(link, document, engine, (message, wants)),
             Ask::Update { document, update } => self.in_room(&document, |room, hub| {
                 room.receive_foreign(link, update, hub);
                 room.flush_due(hub);
@@ -202,20 +219,23 @@ impl Node {
         }
     }
 
-    fn admit_guest(&mut self, link: LinkId, document: DocumentId, engine: EngineKind, frontier: Bytes, counts: bool) {
+    /// The room of a document a guest wants to take part in, unless it may not.
+    fn admit_guest(&mut self, link: LinkId, document: DocumentId, engine: EngineKind) -> Option<(&mut Room, &mut Hub)> {
         let hub = &mut self.hub;
         let joined = hub.links.get(&link).map_or(0, |peer| peer.documents.len());
         let max = hub.quota(Quota::ConnectionDocuments);
         let is_new = hub.links.get(&link).is_some_and(|peer| !peer.documents.contains(&document));
         if is_new && joined as u64 >= max {
             let reason = format!("{joined} documents joined, limit {max}");
-            return hub.refuse(link, Some(&document), ErrorCode::Limit, reason);
+            hub.refuse(link, Some(&document), ErrorCode::Limit, reason);
+            return None;
         }
         let room = self.rooms.entry(document.clone()).or_insert_with(|| Room::open(document.clone(), engine, hub));
         if room.engine != engine {
             let reason = format!("`{document}` is held with {}, not {engine}", room.engine);
-            return turn_away(link, &document, ErrorCode::EngineMismatch, reason, hub);
+            turn_away(link, &document, ErrorCode::EngineMismatch, reason, hub);
+            return None;
         }
-        room.join_guest(link, frontier, counts, hub);
+        Some((room, hub))
     }
 }

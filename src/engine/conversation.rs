@@ -1,0 +1,51 @@
+//! What is remembered of a peer that speaks the engine's own sync protocol, message by message. Layer 1.
+
+use bytes::Bytes;
+
+/// A message of a peer that speaks automerge's sync protocol.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PeerMessage {
+    /// Its changes, as an update; to be inspected as any other.
+    pub changes: Bytes,
+    /// The message without them.
+    pub rest: Bytes,
+}
+
+/// The engine's part in a conversation with one peer; see [`Engine::converse`](super::Engine::converse).
+#[derive(Debug)]
+pub struct Conversation {
+    pub(super) may_write: bool,
+    /// Changes the peer sent that build on what has not come yet: it does not send them twice.
+    pub(super) held: Bytes,
+    #[cfg(feature = "automerge")]
+    pub(super) state: ::automerge::sync::State,
+}
+
+impl Conversation {
+    /// With a peer whose changes are taken in, or are not.
+    pub fn new(may_write: bool) -> Self {
+        Self {
+            may_write,
+            held: Bytes::new(),
+            #[cfg(feature = "automerge")]
+            state: if may_write { ::automerge::sync::State::new() } else { ::automerge::sync::State::new_read_only() },
+        }
+    }
+
+    /// Changes that were held back, and then these: what may have become complete.
+    pub fn complete(&mut self, changes: Bytes) -> Bytes {
+        if self.held.is_empty() || changes.is_empty() {
+            return changes;
+        }
+        [std::mem::take(&mut self.held), changes].concat().into()
+    }
+
+    /// Something the peer has sent was lost: it has to send it again.
+    pub fn forget(&mut self) {
+        self.held = Bytes::new();
+        #[cfg(feature = "automerge")]
+        {
+            self.state.needs_reset = true;
+        }
+    }
+}
