@@ -17,6 +17,8 @@ pub struct Conversation {
     pub(super) may_write: bool,
     /// Changes the peer sent that build on what has not come yet: it does not send them twice.
     pub(super) held: Bytes,
+    /// What was said last.
+    pub(super) said: Bytes,
     #[cfg(feature = "automerge")]
     pub(super) state: ::automerge::sync::State,
 }
@@ -27,6 +29,7 @@ impl Conversation {
         Self {
             may_write,
             held: Bytes::new(),
+            said: Bytes::new(),
             #[cfg(feature = "automerge")]
             state: if may_write { ::automerge::sync::State::new() } else { ::automerge::sync::State::new_read_only() },
         }

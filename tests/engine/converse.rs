@@ -152,6 +152,24 @@ fn whose_changes_are_not_taken_in_is_not_asked_for_them_for_ever() {
 }
 
 #[test]
+fn who_brings_what_is_refused_is_not_answered_the_same_for_ever() {
+    let (mut peer, mut other) = (Peer::new(EngineKind::Automerge, 1), Library::new());
+    other.document.put(ROOT, "k", "v").unwrap();
+    let mut talk = Conversation::new(true);
+    let mut answers = 0;
+    while let Some(message) = other.says() {
+        let mut message = read_message(&message.encode()).unwrap();
+        message.changes.clear();
+        let Some(answer) = peer.engine.converse(&mut talk, Some(&message)).unwrap() else { break };
+        answers += 1;
+        assert!(answers < 10, "no end of messages");
+        other.hears(&answer);
+    }
+    peer.commit(&[put("m", "k", "v")]);
+    assert!(peer.engine.converse(&mut talk, None).unwrap().is_some(), "what is new is said");
+}
+
+#[test]
 fn what_was_lost_on_the_way_is_sent_again_once_that_is_known() {
     let (mut peer, mut other) = (Peer::new(EngineKind::Automerge, 1), Library::new());
     let mut talk = Conversation::new(true);

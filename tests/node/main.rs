@@ -11,5 +11,7 @@ mod guest;
 mod guests;
 mod hops;
 mod queue;
+mod repo;
 mod sealed;
+mod talks;
 mod world;

@@ -80,7 +80,9 @@ impl AutomergeEngine {
         let Some(mut message) = self.document.generate_sync_message(&mut talk.state) else { return Ok(None) };
         message.flags = None;
         self.ask_for_missing(talk, &mut message)?;
-        Ok(Some(message.encode().into()))
+        let said = std::mem::replace(&mut talk.said, message.encode().into());
+        // Of a peer whose changes are refused both sides would go on asking each other for what they will not get.
+        Ok(Some(talk.said.clone()).filter(|says| *says != said))
     }
 
     /// Keeps what of `changes` could not be taken in.
