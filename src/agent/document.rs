@@ -6,13 +6,14 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use serde::Serialize;
 
 use super::{Agent, AgentError, Missed, Patches, events::Events, to_json};
 use crate::{
     document::{
-        Access, AgentState, Comparison, Counter, DigestEntry, Document, DocumentError, List, Map, Register, RichText,
-        Set, Transaction, Version,
+        Access, AgentState, Comparison, Counter, DigestEntry, Document, DocumentError, Imported, List, Map, Register,
+        RichText, Set, Transaction, Version,
     },
     driver::{Host, sleep, timeout},
     id::{AgentId, DocumentId, LinkId},
@@ -169,6 +170,26 @@ impl AgentDocument {
     /// The document cannot be reached.
     pub fn read<R>(&self, read: impl FnOnce(&Document) -> R) -> Result<R, AgentError> {
         self.access.read(read)
+    }
+
+    /// Merges what another program has saved into the content: a Yjs update (version 1) where the document is held with
+    /// yrs, a saved automerge document where it is held with automerge. It becomes a commit of this agent; the writers'
+    /// numbers stay, so taking it in again changes nothing. What is exported is
+    /// [`snapshot`](crate::engine::Engine::snapshot) of [`Document::content`].
+    ///
+    /// A relay takes from an agent only what that agent wrote itself, unless it trusts it to forward. An agent that has a
+    /// store and is not connected cannot know: its import then stays in its own replica, and what it writes on top of it
+    /// waits at such a relay for ever.
+    ///
+    /// # Errors
+    /// `Node(OwnOnly)` where a connected peer does not take it; `Node(Document(..))` with value and limit when it is
+    /// damaged, too large, or not complete. Nothing was changed.
+    pub fn import(&self, update: &Bytes) -> Result<Imported, AgentError> {
+        let imported = self.open.agent.inner.host.wait_for(|node, now| match node.import(&self.open.id, update, now) {
+            Err(NodeError::Busy { .. }) => None,
+            imported => Some(imported.map_err(AgentError::from)),
+        });
+        imported.unwrap_or_else(|| Err(self.access.busy()))
     }
 
     /// The document's version: comparable across replicas.

@@ -81,6 +81,18 @@ impl PlaceArgs {
     pub(super) fn id(&self, document: &str) -> Result<DocumentId, Failure> {
         Ok(DocumentId::new(&format!("{}/{document}", self.swarm))?)
     }
+
+    /// Opens a replica of a document under the agent name `name`, caught up with the relay unless the work is on a file.
+    /// It only looks on: nobody has to reckon with a member that is gone in a moment. A new document is held with
+    /// `engine`.
+    pub(super) async fn open(&self, name: &str, document: &str, engine: EngineKind) -> Result<Live, Failure> {
+        let builder = self.credential.agent(name)?.swarm(&self.swarm).onlooker(true);
+        let (builder, online) = match &self.store {
+            Some(path) => (builder.store(path), None),
+            None => (self.tls.set(builder.connect(&self.connect)), Some(self.timeout())),
+        };
+        open_with(&builder, document, engine, online).await
+    }
 }
 
 impl DocumentArgs {
@@ -94,21 +106,23 @@ impl DocumentArgs {
         self.place.id(self.name(path))
     }
 
-    /// Opens a replica under the agent name `name`, caught up with the relay unless the work is on a file. It only
-    /// looks on: nobody has to reckon with a member that is gone in a moment.
+    /// As [`PlaceArgs::open`]. A new document is held with yrs.
     pub(super) async fn open(&self, name: &str, path: &str) -> Result<Live, Failure> {
-        let builder = self.place.credential.agent(name)?.swarm(&self.place.swarm).onlooker(true);
-        let (builder, online) = match &self.place.store {
-            Some(path) => (builder.store(path), None),
-            None => (self.place.tls.set(builder.connect(&self.place.connect)), Some(self.place.timeout())),
-        };
-        open(&builder, self.name(path), online).await
+        self.place.open(name, self.name(path), EngineKind::Yrs).await
     }
 }
 
 /// Opens a replica of a document. With `online` it is caught up with the relay within that time, or fails.
 pub(super) async fn open(builder: &AgentBuilder, document: &str, online: Option<Duration>) -> Result<Live, Failure> {
-    let mut engine = EngineKind::Yrs;
+    open_with(builder, document, EngineKind::Yrs, online).await
+}
+
+async fn open_with(
+    builder: &AgentBuilder,
+    document: &str,
+    mut engine: EngineKind,
+    online: Option<Duration>,
+) -> Result<Live, Failure> {
     // The engine is the document's, not ours to choose: a mismatch tells which one it is.
     loop {
         match try_open(builder.clone(), document, engine, online).await? {

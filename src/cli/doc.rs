@@ -12,6 +12,7 @@ use super::{
     lookup,
     output::{BAD, FAINT, GOOD, Output, STRONG, size},
     source::{Shown, Source},
+    transfer::{self, ExportArgs, ImportArgs},
 };
 
 /// Whole documents.
@@ -40,6 +41,10 @@ Examples:
     History(DocumentArgs),
     /// Print a document's digest, or compare two replicas and name the first difference.
     Digest(DigestArgs),
+    /// Write a document's content in a form that other programs read.
+    Export(ExportArgs),
+    /// Merge what other programs have written into a document.
+    Import(ImportArgs),
 }
 
 /// Print a digest, or compare.
@@ -66,6 +71,8 @@ pub(super) fn run(command: DocCommand, output: &Output) -> Result<ExitCode, Fail
             DocCommand::Show(document) => show(&document, output).await,
             DocCommand::History(document) => history(&document, output).await,
             DocCommand::Digest(args) => digest(&args, output).await,
+            DocCommand::Export(args) => transfer::export(&args, output).await,
+            DocCommand::Import(args) => transfer::import(&args, output).await,
         }
     })
 }

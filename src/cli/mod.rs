@@ -2,6 +2,7 @@
 
 mod audit;
 mod connect;
+mod containers;
 mod coordination;
 mod credential;
 mod demo;
@@ -18,6 +19,7 @@ mod state;
 mod store;
 mod store_key;
 mod tls;
+mod transfer;
 mod trust;
 mod why;
 
@@ -79,7 +81,7 @@ enum Command {
     /// Read, change and watch values of a document.
     #[command(subcommand)]
     State(state::StateCommand),
-    /// List, show and compare whole documents.
+    /// List, show, compare, export and import whole documents.
     #[command(subcommand)]
     Doc(doc::DocCommand),
     /// Wait for the others: members arrive, and all are released together.

@@ -9,6 +9,9 @@
 //! chosen can have been chosen, and a higher ballot hears of one of the accepts either way. So who holds an item
 //! renews, completes or gives back with accepts alone, and with none but its own when nobody may fail.
 //!
+//! Slots are overwritten, so who comes late may not see the quorum that others have seen. An end never changes, so
+//! whoever knows it and sees that the slots do not show it says it: see [`last_word`].
+//!
 //! Under partition: a side with fewer than `n - tolerate` acceptors takes over nothing. A holder that is cut off may
 //! still believe that it holds; only the token, checked where the effect lands, keeps its work out.
 
@@ -221,6 +224,13 @@ pub struct ClaimBallot {
     pub step: u32,
 }
 
+impl ClaimBallot {
+    /// Above all ballots that are voted on: what a seat proposes here it knows to be chosen.
+    fn last(seat: u16) -> Self {
+        Self { round: limits::BALLOT_MAX, seat, step: limits::BALLOT_MAX }
+    }
+}
+
 /// What one seat publishes about one register. Durable before anybody sees it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 pub struct ClaimSlot {
@@ -230,6 +240,14 @@ pub struct ClaimSlot {
     pub accepted: Option<(ClaimBallot, Claim)>,
     /// Its own last attempt; the value is `None` while promises are asked for.
     pub proposal: Option<(ClaimBallot, Option<Claim>)>,
+}
+
+impl ClaimSlot {
+    /// The end of the item, if its writer says that it knows it.
+    fn end(&self) -> Option<(ClaimBallot, Claim)> {
+        let (ballot, Some(claim)) = self.proposal? else { return None };
+        (ballot == ClaimBallot::last(ballot.seat) && claim.is_final()).then_some((ballot, claim))
+    }
 }
 
 /// Why a slot says nothing: the same verdict at every replica with the same acceptors. The writer's fault.
@@ -363,13 +381,35 @@ impl ClaimView {
     /// Takes in the newest slot of a seat; it has passed [`check`]. O(acceptors).
     pub fn put(&mut self, seat: usize, slot: ClaimSlot) {
         let Ok(seat) = u16::try_from(seat) else { return };
-        let accepted = slot.accepted.filter(|_| seat < self.acceptors);
+        let (accepted, end) = (slot.accepted.filter(|_| seat < self.acceptors), slot.end());
         self.slots.insert(seat, slot);
-        let Some((ballot, claim)) = accepted else { return };
-        let accepts = self.voices().filter(|(_, slot)| slot.accepted == Some((ballot, claim))).count();
-        if accepts >= self.rules.accepts && self.chosen.is_none_or(|(known, _)| known < ballot) {
+        let accepted = accepted.filter(|accepted| {
+            self.voices().filter(|(_, slot)| slot.accepted == Some(*accepted)).count() >= self.rules.accepts
+        });
+        accepted.into_iter().chain(end).for_each(|(ballot, claim)| self.learn(ballot, claim));
+    }
+
+    fn learn(&mut self, ballot: ClaimBallot, claim: Claim) {
+        if self.chosen.is_none_or(|(known, _)| known < ballot) {
             self.chosen = Some((ballot, claim));
         }
+    }
+
+    /// Takes in what another view of the same register knows to be chosen.
+    pub fn join(&mut self, other: &Self) {
+        if let Some((ballot, claim)) = other.chosen {
+            self.learn(ballot, claim);
+        }
+    }
+
+    /// True when whoever hears these slots, and no others before them, learns that this was chosen. O(n log n).
+    fn shows(&self, claim: Claim) -> bool {
+        let mut accepts: BTreeMap<ClaimBallot, usize> = BTreeMap::new();
+        for (ballot, _) in self.voices().filter_map(|(_, slot)| slot.accepted).filter(|(_, value)| *value == claim) {
+            *accepts.entry(ballot).or_default() += 1;
+        }
+        accepts.into_values().any(|accepts| accepts >= self.rules.accepts)
+            || self.slots.values().filter_map(ClaimSlot::end).any(|(_, end)| end == claim)
     }
 
     /// The slots whose promises and accepts count.
@@ -431,7 +471,8 @@ pub fn propose_next(
 ) -> Option<Result<ClaimSlot, ClaimRefusal>> {
     let (ballot, Some(claim)) = slot.proposal? else { return None };
     let current = ballot.seat == me && view.chosen == Some((ballot, claim)) && slot.promised <= Some(ballot);
-    if !current || ballot.step >= limits::BALLOT_MAX {
+    // The last step is for the last word.
+    if !current || ballot.step + 1 >= limits::BALLOT_MAX {
         return None;
     }
     let next = ClaimBallot { step: ballot.step + 1, ..ballot };
@@ -485,4 +526,13 @@ pub fn accept(slot: &ClaimSlot, ballot: ClaimBallot, claim: Claim) -> Option<Cla
     let kept = slot.promised.is_none_or(|promised| promised <= ballot);
     let accepted = Some((ballot, claim));
     (newer && kept).then(|| ClaimSlot { promised: Some(ballot), accepted, ..slot.clone() })
+}
+
+/// Says how the item has ended, when that is known here and the slots do not show it: each of a quorum has accepted the
+/// end, but one of them again since, at a higher ballot. Whoever hears it knows as well.
+///
+/// Safe at whatever is promised: above the ballot at which an end was chosen nothing else is ever proposed.
+pub fn last_word(view: &ClaimView, me: u16, slot: &ClaimSlot) -> Option<ClaimSlot> {
+    let end = view.chosen().filter(|claim| claim.is_final() && !view.shows(*claim))?;
+    Some(ClaimSlot { proposal: Some((ClaimBallot::last(me), Some(end))), ..slot.clone() })
 }

@@ -13,6 +13,7 @@ mod digest;
 mod error;
 mod handles;
 mod history;
+mod import;
 mod merge;
 mod path;
 mod read;
@@ -33,6 +34,7 @@ pub use delta::{
 pub use digest::hex;
 pub use error::DocumentError;
 pub use handles::{AgentState, Counter, List, Map, Register, RichText, Set};
+pub use import::{Import, Imported};
 pub use merge::AppliedDeltas;
 pub use records::{Candidate, CustomResolver, Equivocation, Member, Resolver};
 pub use replica::Document;

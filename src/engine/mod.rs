@@ -12,7 +12,7 @@ use std::{fmt, ops::Range, sync::Arc};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::{error::Fault, id::ReplicaId};
+use crate::{error::Fault, id::ReplicaId, limits};
 
 mod admission;
 #[cfg(feature = "automerge")]
@@ -509,6 +509,24 @@ pub trait Engine: Send + fmt::Debug {
     /// # Errors
     /// `Unsupported` where the engine keeps no history, `OutOfRange` when it has fewer changes.
     fn past(&self, changes: usize) -> Result<Box<dyn Engine>, EngineError>;
+}
+
+/// What another program has saved as an update that [`inspect`] passes: automerge compresses what it saves, which is not
+/// taken from peers. For files the user names, not for what comes from elsewhere: the engine reads it first.
+///
+/// # Errors
+/// `TooLarge` before and after; `Refused` when it cannot be read.
+pub fn plain(kind: EngineKind, saved: &Bytes) -> Result<Bytes, EngineError> {
+    let bounded = |bytes: Bytes| {
+        let (size, max) = (bytes.len(), limits::DOCUMENT_BYTES);
+        if size > max { Err(EngineError::TooLarge { what: "import".to_owned(), size, max }) } else { Ok(bytes) }
+    };
+    let saved = bounded(saved.clone())?;
+    match kind {
+        #[cfg(feature = "automerge")]
+        EngineKind::Automerge => bounded(automerge::uncompressed(&saved)?),
+        _ => Ok(saved),
+    }
 }
 
 /// Creates empty content written under `replica`.

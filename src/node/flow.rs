@@ -325,7 +325,7 @@ impl Room {
 
     /// Whose writes a member accepts from us; `None`: anybody's. A replica of a part of the records vouches for its
     /// own only.
-    fn accepted_author(&self, link: LinkId, hub: &Hub) -> Option<ReplicaId> {
+    pub(super) fn accepted_author(&self, link: LinkId, hub: &Hub) -> Option<ReplicaId> {
         if self.subscription.is_everything() {
             hub.links.get(&link).and_then(|link| link.accepts(hub.me()))
         } else {

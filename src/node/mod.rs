@@ -15,6 +15,7 @@
 //! - `gate`: what waits until it is kept;
 //! - `log`: what is kept: appends, acknowledgements, compaction;
 //! - `guest`: clients of other libraries;
+//! - `import`: what other programs have saved;
 //! - `work`: what is too heavy to do inline;
 //! - `signing`, `verification`: signed records, where a room is end to end;
 //! - `coordination`, `queue`: barriers and their kin, and queues;
@@ -31,6 +32,7 @@ mod flow;
 mod gate;
 mod guest;
 mod hub;
+mod import;
 mod log;
 mod presence;
 mod queue;
@@ -255,6 +257,15 @@ pub enum NodeError {
     /// The document refused.
     #[error(transparent)]
     Document(#[from] DocumentError),
+    /// A peer would take it for what others wrote.
+    #[error(
+        "`{document}` is kept by a peer that takes from this agent only what it wrote itself, and an import holds what \
+         others wrote: have the relay trust it (`aepoch serve --trust-forwarding`), or import into the relay's store"
+    )]
+    OwnOnly {
+        /// The document.
+        document: DocumentId,
+    },
     /// A plan for a barrier or another object cannot be.
     #[error(transparent)]
     Plan(#[from] PlanError),

@@ -430,7 +430,7 @@ impl Room {
     }
 
     /// The engine failed: rebuild from the store, then apply the suspects one at a time to find the offender.
-    fn quarantine(&mut self, error: &DocumentError, suspects: Vec<Arrival>, hub: &mut Hub) {
+    pub(super) fn quarantine(&mut self, error: &DocumentError, suspects: Vec<Arrival>, hub: &mut Hub) {
         hub.counters.quarantines += 1;
         hub.event(Event::Quarantined { document: self.id.clone(), reason: error.to_string() });
         self.generation += 1;

@@ -12,5 +12,6 @@ mod stage;
 mod stores;
 mod texts;
 mod tls;
+mod transfer;
 mod trust;
 mod votes;

@@ -2,7 +2,7 @@
 
 use crate::program::{run, text};
 
-const COMMANDS: [&[&str]; 30] = [
+const COMMANDS: [&[&str]; 32] = [
     &["serve"],
     &["demo"],
     &["state", "get"],
@@ -12,6 +12,8 @@ const COMMANDS: [&[&str]; 30] = [
     &["doc", "show"],
     &["doc", "history"],
     &["doc", "digest"],
+    &["doc", "export"],
+    &["doc", "import"],
     &["store", "verify"],
     &["store", "repair"],
     &["store", "compact"],

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use aepoch::{
     coordination::claim::{
         Change, Claim, ClaimBallot, ClaimMalformed, ClaimRefusal, ClaimSlot, ClaimView, accept, check, default_owner,
-        prepare, promise, propose, propose_first,
+        last_word, prepare, promise, propose, propose_first,
     },
     id::ReplicaId,
 };
@@ -75,6 +75,40 @@ fn a_refusal_comes_with_the_value_that_has_to_be_chosen_for_it_to_stand() {
     assert_eq!((proposed.proposal, verdict), (Some((ballot, Some(done))), Err(ClaimRefusal::Done { token: 1 })));
 }
 
+/// One of the two that have accepted an end accepts it again, at a higher ballot: the slots show it to nobody any more.
+#[test]
+fn an_end_that_the_slots_do_not_show_is_said_by_who_knows_it() {
+    let at = |round, seat| ClaimBallot { round, seat, step: 0 };
+    let held = Claim::Free.apply(take(0)).unwrap();
+    let done = held.apply(Change::Complete { token: 1 }).unwrap();
+    let slots = |claim| {
+        let first = accept(&ClaimSlot::default(), at(1, 0), claim).unwrap();
+        [first.clone(), accept(&first, at(2, 1), claim).unwrap()]
+    };
+    let knows = |claim| {
+        let ([first, again], mut view) = (slots(claim), ClaimView::new(3, 1, 0));
+        (0..2).for_each(|seat| view.put(seat, first.clone()));
+        let shown = last_word(&view, 0, &first);
+        view.put(1, again);
+        (view, shown)
+    };
+    let ([first, again], (mut view, shown)) = (slots(done), knows(done));
+    assert_eq!((view.chosen(), shown), (Some(done), None));
+    let mut late = ClaimView::new(3, 1, 0);
+    late.put(0, first.clone());
+    late.put(1, again);
+    assert_eq!((late.chosen(), last_word(&late, 2, &ClaimSlot::default())), (None, None));
+    let said = last_word(&view, 0, &first).unwrap();
+    assert_eq!((said.promised, said.accepted), (first.promised, first.accepted));
+    for view in [&mut view, &mut late] {
+        view.put(0, said.clone());
+        assert_eq!((view.chosen(), last_word(view, 2, &ClaimSlot::default())), (Some(done), None));
+    }
+    // What may still change is not said.
+    let (view, _) = knows(held);
+    assert_eq!((view.chosen(), last_word(&view, 0, &first)), (Some(held), None));
+}
+
 #[test]
 fn a_malformed_claim_slot_is_refused_with_what_is_wrong() {
     let at = |round, seat| ClaimBallot { round, seat, step: 0 };
@@ -133,6 +167,7 @@ enum Event {
     Promise(usize, usize),
     Propose(usize, u8),
     Accept(usize, usize),
+    LastWord(usize),
     /// The receiver hears the newest slot of the sender.
     Hear(usize, usize),
 }
@@ -145,6 +180,7 @@ fn event() -> impl Strategy<Value = Event> {
         8 => (seat(), seat()).prop_map(|(me, from)| Event::Promise(me, from)),
         6 => (seat(), 0..4_u8).prop_map(|(me, change)| Event::Propose(me, change)),
         8 => (seat(), seat()).prop_map(|(me, from)| Event::Accept(me, from)),
+        1 => seat().prop_map(Event::LastWord),
         16 => (seat(), seat()).prop_map(|(me, from)| Event::Hear(me, from)),
     ]
 }
@@ -158,6 +194,11 @@ struct Register {
 }
 
 impl Register {
+    /// Everybody hears everybody's newest slot.
+    fn tell_all(&mut self) {
+        (0..9).for_each(|pair| self.apply(Event::Hear(pair % 3, pair / 3)));
+    }
+
     fn write(&mut self, me: usize, slot: Option<ClaimSlot>) {
         let Some(slot) = slot else { return };
         assert_eq!(check(&slot, u16::try_from(me).unwrap(), 1, 3), Ok(()));
@@ -198,6 +239,10 @@ impl Register {
                 let slot = accept(&self.slots[me], ballot, claim);
                 self.write(me, slot);
             }
+            Event::LastWord(me) => {
+                let slot = last_word(&self.views[me], u16::try_from(me).unwrap(), &self.slots[me]);
+                self.write(me, slot);
+            }
             Event::Hear(me, from) => {
                 let slot = self.slots[from].clone();
                 self.views[me].put(from, slot);
@@ -224,7 +269,8 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 3000, failure_persistence: None, ..ProptestConfig::default() })]
 
     /// Q3, Q4, and linearizability: the chosen values, in the order in which they were chosen, are a history of one
-    /// register on one machine.
+    /// register on one machine. What a view knows to be chosen was, and an end that one knows all learn, also from the
+    /// last slots alone.
     #[test]
     fn the_values_chosen_are_one_history(events in prop::collection::vec(event(), 0..150)) {
         let mut register = Register {
@@ -236,16 +282,31 @@ proptest! {
         for event in events {
             register.apply(event);
         }
-        let history = &register.history;
+        let history = register.history.clone();
         for pair in history.windows(2) {
             prop_assert!(pair[0].0 < pair[1].0, "{:?}", history);
             prop_assert!(follows(pair[0].1, pair[1].1), "{:?}", history);
         }
         let mut holders: BTreeMap<u64, ReplicaId> = BTreeMap::new();
-        for (_, claim) in history {
+        for (_, claim) in &history {
             if let Claim::Held { holder, token, .. } = claim {
                 prop_assert_eq!(holders.entry(*token).or_insert(*holder), holder, "token {}", token);
             }
+        }
+        let knows = |view: &ClaimView, claim: Claim| view.chosen() == Some(claim);
+        for view in &register.views {
+            prop_assert!(view.chosen().is_none_or(|claim| history.iter().any(|(_, chosen)| *chosen == claim)));
+        }
+        let end = register.views.iter().filter_map(ClaimView::chosen).find(|claim| claim.is_final());
+        if let Some(end) = end {
+            register.tell_all();
+            for me in 0..3 {
+                register.apply(Event::LastWord(me));
+            }
+            register.tell_all();
+            let mut late = ClaimView::new(3, 1, 1);
+            register.slots.iter().enumerate().for_each(|(seat, slot)| late.put(seat, slot.clone()));
+            prop_assert!(register.views.iter().chain([&late]).all(|view| knows(view, end)), "{:?}", register.slots);
         }
     }
 }

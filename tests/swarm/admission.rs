@@ -10,8 +10,8 @@ use aepoch::{
         object::{Plan, Purpose},
         queue::ItemRecord,
     },
-    document::{Document, DocumentError, SlotKey, SlotPart},
-    engine::EngineKind,
+    document::{Document, DocumentError, Imported, SlotKey, SlotPart, Transaction},
+    engine::{EngineKind, Op},
     id::{AgentId, DocumentId, Identity, ObjectId, ReplicaId},
     node::{Event, NodeError},
     sync::{
@@ -456,6 +456,42 @@ async fn case_31_a_revoked_agent_is_cut_off_and_stays_out() {
     assert_eq!(of_bob.register("song").get().unwrap(), Some("intro".to_owned()));
     // What was issued afterwards counts.
     assert!(ada.status().online);
+}
+
+/// What others wrote is taken in where one has the right to write, and where it would be taken further.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_import_needs_the_right_to_write_and_a_relay_that_takes_what_others_wrote() {
+    let founder = Founder::new();
+    let elsewhere = DocumentId::new("test/elsewhere").unwrap();
+    let mut elsewhere = Document::new(elsewhere, EngineKind::Yrs, ReplicaId::from_bits(77)).unwrap();
+    let op = Op::TextInsert { text: "notes".into(), index: None, chars: "loud".to_owned() };
+    let plan = |transaction: &mut Transaction<'_>| -> Result<(), DocumentError> {
+        transaction.content(op);
+        Ok(())
+    };
+    elsewhere.transact(0, false, plan).unwrap();
+    let update = elsewhere.content().snapshot();
+
+    let trusting = Relay::builder().listen("127.0.0.1:0").policy(founder.authority()).trust_forwarding(true);
+    let trusting = trusting.open().await.unwrap();
+    let ada = agent(&trusting, &founder, "ada", &everything()).await;
+    let bob = agent(&trusting, &founder, "bob", &[grant("test/stage", &[Right::Read])]).await;
+    let (of_ada, of_bob) = (ada.document("stage").await.unwrap(), bob.document("stage").await.unwrap());
+    of_ada.register("song").set(&"intro").unwrap();
+    eventually("bob reads", || of_bob.register("song").get().unwrap() == Some("intro".to_owned())).await;
+    assert_eq!(of_bob.import(&update).unwrap_err().to_string(), "`bob` has no right to write content");
+    assert_eq!(of_ada.import(&update).unwrap(), Imported { insertions: 4, deletions: 0, writers: 1 });
+    flushed(&of_ada).await;
+    eventually("bob has it", || of_bob.text("notes").get().unwrap() == "loud").await;
+
+    let relay = relay(&founder).await;
+    let cyd = agent(&relay, &founder, "cyd", &everything()).await;
+    let of_cyd = cyd.document("stage").await.unwrap();
+    of_cyd.register("song").set(&"intro").unwrap();
+    flushed(&of_cyd).await;
+    let refused = of_cyd.import(&update).unwrap_err();
+    assert!(matches!(refused, AgentError::Node(NodeError::OwnOnly { .. })), "{refused}");
+    assert_eq!(of_cyd.text("notes").get().unwrap(), "");
 }
 
 /// Case 33: a write without the right is refused where it is made, and, should an agent not ask itself, at the relay,

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     coordination::claim::{
-        Change, Claim, ClaimBallot, ClaimRefusal, ClaimSlot, ClaimView, accept, prepare, promise, propose,
+        Change, Claim, ClaimBallot, ClaimRefusal, ClaimSlot, ClaimView, accept, last_word, prepare, promise, propose,
         propose_first, propose_next,
     },
     id::ReplicaId,
@@ -212,6 +212,21 @@ impl Register {
         self.writing = Some(next.clone());
         self.note_lease(span, now);
         Some(next)
+    }
+
+    /// The record that says how the item has ended, when that is known here and no longer to be seen.
+    pub(super) fn last_word(&mut self, seats: &Seats) -> Option<ClaimRecord> {
+        if self.writing.is_some() {
+            return None;
+        }
+        let slot = last_word(&self.view, seats.me()?, &self.own.slot)?;
+        self.writing = Some(ClaimRecord { slot, ..self.own.clone() });
+        self.writing.clone()
+    }
+
+    /// Takes in what was known before the document was read again.
+    pub(super) fn join(&mut self, other: &Self) {
+        self.view.join(&other.view);
     }
 
     /// Goes on with the own attempt.

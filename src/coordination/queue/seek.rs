@@ -154,6 +154,12 @@ impl Queue {
                 self.changed.insert(id);
             }
         }
+        for (id, register) in old.ended {
+            if let Some(here) = self.items.get_mut(&id) {
+                here.register.join(&register);
+                self.changed.insert(id);
+            }
+        }
         let object = self.object();
         self.changed.insert(object);
     }

@@ -99,6 +99,9 @@ pub struct Queue {
     pub(super) line: Line,
     pub(super) finished: BTreeMap<ObjectId, Claim>,
     finished_order: VecDeque<ObjectId>,
+    /// Registers of items that have ended and are not dropped yet: should the records no longer show the end, this
+    /// replica says it.
+    pub(super) ended: BTreeMap<ObjectId, Register>,
     /// Low marks that count: heard, or own and durable.
     pub(super) marks: BTreeMap<ReplicaId, Hlc>,
     pub(super) own_mark: Hlc,
@@ -129,6 +132,7 @@ impl Queue {
             line: Line::default(),
             finished: BTreeMap::new(),
             finished_order: VecDeque::new(),
+            ended: BTreeMap::new(),
             marks: BTreeMap::new(),
             own_mark,
             sealed_below: 0,
@@ -212,11 +216,22 @@ impl Queue {
 
     /// Another seat's record of an item; false when it broke a rule.
     pub(super) fn hear(&mut self, id: ObjectId, writer: ReplicaId, body: &[u8], now: Monotonic) -> bool {
-        let Some(item) = self.items.get_mut(&id) else { return true };
+        let owner = match self.items.get(&id) {
+            Some(item) => item.owner,
+            None if self.ended.contains_key(&id) => self.seats.owner_of(id),
+            None => return true,
+        };
         let (Some(seat), Ok(record)) = (self.seats.seat_of(writer), ClaimRecord::decode(body)) else { return false };
-        if self.seats.check(&record.slot, seat, item.owner).is_err() {
+        if self.seats.check(&record.slot, seat, owner).is_err() {
             return false;
         }
+        self.changed.insert(id);
+        let Some(item) = self.items.get_mut(&id) else {
+            if let Some(register) = self.ended.get_mut(&id) {
+                register.hear(seat, record.slot, self.rules.lease, now);
+            }
+            return true;
+        };
         if record.slot.proposal.is_some() {
             self.active.insert(seat, now);
         }
@@ -232,14 +247,14 @@ impl Queue {
             item.failure = Some(failure);
         }
         item.register.hear(seat, record.slot, self.rules.lease, now);
-        self.changed.insert(id);
         true
     }
 
     /// This replica's own record of an item is durable.
     pub(super) fn persisted(&mut self, id: ObjectId, now: Monotonic) {
-        if let Some(item) = self.items.get_mut(&id) {
-            item.register.persisted(&self.seats, self.rules.lease, now);
+        let item = self.items.get_mut(&id).map(|item| &mut item.register);
+        if let Some(register) = item.or_else(|| self.ended.get_mut(&id)) {
+            register.persisted(&self.seats, self.rules.lease, now);
             self.changed.insert(id);
         }
     }
@@ -264,10 +279,13 @@ impl Queue {
     }
 
     fn poll_item(&mut self, id: ObjectId, now: Monotonic, dice: &mut Dice) -> Option<Write> {
-        let mut item = self.items.remove(&id)?;
+        let Some(mut item) = self.items.remove(&id) else {
+            let record = self.ended.get_mut(&id)?.last_word(&self.seats)?;
+            return Some(Write { key: SlotKey::Of(id, SlotPart::Claim), body: record.encode(), lazy: false });
+        };
         let write = self.drive(id, &mut item, now, dice);
         if item.register.claim().is_final() || item.is_done() {
-            self.finish(id, &item);
+            self.finish(id, item);
         } else {
             self.place(id, &mut item, now);
             self.items.insert(id, item);
@@ -404,8 +422,8 @@ impl Queue {
         }
     }
 
-    fn finish(&mut self, id: ObjectId, item: &Item) {
-        self.forget(id, item);
+    fn finish(&mut self, id: ObjectId, item: Item) {
+        self.forget(id, &item);
         let claim = item.register.claim();
         if !claim.is_final() {
             self.happenings.push((id, ItemEvent::Completed { token: 0 }));
@@ -420,6 +438,10 @@ impl Queue {
         if id.holder == self.replica {
             self.closing.push(id);
         }
+        if claim.is_final() {
+            self.ended.insert(id, item.register);
+            self.changed.insert(id);
+        }
     }
 
     fn forget(&mut self, id: ObjectId, item: &Item) {
@@ -431,6 +453,7 @@ impl Queue {
 
     /// An item is finished everywhere.
     pub(super) fn drop_item(&mut self, id: ObjectId) {
+        self.ended.remove(&id);
         if let Some(item) = self.items.remove(&id) {
             self.forget(id, &item);
         }

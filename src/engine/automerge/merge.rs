@@ -14,7 +14,7 @@ use bytes::Bytes;
 
 use super::{
     super::{
-        Applied, EngineError, Path,
+        Applied, EngineError, Path, guarded,
         inspect::automerge::{ChangeFacts, Chunk, Made, read},
     },
     AutomergeEngine,
@@ -62,6 +62,16 @@ fn load(bytes: &[u8]) -> Result<Automerge, EngineError> {
     let options =
         LoadOptions::new().text_encoding(TextEncoding::UnicodeCodePoint).verification_mode(VerificationMode::Check);
     Automerge::load_with_options(bytes, options).map_err(poisoned)
+}
+
+/// A saved document, saved anew without compression.
+pub(in crate::engine) fn uncompressed(saved: &[u8]) -> Result<Bytes, EngineError> {
+    let loaded = guarded(|| load(saved));
+    let document = loaded.map_err(|error| match error {
+        EngineError::Poisoned { reason } => EngineError::Refused { reason: format!("no automerge document: {reason}") },
+        error => error,
+    })?;
+    Ok(save(&document).into())
 }
 
 impl AutomergeEngine {

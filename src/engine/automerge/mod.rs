@@ -33,6 +33,7 @@ mod write;
 
 pub(in crate::engine) use actor::{ACTOR_BYTES, ACTORS, CONTAINERS, is_creator, writer_of};
 pub(in crate::engine) use creation::Creation;
+pub(in crate::engine) use merge::uncompressed;
 pub(in crate::engine) use value::CONTAINER_DEPTH;
 
 use chains::{Chains, Link};
