@@ -106,8 +106,9 @@ fn serve(
         let socket = ServerSocket::new(socket, binding);
         let shared = counted.shared();
         match (shared.guests, entrance) {
-            (None, _) => {
+            (None, entrance) => {
                 let reason = "this relay takes no guests: it was not started with --guests read or write";
+                let socket = said_on(socket, &entrance, reason).await;
                 turn_away(socket, CloseCode::UNAUTHENTICATED, reason).await;
             }
             (_, Err(error)) => turn_away(socket, CloseCode::PROTOCOL, &format!("no room: {error}")).await,
@@ -161,6 +162,17 @@ fn identity() -> Option<Identity> {
     let replica = ReplicaId::from_bits(u64::from_le_bytes(random));
     let agent = AgentId::new(&format!("guest-{replica}")).ok()?;
     Some(Identity { agent, replica, incarnation: 0 })
+}
+
+/// Says on the wire itself why a client is turned away, where the wire has a word for it and close codes mean nothing.
+async fn said_on(mut socket: ServerSocket, entrance: &Result<Entrance, NameError>, reason: &str) -> ServerSocket {
+    #[cfg(feature = "automerge")]
+    if let Ok(Entrance::Automerge(_)) = entrance {
+        // A courtesy: the client may be gone.
+        let _ = tokio::time::timeout(limits::HELLO_WAIT, socket.send(AutomergeRepo::farewell(reason))).await;
+    }
+    let _ = (&mut socket, entrance, reason);
+    socket
 }
 
 async fn turn_away(mut socket: ServerSocket, code: CloseCode, reason: &str) {

@@ -10,7 +10,7 @@
 //! - `hocuspocus`: that of Hocuspocus providers;
 //! - `automerge`: that of automerge-repo; `repo_id`: what that calls documents.
 
-#[cfg(all(feature = "automerge", feature = "relay"))]
+#[cfg(feature = "automerge")]
 mod automerge;
 mod error;
 #[cfg(feature = "yrs")]
@@ -24,7 +24,7 @@ mod word;
 #[cfg(feature = "yrs")]
 mod yjs;
 
-#[cfg(all(feature = "automerge", feature = "relay"))]
+#[cfg(feature = "automerge")]
 pub use automerge::AutomergeRepo;
 pub use error::WireError;
 #[cfg(feature = "yrs")]

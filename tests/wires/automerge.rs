@@ -103,7 +103,10 @@ fn what_is_told_is_as_a_client_expects_it() {
     assert!(frame.contains(&text("doc-unavailable")) && frame.ends_with(&id), "{frame}");
     let refused = Word::Refused { is_forbidden: true, reason: "no".to_owned() };
     let frame = told(&mut stage, refused).remove(0);
-    assert!(frame.contains(&text("error")) && frame.ends_with(&format!("{}{}", text("message"), text("no"))), "{frame}");
+    assert!(
+        frame.contains(&text("error")) && frame.ends_with(&format!("{}{}", text("message"), text("no"))),
+        "{frame}"
+    );
     assert!(told(&mut stage, Word::Kept(1)).is_empty(), "it has no word for that");
 }
 

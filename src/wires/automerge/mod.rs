@@ -46,6 +46,16 @@ impl AutomergeRepo {
         Self { relay, swarm, client: Err(now + limits::GUEST_AUTH_WAIT) }
     }
 
+    /// What is said to a client that is turned away before it could join.
+    pub fn farewell(reason: &str) -> Bytes {
+        write(&[
+            ("type", Field::Text("error")),
+            ("senderId", Field::Text("")),
+            ("targetId", Field::Text("")),
+            ("message", Field::Text(reason)),
+        ])
+    }
+
     fn join(&mut self, message: &Message<'_>, answers: &mut Vec<Bytes>) -> Result<(), WireError> {
         self.client = Ok(message.sender.to_owned());
         if let Some(versions) = message.versions.as_ref().filter(|versions| !versions.contains(&VERSION)) {

@@ -52,9 +52,9 @@ export async function relay(t, ...more) {
   const folder = mkdtempSync(join(tmpdir(), "aepoch-interop-"));
   const port = await freePort();
   let child;
-  const start = async () => {
+  const start = async (...others) => {
     const args = ["serve", "--listen", `127.0.0.1:${port}`, "--store", join(folder, "relay.redb"), "--log", "error"];
-    child = spawn(binary, [...args, ...more], { stdio: ["ignore", "pipe", "inherit"] });
+    child = spawn(binary, [...args, ...more, ...others], { stdio: ["ignore", "pipe", "inherit"] });
     const lines = createInterface({ input: child.stdout });
     const said = new Promise((found) => lines.on("line", (line) => line.includes("listening") && found()));
     const ended = new Promise((_, failed) => child.once("exit", (code) => failed(new Error(`the relay ended: ${code}`))));
