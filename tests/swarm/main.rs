@@ -18,6 +18,7 @@ mod offline;
 mod presence;
 mod queue;
 mod rest;
+mod samod;
 mod share;
 mod storage;
 mod tls;
