@@ -263,3 +263,36 @@ fn an_automerge_document_goes_out_as_automerge_saves_it() {
     let json = program::json(&["doc", "export", "stage", "--store", &at(&store), "--json"]);
     assert_eq!(json, json!({ "map/lights": { "left": "red" } }));
 }
+
+#[test]
+fn an_automerge_file_comes_in_and_goes_out_without_loss_and_only_once() {
+    use automerge::{AutoCommit, ObjType, ROOT, transaction::Transactable as _};
+
+    let place = Place::trusting();
+    let mut one = AutoCommit::new();
+    let notes = one.put_object(ROOT, "notes", ObjType::Text).unwrap();
+    one.splice_text(&notes, 0, 0, &"soft ".repeat(200)).unwrap();
+    let mut other = one.fork();
+    for n in 0..40 {
+        other.put(ROOT, "plays", n).unwrap();
+        other.commit();
+    }
+    one.put(ROOT, "plays", "many").unwrap();
+    one.merge(&mut other).unwrap();
+    // Compressed, as other programs save it.
+    std::fs::write(place.file("in.automerge"), one.save()).unwrap();
+    let import = || place.json(&["doc", "import", "stage", "--format", "automerge", &place.file("in.automerge")]);
+    assert_eq!(import()["insertions"], json!(42));
+    assert_eq!(place.content("stage")["text/notes"], json!("soft ".repeat(200)));
+    let out = place.file("out.automerge");
+    place.json(&["doc", "export", "stage", "--format", "automerge", "--into", &out]);
+    let mut back = AutoCommit::load(&std::fs::read(&out).unwrap()).unwrap();
+    assert_eq!(back.get_heads(), one.get_heads());
+    assert_eq!(import()["insertions"], json!(0));
+    // One that is cut off changes nothing.
+    let file = one.save();
+    std::fs::write(place.file("half.automerge"), &file[..file.len() / 2]).unwrap();
+    let refused = place.run(&["doc", "import", "other", "--format", "automerge", &place.file("half.automerge")]);
+    assert_eq!(refused.status.code(), Some(1), "{}", text(&refused.stderr));
+    assert!(place.run(&["doc", "export", "other", "--format", "json"]).status.code() != Some(0));
+}
