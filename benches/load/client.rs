@@ -352,6 +352,14 @@ fn put_bytes(out: &mut BytesMut, bytes: &[u8]) {
     out.put_slice(bytes);
 }
 
+/// The numbers of the edits a plain message carries, whoever made them.
+pub(crate) fn marked(packet: &[u8]) -> Vec<u32> {
+    let mut news = Vec::new();
+    marks(packet, &mut news);
+    let numbers = news.iter().filter_map(|news| if let News::Edit(_, number) = news { Some(*number) } else { None });
+    numbers.collect()
+}
+
 /// The edits a plain message carries, by their marks.
 fn marks(packet: &[u8], news: &mut Vec<News>) {
     let mut at = 0;

@@ -19,6 +19,7 @@ mod live;
 mod measure;
 mod members;
 mod raw;
+mod repos;
 mod rivals;
 mod rounds;
 mod server;
@@ -38,7 +39,7 @@ fn binary() -> String {
     std::env::var("AEPOCH_BINARY").unwrap_or_else(|_| env!("CARGO_BIN_EXE_aepoch").to_owned())
 }
 
-const AREAS: [&str; 21] = [
+const AREAS: [&str; 22] = [
     "propagation",
     "admitted",
     "flood",
@@ -48,6 +49,7 @@ const AREAS: [&str; 21] = [
     "rooms",
     "resync",
     "wires",
+    "repos",
     "urgent",
     "barrier",
     "barrier-1000",
@@ -103,6 +105,7 @@ async fn run(area: &str, plan: &Plan, report: &mut Report) {
         "rooms" => live::many_rooms(plan, report).await,
         "resync" => bulk::resync(plan, report).await,
         "wires" => wires::wires(plan, report).await,
+        "repos" => repos::repos(plan, report).await,
         "urgent" => bulk::urgent(plan, report).await,
         "barrier" => coordination::barrier(plan, report).await,
         "barrier-1000" => coordination::barrier_of_1000(plan, report).await,

@@ -21,12 +21,16 @@ pub(crate) enum Kind {
     OursYjs,
     /// The release binary, as Hocuspocus' clients find it.
     OursHocuspocus,
+    /// The release binary, as automerge-repo's clients find it.
+    OursAutomerge,
     /// A WebSocket broadcast without any protocol.
     Raw,
     /// `@y/websocket-server`, in memory.
     YWebsocket,
     /// `@hocuspocus/server`, in memory.
     Hocuspocus,
+    /// `@automerge/automerge-repo` as a sync server, in memory.
+    AutomergeRepo,
     /// Redis: a counter and a channel.
     Redis,
     /// etcd: the double barrier of its recipes.
@@ -46,9 +50,11 @@ impl Kind {
             Self::Admitted => "aepoch, admitted",
             Self::OursYjs => "aepoch as y-websocket",
             Self::OursHocuspocus => "aepoch as hocuspocus",
+            Self::OursAutomerge => "aepoch as automerge-repo",
             Self::Raw => "raw",
             Self::YWebsocket => "y-websocket",
             Self::Hocuspocus => "hocuspocus",
+            Self::AutomergeRepo => "automerge-repo",
             Self::Redis => "redis",
             Self::Etcd => "etcd",
             Self::EtcdCounted => "etcd, counted",
@@ -64,7 +70,7 @@ impl Kind {
 
     /// The program of this crate.
     pub(crate) fn is_our_program(self) -> bool {
-        matches!(self, Self::Ours | Self::Admitted | Self::OursYjs | Self::OursHocuspocus)
+        matches!(self, Self::Ours | Self::Admitted | Self::OursYjs | Self::OursHocuspocus | Self::OursAutomerge)
     }
 
     /// Speaks Hocuspocus' protocol.
@@ -78,13 +84,14 @@ impl Kind {
             Self::Ours | Self::Admitted => "v1/sync".to_owned(),
             Self::OursYjs => format!("yjs/{room}"),
             Self::OursHocuspocus => "hocuspocus".to_owned(),
+            Self::OursAutomerge => format!("automerge/{room}"),
             _ => room.to_owned(),
         }
     }
 
     /// False when it runs on node and node, or its packages, are not there.
     pub(crate) fn is_available(self) -> bool {
-        let script = matches!(self, Self::YWebsocket | Self::Hocuspocus);
+        let script = matches!(self, Self::YWebsocket | Self::Hocuspocus | Self::AutomergeRepo);
         !script || compare().join("node_modules").is_dir() && Command::new("node").arg("-v").output().is_ok()
     }
 }
@@ -126,7 +133,7 @@ impl Server {
 
     fn spawn(kind: Kind, store: Option<PathBuf>, folder: Option<tempfile::TempDir>, rates: &[&str]) -> Self {
         let mut command = match kind {
-            Kind::Ours | Kind::Admitted | Kind::OursYjs | Kind::OursHocuspocus => {
+            Kind::Ours | Kind::Admitted | Kind::OursYjs | Kind::OursHocuspocus | Kind::OursAutomerge => {
                 let store = store.unwrap();
                 let mut command = Command::new(crate::binary());
                 command.args(["serve", "--listen", "127.0.0.1:0", "--print-address", "--store"]).arg(&store);
@@ -142,8 +149,8 @@ impl Server {
                 command.arg("--raw");
                 command
             }
-            Kind::YWebsocket | Kind::Hocuspocus => {
-                let script = if kind == Kind::YWebsocket { "y-websocket.mjs" } else { "hocuspocus.mjs" };
+            Kind::YWebsocket | Kind::Hocuspocus | Kind::AutomergeRepo => {
+                let script = format!("{}.mjs", kind.name());
                 let mut command = Command::new("node");
                 command.arg(script).current_dir(compare());
                 command

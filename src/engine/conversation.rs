@@ -13,6 +13,7 @@ pub struct PeerMessage {
 
 /// The engine's part in a conversation with one peer; see [`Engine::converse`](super::Engine::converse).
 #[derive(Debug)]
+#[cfg_attr(not(feature = "automerge"), allow(dead_code, reason = "no other engine has such a protocol"))]
 pub struct Conversation {
     pub(super) may_write: bool,
     /// Changes the peer sent that build on what has not come yet: it does not send them twice.
