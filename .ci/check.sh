@@ -129,6 +129,7 @@ npm_package() {
 interop() {
     has_node && [ -e tests/interop/node_modules/.package-lock.json ] ||
         { echo "SKIPPED, NO CLIENT OF ANOTHER LIBRARY IS TESTED: needs Node 20 or later, npm, and what it installs"; return; }
+    command -v "$chromium" >/dev/null || echo "SKIPPED, NO EDITOR IS TESTED: needs Debian's chromium, or CHROMIUM=<file>"
     await program
     timeout 600 npm --prefix tests/interop run --silent test
 }

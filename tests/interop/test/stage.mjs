@@ -27,7 +27,7 @@ process.setMaxListeners(0);
 const binary = process.env.AEPOCH ?? fileURLToPath(new URL("../../../target/release/aepoch", import.meta.url));
 
 /** A test that fails when it does not end. */
-export const test = (name, holds) => run(name, { timeout: 120_000 }, holds);
+export const test = (name, holds, options) => run(name, { timeout: 120_000, ...options }, holds);
 
 /** Looks until it holds; the test's own deadline ends what never does. */
 export async function until(holds) {
