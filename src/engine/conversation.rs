@@ -13,14 +13,17 @@ pub struct PeerMessage {
 
 /// The engine's part in a conversation with one peer; see [`Engine::converse`](super::Engine::converse).
 #[derive(Debug)]
-#[cfg_attr(not(feature = "automerge"), allow(dead_code, reason = "no other engine has such a protocol"))]
+#[cfg_attr(
+    not(all(feature = "automerge", feature = "guests")),
+    allow(dead_code, reason = "no other engine has such a protocol")
+)]
 pub struct Conversation {
     pub(super) may_write: bool,
     /// Changes the peer sent that build on what has not come yet: it does not send them twice.
     pub(super) held: Bytes,
     /// What was said last.
     pub(super) said: Bytes,
-    #[cfg(feature = "automerge")]
+    #[cfg(all(feature = "automerge", feature = "guests"))]
     pub(super) state: ::automerge::sync::State,
 }
 
@@ -31,7 +34,7 @@ impl Conversation {
             may_write,
             held: Bytes::new(),
             said: Bytes::new(),
-            #[cfg(feature = "automerge")]
+            #[cfg(all(feature = "automerge", feature = "guests"))]
             state: if may_write { ::automerge::sync::State::new() } else { ::automerge::sync::State::new_read_only() },
         }
     }
@@ -47,7 +50,7 @@ impl Conversation {
     /// Something the peer has sent was lost: it has to send it again.
     pub fn forget(&mut self) {
         self.held = Bytes::new();
-        #[cfg(feature = "automerge")]
+        #[cfg(all(feature = "automerge", feature = "guests"))]
         {
             self.state.needs_reset = true;
         }

@@ -27,7 +27,7 @@ mod yrs;
 pub use admission::Admission;
 pub use conversation::{Conversation, PeerMessage};
 pub use guard::guarded;
-#[cfg(feature = "automerge")]
+#[cfg(all(feature = "automerge", feature = "guests"))]
 pub use inspect::automerge::read_message;
 #[cfg(feature = "yrs")]
 pub(crate) use inspect::yrs::lib0;

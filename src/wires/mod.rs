@@ -10,26 +10,26 @@
 //! - `hocuspocus`: that of Hocuspocus providers;
 //! - `automerge`: that of automerge-repo; `repo_id`: what that calls documents.
 
-#[cfg(feature = "automerge")]
+#[cfg(all(feature = "automerge", feature = "guests"))]
 mod automerge;
 mod error;
 #[cfg(feature = "yrs")]
 mod form;
 #[cfg(feature = "yrs")]
 mod hocuspocus;
-#[cfg(feature = "automerge")]
+#[cfg(all(feature = "automerge", feature = "guests"))]
 mod repo_id;
 mod session;
 mod word;
 #[cfg(feature = "yrs")]
 mod yjs;
 
-#[cfg(feature = "automerge")]
+#[cfg(all(feature = "automerge", feature = "guests"))]
 pub use automerge::AutomergeRepo;
 pub use error::WireError;
 #[cfg(feature = "yrs")]
 pub use hocuspocus::Hocuspocus;
-#[cfg(feature = "automerge")]
+#[cfg(all(feature = "automerge", feature = "guests"))]
 pub use repo_id::{RepoId, RepoIdError};
 pub use session::{Dialect, GuestSession};
 pub use word::{Ask, Awareness, GuestRights, Told, WireKind, Word};

@@ -10,7 +10,7 @@ mod text;
 mod transact;
 mod values;
 
-#[cfg(feature = "automerge")]
+#[cfg(all(feature = "automerge", feature = "guests"))]
 mod converse;
 #[cfg(feature = "yrs")]
 mod foreign;

@@ -11,7 +11,9 @@ mod guest;
 mod guests;
 mod hops;
 mod queue;
+#[cfg(all(feature = "automerge", feature = "guests"))]
 mod repo;
 mod sealed;
+#[cfg(all(feature = "automerge", feature = "guests"))]
 mod talks;
 mod world;

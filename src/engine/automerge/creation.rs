@@ -9,7 +9,7 @@ use automerge::{ActorId, Change, ObjId};
 use sha2::{Digest, Sha256};
 
 use super::{
-    super::{Container, ContainerKind, EngineError, inspect::automerge::unsigned},
+    super::{Container, ContainerKind, EngineError},
     actor::creator_of,
 };
 
@@ -83,6 +83,15 @@ impl Creation {
     pub(super) fn change(&self) -> Result<Change, EngineError> {
         Change::from_bytes(self.bytes()).map_err(|error| EngineError::Poisoned { reason: error.to_string() })
     }
+}
+
+/// Writes a number in LEB128.
+pub(in crate::engine) fn unsigned(out: &mut Vec<u8>, mut value: usize) {
+    while value >= 0x80 {
+        out.push(value as u8 | 0x80);
+        value >>= 7;
+    }
+    out.push(value as u8);
 }
 
 #[cfg(test)]

@@ -13,14 +13,16 @@ use automerge::{Automerge, ChangeHash, PatchLog, ReadDoc, Span, TextEncoding, tr
 use bytes::Bytes;
 
 use super::{
-    Absorbed, Applied, Container, ContainerKind, Conversation, Engine, EngineCommit, EngineError, EngineKind,
-    HistoryEntry, Op, PeerMessage, Relation, TextSpan, UpdateInfo, Value, guard::guarded,
+    Absorbed, Applied, Container, ContainerKind, Engine, EngineCommit, EngineError, EngineKind, HistoryEntry, Op,
+    Relation, TextSpan, UpdateInfo, Value, guard::guarded,
 };
 use crate::{id::ReplicaId, limits};
 
+mod absorb;
 mod actor;
 mod chains;
 mod containers;
+#[cfg(feature = "guests")]
 mod converse;
 mod creation;
 mod frontier;
@@ -33,6 +35,8 @@ mod write;
 
 pub(in crate::engine) use actor::{ACTOR_BYTES, ACTORS, CONTAINERS, is_creator, writer_of};
 pub(in crate::engine) use creation::Creation;
+#[cfg(feature = "guests")]
+pub(in crate::engine) use creation::unsigned;
 pub(in crate::engine) use merge::uncompressed;
 pub(in crate::engine) use value::CONTAINER_DEPTH;
 
@@ -236,7 +240,12 @@ impl Engine for AutomergeEngine {
         info.changes.iter().all(|hash| self.knows(hash))
     }
 
-    fn converse(&mut self, talk: &mut Conversation, heard: Option<&PeerMessage>) -> Result<Option<Bytes>, EngineError> {
+    #[cfg(feature = "guests")]
+    fn converse(
+        &mut self,
+        talk: &mut super::Conversation,
+        heard: Option<&super::PeerMessage>,
+    ) -> Result<Option<Bytes>, EngineError> {
         guarded(|| self.answer(talk, heard))
     }
 

@@ -12,7 +12,7 @@ use super::{
     reader::{Reader, refused},
 };
 use crate::{
-    engine::{EngineError, PeerMessage},
+    engine::{EngineError, PeerMessage, automerge::unsigned},
     limits,
 };
 
@@ -119,15 +119,6 @@ fn unpack(chunks: &[u8], out: &mut Vec<u8>) -> Result<(), EngineError> {
         }
     }
     Ok(())
-}
-
-/// Writes a number in LEB128.
-pub(in crate::engine) fn unsigned(out: &mut Vec<u8>, mut value: usize) {
-    while value >= 0x80 {
-        out.push(value as u8 | 0x80);
-        value >>= 7;
-    }
-    out.push(value as u8);
 }
 
 #[cfg(test)]

@@ -13,14 +13,15 @@ use crate::{engine::automerge::writer_of, limits};
 mod change;
 mod columns;
 mod document;
+#[cfg(feature = "guests")]
 mod message;
 mod reader;
 
 pub(in crate::engine) use change::{ChangeFacts, Made};
 use columns::Budget;
 pub(in crate::engine) use document::DocumentFacts;
+#[cfg(feature = "guests")]
 pub use message::read_message;
-pub(in crate::engine) use message::unsigned;
 use reader::{Reader, refused};
 
 const MAGIC: [u8; 4] = [0x85, 0x6f, 0x4a, 0x83];
