@@ -23,6 +23,8 @@ pub struct Conversation {
     pub(super) held: Bytes,
     /// What was said last.
     pub(super) said: Bytes,
+    /// It is known what the peer has: from then on a turn costs what is new.
+    pub(super) has_met: bool,
     #[cfg(all(feature = "automerge", feature = "guests"))]
     pub(super) state: ::automerge::sync::State,
 }
@@ -34,9 +36,15 @@ impl Conversation {
             may_write,
             held: Bytes::new(),
             said: Bytes::new(),
+            has_met: false,
             #[cfg(all(feature = "automerge", feature = "guests"))]
             state: if may_write { ::automerge::sync::State::new() } else { ::automerge::sync::State::new_read_only() },
         }
+    }
+
+    /// True when the next turn may cost as much as the whole document.
+    pub fn is_costly(&self) -> bool {
+        !self.has_met
     }
 
     /// Changes that were held back, and then these: what may have become complete.
@@ -50,6 +58,7 @@ impl Conversation {
     /// Something the peer has sent was lost: it has to send it again.
     pub fn forget(&mut self) {
         self.held = Bytes::new();
+        self.has_met = false;
         #[cfg(all(feature = "automerge", feature = "guests"))]
         {
             self.state.needs_reset = true;

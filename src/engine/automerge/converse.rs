@@ -34,6 +34,7 @@ impl AutomergeEngine {
                 talk.state.last_sent_heads = sent;
             }
             self.hold(talk, changes)?;
+            talk.has_met = true;
         }
         if talk.state.needs_reset {
             // To ask for everything by flag would say that we read whole documents, compressed, which we do not.

@@ -205,8 +205,9 @@ impl Room {
             Stage::TakenIn(message) => Some(message),
             _ => None,
         };
+        let is_costly = conversation.is_costly();
         let job = Job::Converse { link, conversation, heard };
-        if self.weight > hub.config.tuning.inline_bytes as u64 {
+        if is_costly && self.weight > hub.config.tuning.inline_bytes as u64 {
             self.send_away(job, hub);
             return false;
         }
