@@ -72,7 +72,7 @@ fn answer(session: &mut GuestSession, ask: Ask) -> String {
         Ask::Sync { message, .. } => {
             let _ = inspect(EngineKind::Automerge, &message.changes);
             let mut engine = create(EngineKind::Automerge, ReplicaId::from_bits(1)).expect("it is in this build");
-            match engine.converse(&mut Conversation::new(true), Some(&message)) {
+            match engine.converse(&mut Conversation::new(true), Some(&message), true) {
                 Ok(Some(says)) => Word::Sync(says),
                 Ok(None) => Word::Unavailable,
                 Err(error) => Word::Refused { is_forbidden: false, reason: error.to_string() },

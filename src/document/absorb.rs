@@ -82,9 +82,10 @@ impl Document {
         &mut self,
         talk: &mut Conversation,
         heard: Option<&PeerMessage>,
+        may_speak: bool,
     ) -> Result<Option<Bytes>, DocumentError> {
         self.check_sound()?;
-        Ok(self.engine.converse(talk, heard)?)
+        Ok(self.engine.converse(talk, heard, may_speak)?)
     }
 
     /// Inspects an update, and looks whose numbers it inserts under.

@@ -422,13 +422,18 @@ pub trait Engine: Send + fmt::Debug {
     }
 
     /// One turn of a conversation in the engine's own sync protocol: what was heard, whose changes have been absorbed as far
-    /// as they could be, and what there is to say. `None`: nothing. Up to linear in the document at first, later in what
+    /// as they could be, and, if it may speak, what there is to say. `None`: nothing. Up to linear in the document at first, later in what
     /// is new.
     ///
     /// # Errors
     /// `Refused`: it is no message; `Unsupported`.
-    fn converse(&mut self, talk: &mut Conversation, heard: Option<&PeerMessage>) -> Result<Option<Bytes>, EngineError> {
-        let _ = (talk, heard);
+    fn converse(
+        &mut self,
+        talk: &mut Conversation,
+        heard: Option<&PeerMessage>,
+        may_speak: bool,
+    ) -> Result<Option<Bytes>, EngineError> {
+        let _ = (talk, heard, may_speak);
         Err(EngineError::Unsupported { engine: self.kind(), what: "converse in automerge's sync protocol" })
     }
 

@@ -75,6 +75,7 @@ pub(super) enum Job {
         link: LinkId,
         conversation: Box<Conversation>,
         heard: Option<PeerMessage>,
+        may_speak: bool,
     },
     Digest {
         link: LinkId,
@@ -201,8 +202,8 @@ fn run_on(document: &mut Document, job: Job) -> Outcome {
             let lacking = update.map(|update| Lacking { update, frontier }).map_err(DocumentError::from);
             Outcome::Lack { link, since, lacking }
         }
-        Job::Converse { link, mut conversation, heard } => {
-            let turn = document.converse(&mut conversation, heard.as_ref());
+        Job::Converse { link, mut conversation, heard, may_speak } => {
+            let turn = document.converse(&mut conversation, heard.as_ref(), may_speak);
             let is_empty = document.content().frontier().is_empty();
             Outcome::Converse { link, conversation, turn: turn.map(|says| Turn { says, is_empty }) }
         }

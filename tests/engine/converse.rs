@@ -44,13 +44,13 @@ fn tell(peer: &mut Peer, talk: &mut Conversation, message: Message, may_write: b
         inspect(EngineKind::Automerge, &message.changes).unwrap();
         guarded(|| peer.engine.absorb(&message.changes, false)).unwrap();
     }
-    peer.engine.converse(talk, Some(&message)).unwrap()
+    peer.engine.converse(talk, Some(&message), true).unwrap()
 }
 
 /// Messages both ways until nobody has anything to say; how many there were.
 fn exchange(peer: &mut Peer, talk: &mut Conversation, other: &mut Library, may_write: bool) -> usize {
     let mut count = 0;
-    let mut answer = peer.engine.converse(talk, None).unwrap();
+    let mut answer = peer.engine.converse(talk, None, true).unwrap();
     loop {
         assert!(count < 50, "no end of messages");
         if let Some(answer) = answer.take() {
@@ -160,13 +160,13 @@ fn who_brings_what_is_refused_is_not_answered_the_same_for_ever() {
     while let Some(message) = other.says() {
         let mut message = read_message(&message.encode()).unwrap();
         message.changes.clear();
-        let Some(answer) = peer.engine.converse(&mut talk, Some(&message)).unwrap() else { break };
+        let Some(answer) = peer.engine.converse(&mut talk, Some(&message), true).unwrap() else { break };
         answers += 1;
         assert!(answers < 10, "no end of messages");
         other.hears(&answer);
     }
     peer.commit(&[put("m", "k", "v")]);
-    assert!(peer.engine.converse(&mut talk, None).unwrap().is_some(), "what is new is said");
+    assert!(peer.engine.converse(&mut talk, None, true).unwrap().is_some(), "what is new is said");
 }
 
 #[test]

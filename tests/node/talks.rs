@@ -92,9 +92,11 @@ fn a_repo_hears_that_its_change_is_here_once_it_is_durable_and_others_hear_of_it
     reader.speak(&mut world);
     settle(&mut world, &mut [&mut writer, &mut reader]);
     world.hosts[0].hold_store = true;
-    writer.put(&mut world, "k", "2");
-    settle(&mut world, &mut [&mut writer, &mut reader]);
-    assert_eq!(reader.get("k").as_deref(), Some("2"));
+    for n in 2..6 {
+        writer.put(&mut world, "k", &n.to_string());
+        settle(&mut world, &mut [&mut writer, &mut reader]);
+        assert_eq!(reader.get("k"), Some(n.to_string()));
+    }
     assert!(!writer.is_kept());
     world.hosts[0].hold_store = false;
     settle(&mut world, &mut [&mut writer, &mut reader]);

@@ -20,22 +20,22 @@ use crate::{
 };
 
 impl AutomergeEngine {
-    pub(super) fn answer(
-        &mut self,
-        talk: &mut Conversation,
-        heard: Option<&PeerMessage>,
-    ) -> Result<Option<Bytes>, EngineError> {
-        if let Some(PeerMessage { changes, rest }) = heard {
-            let message = Message::decode(rest).map_err(|error| EngineError::Refused { reason: error.to_string() })?;
-            let (sent, is_empty) = (talk.state.last_sent_heads.clone(), message.heads.is_empty());
-            self.document.receive_sync_message(&mut talk.state, message).map_err(poisoned)?;
-            if !changes.is_empty() && !is_empty {
-                // The library has not seen them: without this it would not tell that they have come.
-                talk.state.last_sent_heads = sent;
-            }
-            self.hold(talk, changes)?;
-            talk.has_met = true;
+    /// Takes a message in, whose changes have been.
+    pub(super) fn listen(&mut self, talk: &mut Conversation, heard: &PeerMessage) -> Result<(), EngineError> {
+        let PeerMessage { changes, rest } = heard;
+        let message = Message::decode(rest).map_err(|error| EngineError::Refused { reason: error.to_string() })?;
+        let (sent, is_empty) = (talk.state.last_sent_heads.clone(), message.heads.is_empty());
+        self.document.receive_sync_message(&mut talk.state, message).map_err(poisoned)?;
+        if !changes.is_empty() && !is_empty {
+            // The library has not seen them: without this it would not tell that they have come.
+            talk.state.last_sent_heads = sent;
         }
+        talk.has_met = true;
+        self.hold(talk, changes)
+    }
+
+    /// What there is to say.
+    pub(super) fn speak(&mut self, talk: &mut Conversation) -> Result<Option<Bytes>, EngineError> {
         if talk.state.needs_reset {
             // To ask for everything by flag would say that we read whole documents, compressed, which we do not.
             talk.state.their_capabilities = None;

@@ -245,8 +245,14 @@ impl Engine for AutomergeEngine {
         &mut self,
         talk: &mut super::Conversation,
         heard: Option<&super::PeerMessage>,
+        may_speak: bool,
     ) -> Result<Option<Bytes>, EngineError> {
-        guarded(|| self.answer(talk, heard))
+        guarded(|| {
+            if let Some(heard) = heard {
+                self.listen(talk, heard)?;
+            }
+            if may_speak { self.speak(talk) } else { Ok(None) }
+        })
     }
 
     fn frontier(&self) -> Bytes {

@@ -186,11 +186,14 @@ impl Room {
         }
         let is_slow = hub.links.get(&link).is_none_or(|peer| peer.outstanding > hub.config.tuning.queue_high);
         let Some(talk) = self.guests.get_mut(&link).and_then(|guest| guest.talk.as_mut()) else { return false };
-        if is_slow || talk.gated.is_some() || matches!(talk.stage, Stage::Arrived(_)) {
+        // What it says is taken in also while there is something it may not hear yet.
+        let may_speak = !is_slow && talk.gated.is_none();
+        let has_heard = matches!(talk.stage, Stage::TakenIn(_));
+        if matches!(talk.stage, Stage::Arrived(_)) || !may_speak && !has_heard {
             return false;
         }
         let next = [talk.due.then_some(talk.not_before), talk.wants].into_iter().flatten().min();
-        if !matches!(talk.stage, Stage::TakenIn(_)) && next.is_none_or(|next| next > hub.now.mono) {
+        if !has_heard && next.is_none_or(|next| next > hub.now.mono) {
             if let Some(next) = next {
                 hub.arm(&self.id, next);
             }
@@ -200,13 +203,13 @@ impl Room {
         if std::mem::take(&mut talk.lost) {
             conversation.forget();
         }
-        talk.due = false;
+        talk.due = !may_speak;
         let heard = match std::mem::replace(&mut talk.stage, Stage::Idle) {
             Stage::TakenIn(message) => Some(message),
             _ => None,
         };
         let is_costly = conversation.is_costly();
-        let job = Job::Converse { link, conversation, heard };
+        let job = Job::Converse { link, conversation, heard, may_speak };
         if is_costly && self.weight > hub.config.tuning.inline_bytes as u64 {
             self.send_away(job, hub);
             return false;
@@ -236,6 +239,7 @@ impl Room {
         let Some(talk) = self.guests.get_mut(&link).and_then(|guest| guest.talk.as_mut()) else { return };
         talk.conversation = Some(conversation);
         let word = match turn {
+            Ok(_) if talk.gated.is_some() => None,
             Ok(turn) if turn.is_empty && talk.wants.is_some_and(|until| until > hub.now.mono) => None,
             Ok(turn) if turn.is_empty && talk.wants.take().is_some() => Some(Word::Unavailable),
             Ok(turn) => {
