@@ -104,6 +104,8 @@ pub const ROOM_INBOX_BYTES: usize = 16 * 1024 * 1024;
 pub const GUEST_FRAME_BYTES: usize = MESSAGE_BYTES;
 /// Hashes in one message of automerge's sync protocol: heads, and changes that are asked for.
 pub const SYNC_HASHES: u64 = 65_536;
+/// Bytes of one client's changes that build on what has not come yet; with more it has to send all of it anew.
+pub const GUEST_HELD_BYTES: usize = 1024 * 1024;
 /// Messages of one client that may wait for the one before to be taken in; with more it has to begin anew.
 pub const GUEST_UNHEARD: usize = 64;
 /// Documents of one connection that may wait to be authenticated.

@@ -88,7 +88,7 @@ pub(super) struct VerifyArgs {
     folder: PathBuf,
 
     /// A key that may have signed it; once for each.
-    #[arg(long = "public", value_name = "KEY")]
+    #[arg(long = "public", value_name = "KEY", allow_hyphen_values = true)]
     publics: Vec<PublicKey>,
 
     /// A head noted earlier, which the log must still contain.

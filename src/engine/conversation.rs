@@ -1,5 +1,7 @@
 //! What is remembered of a peer that speaks the engine's own sync protocol, message by message. Layer 1.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 
 /// A message of a peer that speaks automerge's sync protocol.
@@ -21,8 +23,10 @@ pub struct Conversation {
     pub(super) may_write: bool,
     /// Changes the peer sent that build on what has not come yet: it does not send them twice.
     pub(super) held: Bytes,
-    /// What was said last.
-    pub(super) said: Bytes,
+    /// Their hashes, and those of what they build on.
+    pub(super) held_hashes: [BTreeSet<[u8; 32]>; 2],
+    /// A hash of what was said last, if that brought no changes.
+    pub(super) said: Option<[u8; 32]>,
     /// It is known what the peer has: from then on a turn costs what is new.
     pub(super) has_met: bool,
     #[cfg(all(feature = "automerge", feature = "guests"))]
@@ -35,7 +39,8 @@ impl Conversation {
         Self {
             may_write,
             held: Bytes::new(),
-            said: Bytes::new(),
+            held_hashes: Default::default(),
+            said: None,
             has_met: false,
             #[cfg(all(feature = "automerge", feature = "guests"))]
             state: if may_write { ::automerge::sync::State::new() } else { ::automerge::sync::State::new_read_only() },
@@ -52,12 +57,14 @@ impl Conversation {
         if self.held.is_empty() || changes.is_empty() {
             return changes;
         }
+        self.held_hashes = Default::default();
         [std::mem::take(&mut self.held), changes].concat().into()
     }
 
     /// Something the peer has sent was lost: it has to send it again.
     pub fn forget(&mut self) {
         self.held = Bytes::new();
+        self.held_hashes = Default::default();
         self.has_met = false;
         #[cfg(all(feature = "automerge", feature = "guests"))]
         {

@@ -167,6 +167,18 @@ impl Room {
         }
     }
 
+    /// Does a job at once, in the room, which must be ready.
+    pub(super) fn work_here(&mut self, job: Job) -> Option<Outcome> {
+        let State::Ready(document) = std::mem::replace(&mut self.state, State::Away) else { return None };
+        let (id, generation) = (self.id.clone(), self.generation);
+        let mut work = Work { document: id, generation, subject: Some(document), job, outcome: None };
+        work.run();
+        if let Some(document) = work.subject {
+            self.state = State::Ready(document);
+        }
+        work.outcome
+    }
+
     /// The store has answered the load.
     pub(super) fn loaded(&mut self, id: u64, result: Result<StoreDone, StoreError>, hub: &mut Hub) {
         if !matches!(self.state, State::Loading { task: Some(task) } if task == id) {
@@ -340,19 +352,7 @@ impl Room {
             if bytes > inline_bytes || is_sealed && bytes > SIGNED_INLINE_BYTES {
                 return self.send_away(job, hub);
             }
-            let State::Ready(document) = std::mem::replace(&mut self.state, State::Away) else { return };
-            let mut work = Work {
-                document: self.id.clone(),
-                generation: self.generation,
-                subject: Some(document),
-                job,
-                outcome: None,
-            };
-            work.run();
-            if let Some(document) = work.subject {
-                self.state = State::Ready(document);
-            }
-            if let Some(Outcome::Applied(applied)) = work.outcome {
+            if let Some(Outcome::Applied(applied)) = self.work_here(job) {
                 self.applied(*applied, hub);
             }
         }

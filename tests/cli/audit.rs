@@ -21,6 +21,16 @@ fn public(log: &str) -> String {
     shown["public"].as_str().unwrap().to_owned()
 }
 
+/// One key in sixty-four begins with a hyphen.
+#[test]
+fn a_key_that_begins_with_hyphens_is_taken_for_a_key() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("none").to_str().unwrap().to_owned();
+    let output = run(&["audit", "verify", &log, "--public", "--7XbMd0JQJ0uwh7vsjRJljdIV29O9bivz4otHfCY6g"]);
+    let told = text(&output.stderr);
+    assert!(!told.contains("unexpected argument") && told.contains(&log), "{told}");
+}
+
 #[cfg(unix)]
 #[test]
 fn what_agents_do_is_recorded_and_what_is_changed_is_named() {

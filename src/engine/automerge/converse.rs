@@ -8,6 +8,7 @@ use automerge::{
     sync::{Message, SyncDoc as _},
 };
 use bytes::Bytes;
+use sha2::{Digest as _, Sha256};
 
 use super::{
     super::{Conversation, EngineError, PeerMessage},
@@ -42,10 +43,16 @@ impl AutomergeEngine {
         }
         let Some(mut message) = self.document.generate_sync_message(&mut talk.state) else { return Ok(None) };
         message.flags = None;
-        self.ask_for_missing(talk, &mut message)?;
-        let said = std::mem::replace(&mut talk.said, message.encode().into());
-        // Of a peer whose changes are refused both sides would go on asking each other for what they will not get.
-        Ok(Some(talk.said.clone()).filter(|says| *says != said))
+        self.ask_for_missing(talk, &mut message);
+        let brings_nothing = message.changes.is_empty();
+        let says = message.encode();
+        let said = brings_nothing.then(|| Sha256::digest(&says).into());
+        if said.is_some() && talk.said == said {
+            // Of a peer whose changes are refused both sides would go on asking each other for what they will not get.
+            return Ok(None);
+        }
+        talk.said = said;
+        Ok(Some(says.into()))
     }
 
     /// Keeps what of `changes` could not be taken in.
@@ -54,39 +61,37 @@ impl AutomergeEngine {
             return Ok(());
         }
         let mut held = Vec::new();
+        let [mut hashes, mut deps] = <[BTreeSet<[u8; 32]>; 2]>::default();
         for chunk in read(changes)?.0 {
             if let Chunk::Change(facts) = chunk
                 && !self.knows(&facts.hash)
             {
                 held.extend_from_slice(facts.bytes);
+                hashes.insert(facts.hash);
+                deps.extend(facts.deps);
             }
         }
-        talk.held = held.into();
-        if talk.held.len() > limits::GUEST_FRAME_BYTES {
+        if held.len() > limits::GUEST_HELD_BYTES {
             talk.forget();
+        } else {
+            (talk.held, talk.held_hashes) = (held.into(), [hashes, deps]);
         }
         Ok(())
     }
 
     /// Has the peer send what held changes wait for, and not these again.
-    fn ask_for_missing(&self, talk: &Conversation, message: &mut Message) -> Result<(), EngineError> {
-        if talk.held.is_empty() {
-            return Ok(());
+    fn ask_for_missing(&self, talk: &Conversation, message: &mut Message) {
+        let [held, deps] = &talk.held_hashes;
+        if held.is_empty() {
+            return;
         }
-        let (mut held, mut missing) = (BTreeSet::new(), BTreeSet::new());
-        for chunk in read(&talk.held)?.0 {
-            if let Chunk::Change(facts) = chunk {
-                held.insert(facts.hash);
-                missing.extend(facts.deps.iter().filter(|dep| !self.knows(dep)).copied());
-            }
-        }
-        missing.extend(message.need.iter().map(|hash| hash.0));
-        message.need = missing.difference(&held).copied().map(ChangeHash).collect();
+        let missing = deps.iter().filter(|dep| !self.knows(dep)).copied();
+        let needed: BTreeSet<_> = missing.chain(message.need.iter().map(|hash| hash.0)).collect();
+        message.need = needed.difference(held).copied().map(ChangeHash).collect();
         // As automerge does it: who gives filters as well is sent what these lack, and not what it asks for alone.
         let theirs = talk.state.their_heads.as_deref().unwrap_or_default();
         if !message.need.iter().all(|hash| theirs.contains(hash)) {
             message.have.clear();
         }
-        Ok(())
     }
 }

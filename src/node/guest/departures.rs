@@ -9,7 +9,7 @@ use super::{
         flow::LOCAL,
         hub::Hub,
         room::{Room, State},
-        work::{Job, Outcome, Work},
+        work::{Job, Outcome},
     },
     Guest,
 };
@@ -158,14 +158,7 @@ impl Room {
         if self.weight > hub.config.tuning.inline_bytes as u64 {
             return self.send_away(job, hub);
         }
-        let State::Ready(document) = std::mem::replace(&mut self.state, State::Away) else { return };
-        let (id, generation) = (self.id.clone(), self.generation);
-        let mut work = Work { document: id, generation, subject: Some(document), job, outcome: None };
-        work.run();
-        if let Some(document) = work.subject {
-            self.state = State::Ready(document);
-        }
-        if let Some(Outcome::Lack { link, since, lacking }) = work.outcome {
+        if let Some(Outcome::Lack { link, since, lacking }) = self.work_here(job) {
             self.lacked(link, &since, lacking, hub);
         }
     }

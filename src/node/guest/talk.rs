@@ -11,7 +11,7 @@ use super::{
         Node,
         hub::Hub,
         room::{Room, State},
-        work::{Arrival, Job, Origin, Outcome, Work},
+        work::{Arrival, Job, Origin, Outcome},
     },
     Guest,
 };
@@ -214,14 +214,7 @@ impl Room {
             self.send_away(job, hub);
             return false;
         }
-        let State::Ready(document) = std::mem::replace(&mut self.state, State::Away) else { return false };
-        let (id, generation) = (self.id.clone(), self.generation);
-        let mut work = Work { document: id, generation, subject: Some(document), job, outcome: None };
-        work.run();
-        if let Some(document) = work.subject {
-            self.state = State::Ready(document);
-        }
-        if let Some(Outcome::Converse { link, conversation, turn }) = work.outcome {
+        if let Some(Outcome::Converse { link, conversation, turn }) = self.work_here(job) {
             self.conversed(link, conversation, turn, hub);
         }
         true

@@ -8,7 +8,7 @@ use std::io::Read as _;
 use flate2::read::DeflateDecoder;
 
 use super::{
-    CHANGE, DOCUMENT, MAGIC,
+    CHANGE, DOCUMENT, MAGIC, read_head,
     reader::{Reader, refused},
 };
 use crate::{
@@ -90,11 +90,7 @@ fn unpack(chunks: &[u8], out: &mut Vec<u8>) -> Result<(), EngineError> {
     let mut reader = Reader::new(chunks);
     while !reader.is_empty() {
         let start = reader.position();
-        if reader.array()? != MAGIC {
-            return refused("not an automerge chunk");
-        }
-        let checksum: [u8; 4] = reader.array()?;
-        let kind = reader.byte()?;
+        let (checksum, kind) = read_head(&mut reader)?;
         let len = reader.unsigned()?;
         let body = reader.take(len)?;
         match kind {

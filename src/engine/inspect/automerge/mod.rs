@@ -85,6 +85,14 @@ pub(super) fn inspect(update: &[u8]) -> Result<UpdateInfo, EngineError> {
     Ok(info)
 }
 
+/// The beginning of a chunk: its checksum and its kind.
+fn read_head(reader: &mut Reader<'_>) -> Result<([u8; 4], u8), EngineError> {
+    if reader.array()? != MAGIC {
+        return refused("not an automerge chunk");
+    }
+    Ok((reader.array()?, reader.byte()?))
+}
+
 /// Joins ranges of one writer that touch.
 fn merge(mut ranges: Vec<ClockRange>) -> Vec<ClockRange> {
     ranges.sort_unstable();
@@ -108,11 +116,7 @@ pub(in crate::engine) fn read(update: &[u8]) -> Result<(Vec<Chunk<'_>>, u64), En
     let mut chunks = Vec::new();
     while !reader.is_empty() {
         let start = reader.position();
-        if reader.array()? != MAGIC {
-            return refused("not an automerge chunk");
-        }
-        let checksum: [u8; 4] = reader.array()?;
-        let kind = reader.byte()?;
+        let (checksum, kind) = read_head(&mut reader)?;
         if kind != DOCUMENT && kind != CHANGE {
             return refused(format!("chunk of type {kind}: only documents and plain changes are accepted"));
         }
