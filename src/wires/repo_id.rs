@@ -15,7 +15,7 @@ const SCHEME: &str = "automerge:";
 /// use aepoch::wires::RepoId;
 ///
 /// let id: RepoId = "automerge:4NMNnkMhL8jXrdJ9jamS58PAVdXu".parse()?;
-/// assert_eq!(id.name(), "f74cd00cc05a4b5bb7ba2a0b4a43eb86");
+/// assert_eq!(id.name(), "f1c29c8474c84adeb800be47627d33bf");
 /// assert_eq!(id.to_string(), "4NMNnkMhL8jXrdJ9jamS58PAVdXu");
 /// # Ok::<(), aepoch::wires::RepoIdError>(())
 /// ```
