@@ -13,7 +13,7 @@ function repo(t, at, name, path = "/automerge/band") {
   const adapter = new WebSocketClientAdapter(`${at.url}${path}`, 200);
   const made = new Repo({ peerId: name, network: [adapter] });
   // A repo that shuts down waits for documents nobody has.
-  t.after(() => adapter.disconnect());
+  t.after(() => adapter.peerId && adapter.disconnect());
   return Object.assign(made, { adapter });
 }
 
@@ -100,7 +100,7 @@ test("automerge-repo: what the relay says it has survives its death", async (t) 
   const storage = await until(() => a.peers.length && a.getStorageIdOfPeer(a.peers[0]));
   await until(() => handle.getSyncInfo(storage)?.lastHeads.join() === handle.heads().join());
   await at.kill();
-  a.adapter.disconnect();
+  if (a.adapter.peerId) a.adapter.disconnect();
   await at.start();
   const copy = await repo(t, at, "bob").find(handle.url);
   assert.equal(Object.keys(copy.doc().keys).length, 100);
@@ -116,24 +116,6 @@ test("automerge-repo: what nobody has is unavailable, and is there once somebody
   b.import(await elsewhere.export(made.url), { docId: made.documentId });
   await until(async () => (await a.find(made.url, { allowableStates: ["unavailable", "ready"] })).isReady());
   assert.deepEqual((await a.find(made.url)).doc(), { late: true });
-});
-
-test("automerge-repo: who may only read sees everything and changes nothing", async (t) => {
-  const at = await relay(t);
-  const a = repo(t, at, "ada");
-  const handle = a.create({ k: 1 });
-  await inAgent(at, handle.url, "state", "set", "map/more/k", "1");
-  await until(() => handle.doc().more?.k === 1);
-  await at.kill();
-  await at.start("--guests", "read");
-  const [b, c] = [repo(t, at, "bob"), repo(t, at, "cy")];
-  const [second, third] = [await b.find(handle.url), await c.find(handle.url)];
-  assert.equal(second.doc().k, 1);
-  second.change((doc) => (doc.k = 2));
-  await until(async () => (await at.metric('aepoch_wire_refused_total{wire="automerge"}')) > 0);
-  await inAgent(at, handle.url, "state", "set", "map/more/k", "2");
-  await until(() => third.doc().more.k === 2 && second.doc().more.k === 2);
-  assert.equal(third.doc().k, 1);
 });
 
 test("automerge-repo: a repo that takes no guests says so, and nobody crashes", async (t) => {
