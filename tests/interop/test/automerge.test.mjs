@@ -13,7 +13,7 @@ function repo(t, at, name, path = "/automerge/band") {
   const adapter = new WebSocketClientAdapter(`${at.url}${path}`, 200);
   const made = new Repo({ peerId: name, network: [adapter] });
   // A repo that shuts down waits for documents nobody has.
-  t.after(() => adapter.peerId && adapter.disconnect());
+  t.after(() => adapter.socket && adapter.disconnect());
   return Object.assign(made, { adapter });
 }
 
@@ -100,7 +100,7 @@ test("automerge-repo: what the relay says it has survives its death", async (t) 
   const storage = await until(() => a.peers.length && a.getStorageIdOfPeer(a.peers[0]));
   await until(() => handle.getSyncInfo(storage)?.lastHeads.join() === handle.heads().join());
   await at.kill();
-  if (a.adapter.peerId) a.adapter.disconnect();
+  if (a.adapter.socket) a.adapter.disconnect();
   await at.start();
   const copy = await repo(t, at, "bob").find(handle.url);
   assert.equal(Object.keys(copy.doc().keys).length, 100);
