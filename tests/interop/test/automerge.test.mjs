@@ -118,6 +118,26 @@ test("automerge-repo: what nobody has is unavailable, and is there once somebody
   assert.deepEqual((await a.find(made.url)).doc(), { late: true });
 });
 
+test("automerge-repo: who may only read sees everything and changes nothing", async (t) => {
+  const at = await relay(t);
+  const a = repo(t, at, "ada");
+  const handle = a.create({ k: 1, notes: "here" });
+  // An agent that came first would make a document held with yrs.
+  await until(async () => (await read(at, nameOf(handle.url), "text/notes")) === "here");
+  await inAgent(at, handle.url, "state", "set", "map/more/k", "1");
+  await until(() => handle.doc().more?.k === 1);
+  await at.kill();
+  await at.start("--guests", "read");
+  const [b, c] = [repo(t, at, "bob"), repo(t, at, "cy")];
+  const [second, third] = [await b.find(handle.url), await c.find(handle.url)];
+  assert.equal(second.doc().k, 1);
+  second.change((doc) => (doc.k = 2));
+  await until(async () => (await at.metric('aepoch_wire_refused_total{wire="automerge"}')) > 0);
+  await inAgent(at, handle.url, "state", "set", "map/more/k", "2");
+  await until(() => third.doc().more.k === 2 && second.doc().more.k === 2);
+  assert.equal(third.doc().k, 1);
+});
+
 test("automerge-repo: a repo that takes no guests says so, and nobody crashes", async (t) => {
   const at = await relay(t, "--guests", "none");
   const a = repo(t, at, "ada");
