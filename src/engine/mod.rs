@@ -422,8 +422,8 @@ pub trait Engine: Send + fmt::Debug {
     }
 
     /// One turn of a conversation in the engine's own sync protocol: what was heard, whose changes have been absorbed as far
-    /// as they could be, and, if it may speak, what there is to say. `None`: nothing. Up to linear in the document at first, later in what
-    /// is new.
+    /// as they could be, and, if it may speak, what there is to say. `None`: nothing. Up to
+    /// linear in the document at first, later in what is new.
     ///
     /// # Errors
     /// `Refused`: it is no message; `Unsupported`.
