@@ -196,13 +196,12 @@ const fn other(engine: EngineKind) -> EngineKind {
     }
 }
 
-/// Waits until the replica holds what the peer holds. A document that others keep writing to never stands still: then
-/// it is enough that changes keep arriving, because those before them have. A relay that turns us away is not asked
-/// again: that is an answer.
+/// Waits until the replica holds what the peer holds, for as long as `timeout` without any news. A document that others
+/// keep writing to never stands still: then it is enough that changes keep arriving, because those before them have. A
+/// relay that turns us away is not asked again: that is an answer.
 pub(super) async fn catch_up(agent: &Agent, document: &AgentDocument, timeout: Duration) -> Result<(), Failure> {
     const LIVE_ROUNDS: u32 = 10;
-    let start = Instant::now();
-    let (mut moved, mut version) = (0, document.version()?);
+    let (mut moved, mut version, mut news) = (0, document.version()?, Instant::now());
     loop {
         let status = agent.status();
         if let Some(reason) = turned_away(&status) {
@@ -218,13 +217,15 @@ pub(super) async fn catch_up(agent: &Agent, document: &AgentDocument, timeout: D
                 Err(error) => return Err(error.into()),
             }
             let now = document.version()?;
-            moved += u32::from(now != version);
-            version = now;
+            if now != version {
+                (version, news) = (now, Instant::now());
+                moved += 1;
+            }
             if moved >= LIVE_ROUNDS {
                 return Ok(());
             }
         }
-        if start.elapsed() > timeout {
+        if news.elapsed() > timeout {
             tracing::warn!(status = ?document.status(), version = ?document.version()?, "not caught up");
             let seconds = timeout.as_secs();
             let status = agent.status();

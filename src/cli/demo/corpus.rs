@@ -88,6 +88,13 @@ pub(super) fn text_files(root: &Path, endings: Option<&[&str]>) -> io::Result<Ve
     Ok(found)
 }
 
+/// At most `most` of them, evenly spread: some of every folder.
+pub(super) fn sample(files: Vec<String>, most: usize) -> Vec<String> {
+    let (count, most) = (files.len(), most.min(files.len()));
+    let taken = |number: usize| number * most / count != (number + 1) * most / count;
+    files.into_iter().enumerate().filter(|(number, _)| taken(*number)).map(|(_, file)| file).collect()
+}
+
 fn ends_well(name: &str, endings: Option<&[&str]>) -> bool {
     endings.is_none_or(|endings| endings.iter().any(|ending| name.ends_with(ending)))
 }
@@ -112,6 +119,16 @@ mod tests {
         assert_eq!(analysis.statistics, Statistics { bytes: 34, lines: 2, words: 7, distinct: 5 });
         assert_eq!(analysis.words["relay"], 2);
         assert_eq!(analysis.words["a_b"], 1);
+    }
+
+    #[test]
+    fn a_sample_is_spread_over_all_files() {
+        let files = |count: usize| (0..count).map(|number| number.to_string()).collect::<Vec<_>>();
+        assert_eq!(sample(files(10), 3), ["3", "6", "9"]);
+        assert_eq!(sample(files(617), 160).len(), 160);
+        assert_eq!(sample(files(3), 3), files(3));
+        assert_eq!(sample(files(3), 10), files(3));
+        assert!(sample(files(0), 10).is_empty());
     }
 
     #[test]

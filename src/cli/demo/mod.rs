@@ -46,10 +46,12 @@ const PUSH_MS: u64 = 1_500;
 
 /// What is indexed in the absence of `--input`: the project's own text.
 const OWN_TEXT: [&str; 2] = [".md", ".rs"];
+/// And of that so many files, that a demo stays a matter of seconds however much of it there will be.
+const OWN_FILES: usize = 160;
 
 const EXAMPLES: &str = "\
-What happens: a relay and N agents start as processes of their own, each with its own store. Together they index every
-text file of a folder into one shared document: statistics of each file, an inverted index, totals. Alphas (a third of
+What happens: a relay and N agents start as processes of their own, each with its own store. Together they index the
+text files of a folder into one shared document: statistics of each file, an inverted index, totals. Alphas (a third of
 the agents, one or two at least) partition the files into a priority queue; gammas claim them with fencing tokens and
 index them; all go through the phases of an epoch (collect, reduce, publish); at the end an alpha-first barrier lets
 gammas through once the result is out. No process tells another what to do.
@@ -75,8 +77,8 @@ Examples:
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct DemoArgs {
-    /// The folder to index; without it, this project's own *.md and *.rs under cargo, else those below the current
-    /// folder. Do not change its files meanwhile.
+    /// The folder to index, all of it; without it, some 160 of this project's own *.md and *.rs under cargo, else of those
+    /// below the current folder. Do not change its files meanwhile.
     #[arg(long, value_name = "DIR")]
     input: Option<PathBuf>,
 
@@ -114,6 +116,7 @@ pub(super) fn run(args: &DemoArgs, output: &Output) -> Result<ExitCode, Failure>
     let (root, endings) = input(args);
     let files = corpus::text_files(&root, endings)
         .map_err(|error| Failure::usage(format!("cannot read {}: {error}", root.display())))?;
+    let files = if endings.is_some() { corpus::sample(files, OWN_FILES) } else { files };
     if files.is_empty() {
         return Err(Failure::usage(format!("{} holds no text files", root.display())));
     }

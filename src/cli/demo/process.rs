@@ -16,7 +16,7 @@ use super::protocol::{Order, Report};
 use crate::cli::Failure;
 
 /// How long a relay may take to listen, and any process to end when asked.
-const START_AND_END: Duration = Duration::from_secs(20);
+const START_AND_END: Duration = Duration::from_secs(60);
 /// Of a failed process's log, this much is shown.
 const LOG_LINES: usize = 8;
 

@@ -18,7 +18,7 @@ use super::{
 use crate::cli::{Failure, output::size};
 
 /// Without news for this long, something is stuck.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// How often replicas are asked to settle until they hold the same, and how long between.
 const SETTLES: u32 = 20;

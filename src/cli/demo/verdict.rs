@@ -23,7 +23,7 @@ use crate::cli::{
 };
 
 /// How long the reader may take.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(300);
 /// How often the reader looks whether it holds what the agents hold, and how long between.
 const LOOKS: u32 = 50;
 const LOOK_AGAIN: Duration = Duration::from_millis(100);

@@ -25,7 +25,7 @@ use super::{
 use crate::cli::{Failure, connect::catch_up, lines};
 
 /// How long an agent waits for its peers before it gives up.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(300);
 /// Between two looks at whether all files have arrived.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
