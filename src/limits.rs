@@ -118,6 +118,8 @@ pub const GUEST_EARLY_BYTES: usize = 1024 * 1024;
 pub const GUEST_AUTH_WAIT: Duration = Duration::from_secs(60);
 /// Awareness states one connection of another library may show in a document: one is usual.
 pub const GUEST_PRESENCES: usize = 8;
+/// Passes of a guest that did not count, on one connection: then it is closed.
+pub const GUEST_DENIED: usize = 64;
 /// Updates of a connection that may only read after which it is closed: whoever types on has been told often enough.
 pub const GUEST_FORBIDDEN: u32 = 16;
 /// Acknowledgements one client may be owed in a document; further updates are acknowledged with the last of these.

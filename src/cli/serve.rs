@@ -104,8 +104,9 @@ pub(super) struct ServeArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
     shards: Option<u16>,
 
-    /// What clients of other libraries may do, at /yjs/{room}, /hocuspocus and /automerge/{swarm}: they show no
-    /// credential. Unless given: write without a policy, none with one. See docs/wires.md.
+    /// What clients of other libraries may do that show no pass, at /yjs/{room}, /hocuspocus and /automerge/{swarm}.
+    /// Unless given: write without a policy; none with one, under which `aepoch token pass` makes passes that say more. See
+    /// docs/wires.md.
     #[arg(long, value_name = "RIGHT", value_parser = ["none", "read", "write"])]
     guests: Option<String>,
 

@@ -95,8 +95,9 @@ impl Line {
     }
 
     pub(crate) fn judge_by(&mut self, authority: Authority) {
-        if let Self::Peer { session, .. } = self {
-            session.judge_by(authority);
+        match self {
+            Self::Peer { session, .. } => session.judge_by(authority),
+            Self::Guest { session, .. } => session.judge_by(&authority),
         }
     }
 

@@ -11,7 +11,7 @@ use crate::{
     node::{Input, TargetId},
     sync::{Address, Channel, Door, Message, Session},
     transport::Transport,
-    wires::{GuestRights, GuestSession},
+    wires::{Ask, Entry, GuestSession},
 };
 
 static NEXT_LINK: AtomicU64 = AtomicU64::new(1);
@@ -73,13 +73,13 @@ pub(crate) async fn run_link<T: Transport>(
 }
 
 /// Runs a connection of a client of another library on the nodes it concerns; returns why it ended. It is
-/// seen under `identity`, and may do what `rights` say.
+/// seen under `identity`, and let in by `entry`, unless its wire says that document by document.
 #[cfg(feature = "relay")]
 pub(crate) async fn run_guest<T: Transport>(
     hosts: &[Arc<Host>],
     transport: T,
     session: GuestSession,
-    (identity, rights): (Identity, GuestRights),
+    (identity, entry): (Identity, Option<Entry>),
     (traffic, wire): (Arc<Traffic>, Arc<WireTraffic>),
     fairness: Option<Arc<Fairness>>,
 ) -> Ended {
@@ -89,12 +89,18 @@ pub(crate) async fn run_guest<T: Transport>(
     let _open = Open::new(wire);
     for host in hosts {
         host.add_link(link, connection.outlet());
-        host.handle(Input::GuestUp { link, identity: identity.clone(), rights });
+        host.handle(Input::GuestUp { link, identity: identity.clone(), entry: entry.clone() });
     }
     let ready = AtomicBool::new(true);
     let guard = EndGuard { hosts, link, target: None, ready: &ready, ended: Ended::lost("cancelled") };
     let ended = connection
         .run(|notice| match notice {
+            // Under which name others see it, all of them have to know.
+            Notice::Asked(ask @ Ask::Enter { .. }) => {
+                for host in hosts {
+                    host.handle(Input::Asked { link, ask: ask.clone() });
+                }
+            }
             Notice::Asked(ask) => {
                 let shard = shard_for(ask.document(), hosts.len());
                 hosts[shard].handle(Input::Asked { link, ask });

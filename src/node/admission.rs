@@ -3,18 +3,19 @@
 use super::{
     Node, Output,
     event::Event,
-    hub::Hub,
+    hub::{Hub, Link},
     room::{Room, State},
     signing::signing_of,
 };
 use crate::{
     error::CloseCode,
-    id::LinkId,
+    id::{AgentId, LinkId},
     time::Moment,
     trust::{
         authority::Authority,
         credential::{Admission, CredentialError},
         possession::Holder,
+        quota::Quota,
     },
 };
 
@@ -61,10 +62,14 @@ impl Node {
         self.hub.now = now;
         let mut cut = Vec::new();
         for (link, peer) in &self.hub.links {
-            let Some(before) = &peer.admission else { continue };
-            match before.under(authority.policy()) {
-                Ok(after) if after.allows_as(before) => {}
-                Ok(_) => cut.push((*link, CloseCode::RIGHTS, "rights have changed: come back".to_owned())),
+            let is_as_before = match (&peer.admission, &peer.guest) {
+                (Some(before), _) => before.under(authority.policy()).map(|after| after.allows_as(before)),
+                (None, Some(visit)) => visit.judge_by(&authority).map(|has_changed| !has_changed),
+                (None, None) => continue,
+            };
+            match is_as_before {
+                Ok(true) => {}
+                Ok(false) => cut.push((*link, CloseCode::RIGHTS, "rights have changed: come back".to_owned())),
                 Err(error) => cut.push((*link, CloseCode::REVOKED, error.to_string())),
             }
         }
@@ -88,6 +93,19 @@ impl Node {
     fn cut_off(&mut self, link: LinkId, code: CloseCode, reason: String) {
         self.hub.out.push_back(Output::Close { link, code, reason: reason.clone() });
         self.link_down(link, reason, code.is_final());
+    }
+
+    /// True when an agent has as many connections as it may: then the new one is closed.
+    pub(super) fn has_too_many(&mut self, link: LinkId, agent: &AgentId) -> bool {
+        let same = |known: &&Link| known.target.is_none() && known.hello.identity.agent == *agent;
+        let open = self.hub.links.values().filter(same).count();
+        let max = self.hub.quota(Quota::AgentConnections);
+        if (open as u64) < max {
+            return false;
+        }
+        let reason = format!("`{agent}` has {open} connections, limit {max}");
+        self.hub.out.push_back(Output::Close { link, code: CloseCode::TOO_MANY, reason });
+        true
     }
 
     /// A peer has shown a newer credential: what it allows counts from now on.

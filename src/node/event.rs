@@ -50,6 +50,17 @@ pub enum Event {
         /// The name of the credential it has shown (`jti`), and the policy that admitted it; where none was asked for, none.
         credential: Option<(String, PolicyHash)>,
     },
+    /// A guest has shown a pass for a document, and is known by its name from now on.
+    Entered {
+        /// The connection.
+        link: LinkId,
+        /// The document.
+        document: DocumentId,
+        /// Whom the pass is for.
+        agent: AgentId,
+        /// The name of the pass (`jti`), and the policy that admitted it.
+        credential: Option<(String, PolicyHash)>,
+    },
     /// A connection has ended.
     LinkDown {
         /// The connection.

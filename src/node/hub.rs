@@ -11,6 +11,7 @@ use super::{
     config::Config,
     connector::TargetId,
     event::{Counters, Event},
+    guest::Visit,
     work::Work,
 };
 use crate::{
@@ -30,7 +31,7 @@ use crate::{
         pattern::Right,
         quota::{Quota, lowered},
     },
-    wires::{GuestRights, Told, Word},
+    wires::{Told, Word},
 };
 
 /// A ready connection.
@@ -41,8 +42,8 @@ pub(super) struct Link {
     pub(super) trusted: bool,
     /// What its credential allows, when one was asked for.
     pub(super) admission: Option<Admission>,
-    /// It is a client of another library, and may do that.
-    pub(super) guest: Option<GuestRights>,
+    /// It is a client of another library, let in by that.
+    pub(super) guest: Option<Visit>,
     /// Bytes handed over and not yet reported as drained.
     pub(super) outstanding: u64,
     pub(super) strikes: u32,

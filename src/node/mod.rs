@@ -66,7 +66,7 @@ use crate::{
     sync::{Capabilities, Encoded, ErrorCode, Hello, Lane, Message, Role},
     time::{Moment, Monotonic},
     trust::{authority::Authority, credential::Admission, pattern::Right, possession::Holder, quota::Quota},
-    wires::{Ask, GuestRights, Told},
+    wires::{Ask, Entry, Told},
 };
 
 /// What happened outside.
@@ -126,8 +126,8 @@ pub enum Input {
         link: LinkId,
         /// Under which name and number others see it.
         identity: Identity,
-        /// What it may do.
-        rights: GuestRights,
+        /// What lets it in; `None` where that is said document by document: [`Ask::Enter`].
+        entry: Option<Entry>,
     },
     /// Such a client asks for something.
     Asked {
@@ -354,7 +354,7 @@ impl Node {
                 self.connector.note(target, reason);
             }
             Input::Message { link, message } => self.message(link, message),
-            Input::GuestUp { link, identity, rights } => self.guest_up(link, identity, rights),
+            Input::GuestUp { link, identity, entry } => self.guest_up(link, identity, entry),
             Input::Asked { link, ask } => self.asked(link, ask),
             Input::Drained { link, bytes } => self.drained(link, bytes),
             Input::Stored { id, result } => self.stored(id, result),
@@ -428,12 +428,8 @@ impl Node {
                 return self.hub.out.push_back(Output::Close { link, code: CloseCode::REVOKED, reason });
             }
         };
-        let same = |known: &&Link| known.target.is_none() && known.hello.identity.agent == agent;
-        let open = self.hub.links.values().filter(same).count();
-        let max = self.hub.quota(Quota::AgentConnections);
-        if target.is_none() && admission.is_some() && open as u64 >= max {
-            let reason = format!("`{agent}` has {open} connections, limit {max}");
-            return self.hub.out.push_back(Output::Close { link, code: CloseCode::TOO_MANY, reason });
+        if target.is_none() && admission.is_some() && self.has_too_many(link, &agent) {
+            return;
         }
         let policy = self.authority().map(|authority| authority.current().hash);
         let credential = admission.as_ref().and_then(|admission| Some((admission.id.clone(), policy?)));

@@ -125,7 +125,7 @@ pub struct RelayBuilder {
     commit_linger: Duration,
 }
 
-/// What clients of other libraries may do at a relay. They show no credential: whoever reaches the relay is one.
+/// What clients of other libraries may do at a relay without a pass. With a policy, a [pass](crate::trust::pass) says more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Guests {
     /// None may connect.

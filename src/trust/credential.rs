@@ -1,13 +1,12 @@
 //! What a credential says, and whether it counts at a given time. Layer 1.
 
-use std::collections::BTreeSet;
-
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{
+    claims::{self, Registered},
     delegation,
-    jws::{self, Jws, TokenError},
+    jws::{self, Jws, Kind, TokenError},
     key::{PrivateKey, PublicJwk, PublicKey},
     pattern::{Grant, Right, Scope},
     policy::{Issuer, PolicyHash, SwarmPolicy},
@@ -198,26 +197,8 @@ impl Claims {
     /// [`CredentialError`]; retrying does not help.
     pub fn read(payload: &Value) -> Result<Self, CredentialError> {
         let claims = Self::deserialize(payload).map_err(|error| CredentialError::Claims(error.to_string()))?;
-        for (claim, value) in [("iat", claims.iat), ("nbf", claims.nbf), ("exp", claims.exp)] {
-            if value > limits::TIME_MAX_SECONDS {
-                return Err(CredentialError::Time { claim, value });
-            }
-        }
-        for (claim, text) in [("iss", &claims.iss), ("jti", &claims.jti)] {
-            if text.is_empty() || text.len() > limits::KEY_NAME_BYTES {
-                return Err(CredentialError::Length { claim, len: text.len() });
-            }
-        }
-        if claims.exp <= claims.begins() {
-            return Err(CredentialError::Empty { expires: claims.exp, begins: claims.begins() });
-        }
-        for grant in &claims.swm.rooms {
-            let count = grant.keys.as_ref().map_or(0, BTreeSet::len);
-            let longest = grant.keys.iter().flatten().map(String::len).max().unwrap_or(0);
-            if count > limits::SUBSCRIPTION_PREFIXES || longest > limits::PATH_BYTES {
-                return Err(CredentialError::Keys { rooms: grant.rooms.to_string(), count, longest });
-            }
-        }
+        claims.registered().check_form()?;
+        claims::check_grants(&claims.swm.rooms)?;
         delegation::check_depth(claims.swm.del)?;
         Ok(claims)
     }
@@ -229,45 +210,16 @@ impl Claims {
     pub fn sign(&self, kid: &str, key: &PrivateKey) -> Result<String, CredentialError> {
         let payload = serde_json::to_value(self).map_err(|error| CredentialError::Claims(error.to_string()))?;
         Self::read(&payload)?;
-        Ok(jws::sign(&payload, kid, key)?)
+        Ok(jws::sign(Kind::Agent, &payload, kid, key)?)
     }
 
-    /// The later of `iat` and `nbf`.
-    fn begins(&self) -> u64 {
-        self.iat.max(self.nbf)
-    }
-
-    fn check_time(&self, now: u64) -> Result<(), CredentialError> {
-        if self.begins() > now.saturating_add(limits::CLOCK_LEEWAY_SECONDS) {
-            return Err(CredentialError::Early { begins: self.begins(), now });
-        }
-        if now >= self.exp.saturating_add(limits::CLOCK_LEEWAY_SECONDS) {
-            return Err(CredentialError::Expired { expires: self.exp, now });
-        }
-        Ok(())
+    fn registered(&self) -> Registered<'_> {
+        let Self { iss, sub, aud, iat, nbf, exp, jti, .. } = self;
+        Registered { iss, sub, aud, iat: *iat, nbf: *nbf, exp: *exp, jti }
     }
 
     fn check_life(&self, policy: &SwarmPolicy, max_tier: Tier) -> Result<(), CredentialError> {
-        let tier = self.swm.tier.max(max_tier);
-        let (life, max) = (self.exp.saturating_sub(self.iat), policy.limits.life(tier));
-        if life > max { Err(CredentialError::Life { life, max, tier }) } else { Ok(()) }
-    }
-
-    fn check_revoked(&self, policy: &SwarmPolicy) -> Result<(), CredentialError> {
-        let agent = &self.sub;
-        match policy.revoked.get(agent) {
-            Some(before) if self.iat < *before => {
-                Err(CredentialError::Revoked { agent: agent.clone(), issued: self.iat, before: *before })
-            }
-            _ => Ok(()),
-        }
-    }
-
-    fn check_listed(&self, policy: &SwarmPolicy) -> Result<(), CredentialError> {
-        match &policy.allow {
-            Some(listed) if !listed.contains(&self.sub) => Err(CredentialError::NotListed(self.sub.clone())),
-            _ => Ok(()),
-        }
+        self.registered().check_life(policy, self.swm.tier.max(max_tier))
     }
 }
 
@@ -324,8 +276,8 @@ impl Admission {
         let issuer = policy.issuers.get(kid).filter(|issuer| issuer.key == before.key).ok_or_else(retired)?;
         for link in &self.links {
             link.check_life(policy, issuer.max_tier)?;
-            link.check_revoked(policy)?;
-            link.check_listed(policy)?;
+            link.registered().check_revoked(policy)?;
+            link.registered().check_listed(policy)?;
         }
         Self::of(self.links.clone(), Some((kid.clone(), issuer.clone())))
     }
@@ -412,7 +364,7 @@ fn vouch_at(
         check_link(&claims, swarm, policy, issuer.max_tier, now)?;
         links.push(claims);
     }
-    let (begins, issued) = links.last().map_or((0, 0), |last| (last.begins(), last.iat));
+    let (begins, issued) = links.last().map_or((0, 0), |last| (last.registered().begins(), last.iat));
     let admission = Admission::of(links, Some((token.kid().to_owned(), issuer.clone())))?;
     Ok(Vouched { admission, begins, issued })
 }
@@ -425,13 +377,11 @@ fn check_link(
     max_tier: Tier,
     now: Option<u64>,
 ) -> Result<(), CredentialError> {
-    if claims.aud != *swarm {
-        return Err(CredentialError::Audience { found: claims.aud, wanted: *swarm });
-    }
+    claims.registered().check_audience(swarm)?;
     claims.check_life(policy, max_tier)?;
     if let Some(now) = now {
-        claims.check_time(now)?;
-        claims.check_revoked(policy)?;
+        claims.registered().check_time(now)?;
+        claims.registered().check_revoked(policy)?;
     }
-    claims.check_listed(policy)
+    claims.registered().check_listed(policy)
 }

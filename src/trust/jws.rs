@@ -13,10 +13,27 @@ use crate::{error::Fault, limits};
 
 /// The only algorithm.
 const ALG: &str = "EdDSA";
-/// The only type: a token meant for something else is none.
-const TYP: &str = "agent+jwt";
 /// Characters of a foreign value that an error repeats.
 const SHOWN_CHARS: usize = 80;
+
+/// What a token is for. One meant for something else is none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A credential: an agent's, bound to its key.
+    Agent,
+    /// A pass: a guest's, bound to nothing.
+    Guest,
+}
+
+impl Kind {
+    /// `typ` in the header.
+    pub const fn typ(self) -> &'static str {
+        match self {
+            Self::Agent => "agent+jwt",
+            Self::Guest => "guest+jwt",
+        }
+    }
+}
 
 /// Why a token was refused before its claims were looked at.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -55,8 +72,13 @@ pub enum TokenError {
     #[error("`alg` is {0}, must be \"EdDSA\"")]
     Algorithm(String),
     /// `typ` is missing or another one.
-    #[error("`typ` is {0}, must be \"agent+jwt\"")]
-    Type(String),
+    #[error("`typ` is {found}, must be \"{}\"", wanted.typ())]
+    Type {
+        /// What it is.
+        found: String,
+        /// What it is wanted for.
+        wanted: Kind,
+    },
     /// `kid` is missing, no text, empty or too long.
     #[error("`kid` is {0}, must be text of 1 to {max} bytes", max = limits::KEY_NAME_BYTES)]
     KeyName(String),
@@ -91,17 +113,25 @@ pub struct Jws<'a> {
 }
 
 impl<'a> Jws<'a> {
-    /// Takes a token apart and checks all that needs no key.
+    /// Takes a credential's token apart and checks all that needs no key.
     ///
     /// # Errors
     /// [`TokenError`]; retrying does not help.
     pub fn parse(token: &'a str) -> Result<Self, TokenError> {
+        Self::parse_as(Kind::Agent, token)
+    }
+
+    /// The same for a token of any kind.
+    ///
+    /// # Errors
+    /// [`TokenError`]; retrying does not help.
+    pub fn parse_as(kind: Kind, token: &'a str) -> Result<Self, TokenError> {
         if token.len() > limits::TOKEN_BYTES {
             return Err(TokenError::TooLong { len: token.len() });
         }
         let parts: Vec<&str> = token.split('.').collect();
         let [header, payload, signature] = parts[..] else { return Err(TokenError::Parts { parts: parts.len() }) };
-        let kid = check_header(&object("header", header)?)?;
+        let kid = check_header(&object("header", header)?, kind)?;
         let decoded = encoding::decode(signature).ok_or(TokenError::Encoding { part: "signature" })?;
         let signature =
             decoded.try_into().map_err(|other: Vec<u8>| TokenError::SignatureLength { len: other.len() })?;
@@ -132,16 +162,16 @@ impl<'a> Jws<'a> {
     }
 }
 
-/// Signs `payload` under the name `kid`.
+/// Signs the `payload` of a token under the name `kid`.
 ///
 /// # Errors
 /// [`TokenError`] when nobody would accept the token: it is too long, or the name is.
-pub fn sign(payload: &Value, kid: &str, key: &PrivateKey) -> Result<String, TokenError> {
-    let header = json!({ "alg": ALG, "kid": kid, "typ": TYP }).to_string();
+pub fn sign(kind: Kind, payload: &Value, kid: &str, key: &PrivateKey) -> Result<String, TokenError> {
+    let header = json!({ "alg": ALG, "kid": kid, "typ": kind.typ() }).to_string();
     let signed =
         format!("{}.{}", encoding::encode(header.as_bytes()), encoding::encode(payload.to_string().as_bytes()));
     let token = format!("{signed}.{}", encoding::encode(&key.sign(signed.as_bytes())));
-    Jws::parse(&token)?;
+    Jws::parse_as(kind, &token)?;
     Ok(token)
 }
 
@@ -154,7 +184,7 @@ fn object(part: &'static str, text: &str) -> Result<Value, TokenError> {
     }
 }
 
-fn check_header(header: &Value) -> Result<String, TokenError> {
+fn check_header(header: &Value, wanted: Kind) -> Result<String, TokenError> {
     let mut names = header.as_object().into_iter().flatten().map(|(name, _)| name);
     if let Some(foreign) = names.find(|name| !matches!(name.as_str(), "alg" | "kid" | "typ")) {
         return Err(TokenError::Header(shorten(foreign)));
@@ -164,8 +194,8 @@ fn check_header(header: &Value) -> Result<String, TokenError> {
     if text("alg") != Some(ALG) {
         return Err(TokenError::Algorithm(shown("alg")));
     }
-    if text("typ") != Some(TYP) {
-        return Err(TokenError::Type(shown("typ")));
+    if text("typ") != Some(wanted.typ()) {
+        return Err(TokenError::Type { found: shown("typ"), wanted });
     }
     match text("kid") {
         Some(kid) if !kid.is_empty() && kid.len() <= limits::KEY_NAME_BYTES => Ok(kid.to_owned()),

@@ -17,6 +17,7 @@ pub mod dial;
 pub mod exchange;
 pub mod jws;
 pub mod key;
+pub mod pass;
 pub mod pattern;
 pub mod policy;
 pub mod possession;
@@ -25,6 +26,7 @@ pub mod record;
 pub mod request;
 pub mod succession;
 
+mod claims;
 pub(crate) mod encoding;
 pub(crate) mod json;
 pub(crate) mod tier;

@@ -36,13 +36,16 @@ pub enum WireError {
         /// How long it was waited for.
         waited: Duration,
     },
+    /// What let the client in has come to its end.
+    #[error("the pass has expired: come back with a newer one")]
+    Expired,
 }
 
 impl WireError {
     /// Who has to change something.
     pub const fn fault(&self) -> Fault {
         match self {
-            Self::Timeout { .. } => Fault::Environment,
+            Self::Timeout { .. } | Self::Expired => Fault::Environment,
             _ => Fault::Peer,
         }
     }
@@ -59,6 +62,7 @@ impl WireError {
             Self::TooLarge { .. } => CloseCode::TOO_LARGE,
             Self::Timeout { .. } => CloseCode::TIMEOUT,
             Self::Unauthenticated { .. } => CloseCode::UNAUTHENTICATED,
+            Self::Expired => CloseCode::RIGHTS,
         }
     }
 }

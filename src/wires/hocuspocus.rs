@@ -5,6 +5,9 @@
 //! `1` and a reason), `4` as `0`, `5` something for the others in the document, `7` done with the document, `8` an update of
 //! the client is durable (`1`) or was not taken (`0`). A frame of the single byte `9` is a ping, `10` its answer.
 //!
+//! Where there are passes, the token is one. All of a connection are for the same subject: who else shares the socket of
+//! a page would be taken for it by others.
+//!
 //! What comes before a document is authenticated waits, bounded. Updates that come before sync step 1 are left out: the
 //! answer to the step that follows brings them.
 
@@ -15,11 +18,18 @@ use bytes::Bytes;
 use super::{
     error::WireError,
     form::{Writer, read_awareness, shared, write_awareness},
+    gate::{Entry as LetIn, Gate},
     session::Dialect,
-    word::{Ask, GuestRights, Told, WireKind, Word},
+    word::{Ask, Told, WireKind, Word},
     yjs::{read_sync, write_word},
 };
-use crate::{engine::lib0::Reader, id::DocumentId, limits, time::Monotonic};
+use crate::{
+    engine::lib0::Reader,
+    id::{AgentId, DocumentId},
+    limits,
+    time::Monotonic,
+    trust::authority::Authority,
+};
 
 const SYNC: u64 = 0;
 const AWARENESS: u64 = 1;
@@ -42,6 +52,8 @@ struct Entry {
     key: String,
     /// Since when it waits to be authenticated; `None` once it is.
     waits_since: Option<Monotonic>,
+    /// What let it in.
+    let_in: Option<LetIn>,
     /// What came before.
     early: VecDeque<Bytes>,
     has_joined: bool,
@@ -50,19 +62,29 @@ struct Entry {
 /// The wire, for any number of documents.
 #[derive(Debug)]
 pub struct Hocuspocus {
-    rights: GuestRights,
+    gate: Gate,
     started: Monotonic,
     documents: BTreeMap<DocumentId, Entry>,
     /// Some document was authenticated.
     is_known: bool,
     early_frames: usize,
     early_bytes: usize,
+    /// Passes that did not count.
+    denied: usize,
 }
 
 impl Hocuspocus {
-    /// For clients that may do so much.
-    pub fn new(rights: GuestRights, now: Monotonic) -> Self {
-        Self { rights, started: now, documents: BTreeMap::new(), is_known: false, early_frames: 0, early_bytes: 0 }
+    /// For clients that this gate lets in.
+    pub fn new(gate: Gate, now: Monotonic) -> Self {
+        Self {
+            gate,
+            started: now,
+            documents: BTreeMap::new(),
+            is_known: false,
+            early_frames: 0,
+            early_bytes: 0,
+            denied: 0,
+        }
     }
 
     fn take(
@@ -98,6 +120,7 @@ impl Hocuspocus {
         let entry = self.documents.entry(document.clone()).or_insert_with(|| Entry {
             key: key.to_owned(),
             waits_since: Some(now),
+            let_in: None,
             early: VecDeque::new(),
             has_joined: false,
         });
@@ -147,11 +170,21 @@ impl Hocuspocus {
         if kind != TOKEN {
             return Err(WireError::Malformed { reason: format!("auth message {kind} is unknown") });
         }
-        // What is allowed is the relay's setting; a token adds nothing to it. What follows it is the provider's version.
-        reader.string("a token")?;
+        // What follows the token is the provider's version.
+        let let_in = self.admit(document, reader.string("a token")?, now);
         let Some(entry) = self.documents.get_mut(document) else { return Ok(()) };
-        let scope = if self.rights.may_write() { "read-write" } else { "readonly" };
+        let (let_in, scope) = match let_in {
+            Ok(let_in) => let_in,
+            Err(reason) => {
+                answers.push(to(&entry.key).var(AUTH).var(DENIED).bytes(reason.as_bytes()).done());
+                asks.push(Ask::Leave { document: document.clone() });
+                self.forget(document);
+                return self.count_denied();
+            }
+        };
         answers.push(to(&entry.key).var(AUTH).var(AUTHENTICATED).bytes(scope.as_bytes()).done());
+        asks.push(Ask::Enter { document: document.clone(), entry: let_in.clone() });
+        entry.let_in = Some(let_in);
         self.is_known = true;
         entry.waits_since = None;
         for frame in std::mem::take(&mut entry.early) {
@@ -160,6 +193,30 @@ impl Hocuspocus {
             self.take(&frame, now, asks, answers)?;
         }
         Ok(())
+    }
+
+    /// What lets the client into the document, and what it is told of that; else why not.
+    fn admit(&self, document: &DocumentId, token: &str, now: Monotonic) -> Result<(LetIn, &'static str), String> {
+        let let_in = self.gate.admit(Some(token), now).map_err(|error| error.to_string())?;
+        let known =
+            self.documents.iter().filter(|(other, _)| *other != document).find_map(|(_, entry)| entry.let_in.as_ref());
+        if let Some(subject) = known.map(LetIn::subject).filter(|subject| *subject != let_in.subject()) {
+            let name =
+                |subject: Option<&AgentId>| subject.map_or("nobody".to_owned(), |subject| format!("`{subject}`"));
+            let (shown, known) = (name(let_in.subject()), name(subject));
+            return Err(format!("the pass is for {shown}, this connection is {known}'s: use another connection"));
+        }
+        let Some(rights) = let_in.rights(document) else {
+            return Err(format!("the pass grants no right to read `{document}`"));
+        };
+        Ok((let_in, if rights.may_write() { "read-write" } else { "readonly" }))
+    }
+
+    /// Each costs the check of a signature.
+    fn count_denied(&mut self) -> Result<(), WireError> {
+        self.denied += 1;
+        let (what, size, max) = ("refused passes on one connection", self.denied, limits::GUEST_DENIED);
+        if size > max { Err(WireError::TooLarge { what, size, max }) } else { Ok(()) }
     }
 
     fn forget(&mut self, document: &DocumentId) {
@@ -261,5 +318,13 @@ impl Dialect for Hocuspocus {
         let waiting = self.documents.values().filter_map(|entry| entry.waits_since);
         let since = waiting.chain((!self.is_known).then_some(self.started)).min()?;
         Some(since + limits::GUEST_AUTH_WAIT)
+    }
+
+    fn judge_by(&mut self, authority: &Authority) {
+        self.gate.judge_by(authority.clone());
+    }
+
+    fn end(&self) -> Option<Monotonic> {
+        self.documents.values().filter_map(|entry| self.gate.end(entry.let_in.as_ref()?)).min()
     }
 }

@@ -4,6 +4,7 @@
 //! [`GuestSession`] translates between its frames and what a node understands, [`Ask`] and [`Word`]; what becomes of it is
 //! the node's business, the same for every wire. `docs/wires.md` has what works, and what does not.
 //!
+//! - `gate`: who gets in, and what for;
 //! - `word`: what guests ask and are told;
 //! - `session`: what all wires have in common: queue, heartbeat, the end of the silent;
 //! - `yjs`: the wire of y-websocket;
@@ -15,6 +16,7 @@ mod automerge;
 mod error;
 #[cfg(feature = "yrs")]
 mod form;
+mod gate;
 #[cfg(feature = "yrs")]
 mod hocuspocus;
 #[cfg(all(feature = "automerge", feature = "guests"))]
@@ -27,6 +29,7 @@ mod yjs;
 #[cfg(all(feature = "automerge", feature = "guests"))]
 pub use automerge::AutomergeRepo;
 pub use error::WireError;
+pub use gate::{Entry, Gate, GateError};
 #[cfg(feature = "yrs")]
 pub use hocuspocus::Hocuspocus;
 #[cfg(all(feature = "automerge", feature = "guests"))]

@@ -8,7 +8,7 @@ use super::{
     error::WireError,
     word::{Ask, Told, WireKind},
 };
-use crate::{limits, time::Monotonic};
+use crate::{limits, time::Monotonic, trust::authority::Authority};
 
 /// A client that hears nothing of the application for 30 s takes the connection for dead (y-websocket); half of that, so
 /// that one late timer does no harm.
@@ -48,6 +48,14 @@ pub trait Dialect: Send + fmt::Debug {
 
     /// Until when the client has to have said who it is; `None` once it has.
     fn deadline(&self) -> Option<Monotonic>;
+
+    /// Judges passes by a newer policy; for wires on which they are shown.
+    fn judge_by(&mut self, _authority: &Authority) {}
+
+    /// When the first of the passes that were shown on it ends.
+    fn end(&self) -> Option<Monotonic> {
+        None
+    }
 }
 
 /// A guest's protocol state, without I/O; used like a [`Session`](../sync/struct.Session.html) between agents:
@@ -56,6 +64,8 @@ pub trait Dialect: Send + fmt::Debug {
 #[derive(Debug)]
 pub struct GuestSession {
     dialect: Box<dyn Dialect>,
+    /// When what let the client in ends.
+    end: Option<Monotonic>,
     queue: VecDeque<(Bytes, usize)>,
     queued: usize,
     heard: Monotonic,
@@ -74,6 +84,7 @@ impl GuestSession {
     pub fn new(dialect: impl Dialect + 'static, now: Monotonic) -> Self {
         Self {
             dialect: Box::new(dialect),
+            end: None,
             queue: VecDeque::new(),
             queued: 0,
             heard: now,
@@ -83,6 +94,21 @@ impl GuestSession {
             filled: false,
             emptied: false,
         }
+    }
+
+    /// It ends at `end`, whatever is said until then.
+    #[must_use]
+    pub fn until(self, end: Option<Monotonic>) -> Self {
+        Self { end, ..self }
+    }
+
+    /// Judges passes that are shown on the wire by a newer policy.
+    pub fn judge_by(&mut self, authority: &Authority) {
+        self.dialect.judge_by(authority);
+    }
+
+    fn end(&self) -> Option<Monotonic> {
+        [self.end, self.dialect.end()].into_iter().flatten().min()
     }
 
     /// Which wire it is.
@@ -171,14 +197,17 @@ impl GuestSession {
     pub fn next_wake(&self) -> Option<Monotonic> {
         let quiet = self.heard + if self.probed { DEAD_AFTER } else { PROBE_AFTER };
         let beat = self.said + HEARTBEAT;
-        [Some(quiet), Some(beat), self.dialect.deadline()].into_iter().flatten().min()
+        [Some(quiet), Some(beat), self.dialect.deadline(), self.end()].into_iter().flatten().min()
     }
 
     /// Time has passed.
     ///
     /// # Errors
-    /// The client is dead, or has not said who it is.
+    /// The client is dead, or has not said who it is, or its pass has ended.
     pub fn tick(&mut self, now: Monotonic) -> Result<(), WireError> {
+        if self.end().is_some_and(|end| end <= now) {
+            return Err(WireError::Expired);
+        }
         if self.dialect.deadline().is_some_and(|deadline| deadline <= now) {
             return Err(WireError::Unauthenticated { waited: limits::GUEST_AUTH_WAIT });
         }

@@ -4,6 +4,7 @@ use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 
+use super::gate::Entry;
 use crate::{
     engine::{EngineKind, PeerMessage},
     id::DocumentId,
@@ -53,6 +54,13 @@ impl WireKind {
 /// What a guest asks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Ask {
+    /// To be let into a document, by what counts for this one from now on. It has been judged.
+    Enter {
+        /// The document.
+        document: DocumentId,
+        /// What lets it in.
+        entry: Entry,
+    },
     /// To take part in a document, or, taking part, what it lacks: [`Word::Lacking`] follows.
     Join {
         /// The document.
@@ -113,7 +121,8 @@ impl Ask {
     /// The document it is about.
     pub fn document(&self) -> &DocumentId {
         match self {
-            Self::Join { document, .. }
+            Self::Enter { document, .. }
+            | Self::Join { document, .. }
             | Self::Update { document, .. }
             | Self::Sync { document, .. }
             | Self::Presence { document, .. }

@@ -6,7 +6,7 @@ use aepoch::{
     engine::{EngineKind, frontier_of_vector, vector_of_frontier},
     id::{AgentId, Identity, LinkId, ReplicaId},
     node::Input,
-    wires::{Ask, Awareness, GuestRights, Told, Word},
+    wires::{Ask, Awareness, Entry, GuestRights, Told, Word},
 };
 use bytes::Bytes;
 use yrs::{
@@ -30,19 +30,28 @@ pub(crate) struct Client {
 impl Client {
     /// A client of that number, connected to the relay.
     pub(crate) fn connect(world: &mut World, client: u64, rights: GuestRights) -> Self {
-        let link = LinkId(1_000 + client);
+        Self::let_in(world, client, Some(Entry::Open(rights)))
+    }
+
+    /// A client of that number, let in by `entry`.
+    pub(crate) fn let_in(world: &mut World, client: u64, entry: Option<Entry>) -> Self {
         let doc = Doc::with_options(Options::with_client_id(ClientID::new(client)));
-        let mut this = Self { link, doc, words: Vec::new(), updates: 0, counts: true };
-        this.come(world, rights);
+        let this = Self { link: LinkId(1_000 + client), doc, words: Vec::new(), updates: 0, counts: true };
+        this.enter(world, entry);
         this
     }
 
     /// Connects, on a link that is not open.
     pub(crate) fn come(&mut self, world: &mut World, rights: GuestRights) {
-        let agent = AgentId::new(&format!("guest-{}", self.link.0)).unwrap();
+        self.enter(world, Some(Entry::Open(rights)));
+    }
+
+    fn enter(&self, world: &mut World, entry: Option<Entry>) {
+        let subject = entry.as_ref().and_then(Entry::subject).cloned();
+        let agent = subject.unwrap_or_else(|| AgentId::new(&format!("guest-{}", self.link.0)).unwrap());
         let identity = Identity { agent, replica: ReplicaId::from_bits(1 << 40 | self.link.0), incarnation: 0 };
         let now = world.now;
-        world.hosts[0].node.handle(Input::GuestUp { link: self.link, identity, rights }, now);
+        world.hosts[0].node.handle(Input::GuestUp { link: self.link, identity, entry }, now);
     }
 
     /// Asks what it lacks, and does what it is asked.

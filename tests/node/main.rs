@@ -10,10 +10,13 @@ mod flow;
 mod guest;
 mod guests;
 mod hops;
+mod passes;
 mod queue;
 #[cfg(all(feature = "automerge", feature = "guests"))]
 mod repo;
 mod sealed;
+#[path = "../wires/swarm.rs"]
+mod swarm;
 #[cfg(all(feature = "automerge", feature = "guests"))]
 mod talks;
 mod world;

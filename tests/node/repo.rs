@@ -6,7 +6,7 @@ use aepoch::{
     engine::{EngineKind, read_message},
     id::{AgentId, DocumentId, Identity, LinkId, ReplicaId},
     node::Input,
-    wires::{Ask, GuestRights, Told, Word},
+    wires::{Ask, Entry, GuestRights, Told, Word},
 };
 use automerge::{
     AutoCommit, ROOT, ReadDoc as _,
@@ -30,13 +30,27 @@ pub(crate) struct Repo {
 impl Repo {
     /// A client of that number, connected to the relay.
     pub(crate) fn connect(world: &mut World, document: &DocumentId, client: u64, rights: GuestRights) -> Self {
+        Self::let_in(world, document, client, Entry::Open(rights))
+    }
+
+    /// A client of that number, let in by `entry`.
+    pub(crate) fn let_in(world: &mut World, document: &DocumentId, client: u64, entry: Entry) -> Self {
         let link = LinkId(2_000 + client);
         let agent = AgentId::new(&format!("repo-{client}")).unwrap();
         let identity = Identity { agent, replica: ReplicaId::from_bits(1 << 41 | client), incarnation: 0 };
         let now = world.now;
-        world.hosts[0].node.handle(Input::GuestUp { link, identity, rights }, now);
+        world.hosts[0].node.handle(Input::GuestUp { link, identity, entry: Some(entry) }, now);
+        Self::over(link, document)
+    }
+
+    fn over(link: LinkId, document: &DocumentId) -> Self {
         let (doc, document) = (AutoCommit::new(), document.clone());
         Self { link, doc, state: State::new(), document, words: Vec::new(), messages: 0 }
+    }
+
+    /// Another document over the same connection.
+    pub(crate) fn on(&self, document: &DocumentId) -> Self {
+        Self::over(self.link, document)
     }
 
     /// Says what it has to say, if anything.

@@ -8,6 +8,7 @@ mod delegations;
 mod forge;
 mod keys;
 mod laws;
+mod passes;
 mod patterns;
 mod policies;
 mod records;

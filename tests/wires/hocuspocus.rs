@@ -3,11 +3,11 @@
 use aepoch::{
     limits,
     time::Monotonic,
-    wires::{Ask, GuestRights, Hocuspocus, WireError, Word},
+    wires::{Ask, Entry, GuestRights, Hocuspocus, WireError, Word},
 };
 use bytes::Bytes;
 
-use crate::stage::{Stage, bytes, document, hex};
+use crate::stage::{Stage, bytes, document, hex, open};
 
 /// `band/stage`, with its length.
 const NAME: &str = "0a62616e642f7374616765";
@@ -19,8 +19,9 @@ fn named(frame: &str) -> String {
 }
 
 fn authenticated(rights: GuestRights) -> Stage {
-    let mut stage = Stage::new(Hocuspocus::new(rights, Monotonic(0)));
-    assert_eq!(stage.hear(&named(TOKEN)).unwrap(), []);
+    let mut stage = Stage::new(Hocuspocus::new(open(rights), Monotonic(0)));
+    let enters = Ask::Enter { document: document(), entry: Entry::Open(rights) };
+    assert_eq!(stage.hear(&named(TOKEN)).unwrap(), [enters]);
     let scope = if rights.may_write() { "02020a726561642d7772697465" } else { "020208726561646f6e6c79" };
     assert_eq!(stage.sent(), [named(scope)]);
     stage
@@ -58,7 +59,7 @@ fn what_is_told_is_as_a_provider_expects_it() {
 #[test]
 fn a_session_is_part_of_the_name_both_ways_and_there_is_one_of_a_document() {
     const KEY: &str = "0e62616e642f737461676500616263";
-    let mut stage = Stage::new(Hocuspocus::new(GuestRights::Read, Monotonic(0)));
+    let mut stage = Stage::new(Hocuspocus::new(open(GuestRights::Read), Monotonic(0)));
     stage.hear(&format!("{KEY}{TOKEN}")).unwrap();
     assert_eq!(stage.sent(), [format!("{KEY}020208726561646f6e6c79")]);
     assert_eq!(stage.tell(Word::Kept(1)), [format!("{KEY}0801")]);
@@ -69,19 +70,19 @@ fn a_session_is_part_of_the_name_both_ways_and_there_is_one_of_a_document() {
 
 #[test]
 fn what_comes_before_authentication_waits_and_is_bounded() {
-    let mut stage = Stage::new(Hocuspocus::new(GuestRights::Write, Monotonic(0)));
+    let mut stage = Stage::new(Hocuspocus::new(open(GuestRights::Write), Monotonic(0)));
     assert_eq!(stage.hear(&named("000003010701")).unwrap(), []);
     assert_eq!(stage.hear(&named("050470737374")).unwrap(), []);
     let asks = stage.hear(&named(TOKEN)).unwrap();
-    assert!(matches!(&asks[..], [Ask::Join { .. }, Ask::Say { .. }]), "{asks:?}");
+    assert!(matches!(&asks[..], [Ask::Enter { .. }, Ask::Join { .. }, Ask::Say { .. }]), "{asks:?}");
 
-    let mut stage = Stage::new(Hocuspocus::new(GuestRights::Write, Monotonic(0)));
+    let mut stage = Stage::new(Hocuspocus::new(open(GuestRights::Write), Monotonic(0)));
     let flood = (0..=limits::GUEST_EARLY_FRAMES).find_map(|_| stage.hear(&named("03")).err());
     assert!(matches!(flood, Some(WireError::TooLarge { .. })), "{flood:?}");
-    let mut stage = Stage::new(Hocuspocus::new(GuestRights::Write, Monotonic(0)));
+    let mut stage = Stage::new(Hocuspocus::new(open(GuestRights::Write), Monotonic(0)));
     let large = named(&format!("05{}", "00".repeat(limits::GUEST_EARLY_BYTES)));
     assert!(stage.hear(&large).is_err());
-    let mut stage = Stage::new(Hocuspocus::new(GuestRights::Write, Monotonic(0)));
+    let mut stage = Stage::new(Hocuspocus::new(open(GuestRights::Write), Monotonic(0)));
     let many = (0..=limits::GUEST_EARLY_DOCUMENTS).find_map(|n| {
         let name = format!("d{n}");
         stage.hear(&format!("{:02x}{}03", name.len(), hex(name.as_bytes()))).err()
@@ -92,7 +93,7 @@ fn what_comes_before_authentication_waits_and_is_bounded() {
 #[test]
 fn who_does_not_authenticate_in_time_is_closed() {
     let late = Monotonic(0) + limits::GUEST_AUTH_WAIT;
-    let mut silent = Stage::new(Hocuspocus::new(GuestRights::Write, Monotonic(0)));
+    let mut silent = Stage::new(Hocuspocus::new(open(GuestRights::Write), Monotonic(0)));
     assert!(silent.session.next_wake() <= Some(late));
     assert_eq!(silent.session.tick(late).unwrap_err().close_code().0, 4401);
     let mut stage = authenticated(GuestRights::Write);
@@ -110,7 +111,7 @@ fn an_update_before_the_first_step_is_left_to_the_answer_to_it() {
 
 #[test]
 fn what_is_no_room_is_denied() {
-    let mut stage = Stage::new(Hocuspocus::new(GuestRights::Write, Monotonic(0)));
+    let mut stage = Stage::new(Hocuspocus::new(open(GuestRights::Write), Monotonic(0)));
     assert_eq!(stage.hear(&format!("0153{TOKEN}")).unwrap(), []);
     assert!(stage.sent()[0].starts_with("01530201"));
 }

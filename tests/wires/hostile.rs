@@ -8,7 +8,7 @@ use aepoch::{
 use bytes::Bytes;
 use proptest::prelude::*;
 
-use crate::stage::{Stage, document};
+use crate::stage::{Stage, document, open};
 
 fn yjs() -> Stage {
     let mut stage = Stage::new(Yjs::new(document()));
@@ -17,7 +17,7 @@ fn yjs() -> Stage {
 }
 
 fn hocuspocus() -> Stage {
-    let mut stage = Stage::new(Hocuspocus::new(GuestRights::Write, Monotonic(0)));
+    let mut stage = Stage::new(Hocuspocus::new(open(GuestRights::Write), Monotonic(0)));
     stage.hear("0a62616e642f737461676502000005342e382e30").unwrap();
     stage
 }

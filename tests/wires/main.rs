@@ -5,6 +5,8 @@
 mod automerge;
 mod hocuspocus;
 mod hostile;
+mod passes;
 mod session;
 mod stage;
+mod swarm;
 mod yjs;

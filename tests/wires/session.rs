@@ -8,7 +8,7 @@ use aepoch::{
 };
 use bytes::Bytes;
 
-use crate::stage::{Stage, document};
+use crate::stage::{Stage, document, open};
 
 /// Ticks a session whenever it asks for it, until a time; returns the seconds at which frames left.
 fn live(stage: &mut Stage, seconds: u64) -> Result<Vec<(u64, String)>, WireError> {
@@ -74,6 +74,6 @@ fn what_was_counted_as_queued_is_reported_as_drained() {
 
 #[test]
 fn what_a_hocuspocus_socket_was_not_told_of_is_not_sent_to_it() {
-    let mut stage = Stage::new(Hocuspocus::new(GuestRights::Read, Monotonic(0)));
+    let mut stage = Stage::new(Hocuspocus::new(open(GuestRights::Read), Monotonic(0)));
     assert_eq!(stage.tell(Word::Update(Bytes::from_static(&[0, 0]))), [""; 0]);
 }

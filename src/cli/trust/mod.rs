@@ -3,6 +3,7 @@
 mod exchange;
 pub(super) mod files;
 mod key;
+mod pass;
 mod policy;
 pub(super) mod policy_file;
 mod token;

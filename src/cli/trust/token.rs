@@ -1,4 +1,4 @@
-//! `aepoch token`: issuing credentials, passing them on, and looking into them. Layer 7.
+//! `aepoch token`: issuing credentials and passes, passing credentials on, and looking into them. Layer 7.
 
 use std::{
     fs,
@@ -12,8 +12,10 @@ use aepoch::{
     trust::{
         credential::{Admission, Allowance, Claims, Confirmation, CredentialError, admit},
         delegation,
+        jws::{Jws, Kind},
         key::{PrivateKey, PublicKey},
         pattern::{Grant, Right, RoomPattern},
+        policy::{PolicyHash, SwarmPolicy},
         succession::InForce,
     },
 };
@@ -27,10 +29,11 @@ use super::{
     },
     exchange::{self, ExchangeArgs},
     files,
+    pass::{self, PassArgs},
 };
 
 /// How long a credential lives unless told otherwise, in seconds: what an alpha's may.
-const LIFE_SECONDS: u64 = 15 * 60;
+pub(super) const LIFE_SECONDS: u64 = 15 * 60;
 
 /// Credentials: what an agent may do, signed by an issuer of the policy, useless without the agent's key.
 #[derive(Debug, Subcommand)]
@@ -49,6 +52,17 @@ Examples:
       --holder \"$PUBLIC\" --tier gamma --room 'band/stage=read' > worker.token"
     )]
     Mint(Box<MintArgs>),
+    /// Issue a pass to a client of another library (y-websocket, Hocuspocus, automerge-repo); print it.
+    #[command(
+        after_help = "A pass needs no key, so whoever has it can use it until it ends: give it a short life, and send it over TLS only.
+Rights that mean something to such clients: read, write, presence. Your own backend can make passes with any library that
+signs tokens with Ed25519: docs/wires.md.
+
+Examples:
+  aepoch token pass --policy swarm.json --key issuer.key --subject alice --room 'band/**=read,write,presence'
+  aepoch token pass --policy swarm.json --key issuer.key --subject visitor --room 'band/stage=read' --life 300"
+    )]
+    Pass(PassArgs),
     /// Exchange a token of another issuer, such as your identity provider, for a credential; print it.
     #[command(
         after_help = "The relay checks the token with its issuer's keys, and that you have the key the credential is to be bound to.
@@ -59,7 +73,7 @@ Examples:
   fetch-token | aepoch token exchange --key planner.key --subject-token - --json | jq .expires_in"
     )]
     Exchange(ExchangeArgs),
-    /// Say what a credential claims and, with a policy, whether it counts.
+    /// Say what a credential or a pass claims and, with a policy, whether it counts.
     #[command(
         after_help = "Exit code 1 when it cannot be read, or the policy refuses it. Without --policy nothing is verified.
 
@@ -113,7 +127,7 @@ pub(in crate::cli) struct MintArgs {
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct InspectArgs {
-    /// The credential: a file, or - for standard input.
+    /// The credential or pass: a file, or - for standard input.
     file: PathBuf,
     /// The policy file to judge it by.
     #[arg(long, value_name = "FILE")]
@@ -124,7 +138,7 @@ pub(in crate::cli) struct InspectArgs {
 }
 
 /// `band/**=read,write` or `band/**=write:register/jobs,counter`.
-fn grant(text: &str) -> Result<Grant, String> {
+pub(super) fn grant(text: &str) -> Result<Grant, String> {
     let form = "ROOMS=RIGHT,.. or ROOMS=RIGHT,..:PATH,..";
     let (rooms, rights) = text.split_once('=').ok_or_else(|| format!("`{text}` is not of the form {form}"))?;
     let (rights, keys) = rights.split_once(':').map_or((rights, None), |(rights, keys)| (rights, Some(keys)));
@@ -140,6 +154,7 @@ fn grant(text: &str) -> Result<Grant, String> {
 pub(in crate::cli) fn run(command: TokenCommand, output: &Output) -> Result<ExitCode, Failure> {
     match command {
         TokenCommand::Mint(args) => mint(&args, output),
+        TokenCommand::Pass(args) => pass::mint(&args, output),
         TokenCommand::Exchange(args) => exchange::run(&args, output),
         TokenCommand::Inspect(args) => inspect(&args, output),
     }
@@ -174,7 +189,6 @@ fn issue(args: &MintArgs, agent: &AgentId, holder: PublicKey) -> Result<(String,
     let before = before.and_then(|links| links.into_iter().next_back()).map(|(_, claims)| claims);
     let now = files::now();
     let kid = if before.is_some() { key.public().thumbprint() } else { issuer(&current, &key)? };
-    let id: [u8; 16] = files::entropy()?;
     let claims = Claims {
         iss: before.as_ref().map_or(kid.clone(), |before| before.sub.to_string()),
         sub: agent.clone(),
@@ -185,7 +199,7 @@ fn issue(args: &MintArgs, agent: &AgentId, holder: PublicKey) -> Result<(String,
             (None, Some(before)) => before.exp.min(now.saturating_add(LIFE_SECONDS)),
             (life, _) => now.saturating_add(life.unwrap_or(LIFE_SECONDS)),
         },
-        jti: format!("{:032x}", u128::from_be_bytes(id)),
+        jti: token_id()?,
         cnf: Confirmation { jwk: holder.into() },
         swm: Allowance { tier: args.tier, rooms: args.rooms.clone(), inc: args.incarnation, del: args.pass_on },
     };
@@ -198,34 +212,32 @@ fn issue(args: &MintArgs, agent: &AgentId, holder: PublicKey) -> Result<(String,
     Ok((token, claims))
 }
 
-fn issuer(current: &InForce, key: &PrivateKey) -> Result<String, Failure> {
+pub(super) fn token_id() -> Result<String, Failure> {
+    let id: [u8; 16] = files::entropy()?;
+    Ok(format!("{:032x}", u128::from_be_bytes(id)))
+}
+
+pub(super) fn issuer(current: &InForce, key: &PrivateKey) -> Result<String, Failure> {
     current.policy.kid_of(&key.public()).map(str::to_owned).ok_or_else(|| {
         let (key, version) = (key.public(), current.policy.version);
         Failure::failed(format!("the key {key} is no issuer of version {version} of the policy"))
     })
 }
 
-fn refused(error: CredentialError) -> Failure {
+pub(super) fn refused(error: CredentialError) -> Failure {
     Failure::failed(error.to_string())
 }
 
 fn inspect(args: &InspectArgs, output: &Output) -> Result<ExitCode, Failure> {
     let presented = files::read_token(&args.file)?;
+    if let Ok(token) = Jws::parse_as(Kind::Guest, &presented) {
+        return pass::inspect(args, &presented, &token, output);
+    }
     let links = delegation::unverified(&presented).map_err(refused)?;
-    let verdict = match &args.policy {
-        Some(path) => {
-            let (swarm, versions) = files::read_policy(path)?;
-            let current = files::in_force(path, &swarm, &versions)?;
-            Some(admit(&presented, &swarm, &current.policy, args.at.unwrap_or_else(files::now)))
-        }
-        None => None,
-    };
+    let verdict = judged(args, |swarm, policy, now| admit(&presented, swarm, policy, now))?;
     let mut lines: Vec<String> = links.iter().map(|(kid, claims)| line(kid, claims)).collect();
-    lines.push(match &verdict {
-        None => format!("{FAINT}not verified: no policy was given{FAINT:#}"),
-        Some(Ok(admitted)) => format!("{GOOD}admitted{GOOD:#} as {}, tier {}", admitted.agent, admitted.tier),
-        Some(Err(error)) => format!("{BAD}refused{BAD:#}: {error}"),
-    });
+    let admitted = |admitted: &Admission| format!("as {}, tier {}", admitted.agent, admitted.tier);
+    lines.push(verdict_line(verdict.as_ref(), admitted));
     let told = json!({
         "links": links.iter().map(|(kid, claims)| json!({ "kid": kid, "claims": claims })).collect::<Vec<_>>(),
         "admitted": verdict.as_ref().and_then(|verdict| verdict.as_ref().ok()).map(admission),
@@ -235,13 +247,38 @@ fn inspect(args: &InspectArgs, output: &Output) -> Result<ExitCode, Failure> {
     Ok(if matches!(verdict, Some(Err(_))) { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-fn line(kid: &str, claims: &Claims) -> String {
-    let rooms = claims.swm.rooms.iter().map(|grant| {
+pub(super) type Verdict<T> = Result<T, CredentialError>;
+
+/// What the policy says, when one was given.
+pub(super) fn judged<T>(
+    args: &InspectArgs,
+    judge: impl FnOnce(&PolicyHash, &SwarmPolicy, u64) -> Verdict<T>,
+) -> Result<Option<Verdict<T>>, Failure> {
+    let Some(path) = &args.policy else { return Ok(None) };
+    let (swarm, versions) = files::read_policy(path)?;
+    let current = files::in_force(path, &swarm, &versions)?;
+    Ok(Some(judge(&swarm, &current.policy, args.at.unwrap_or_else(files::now))))
+}
+
+pub(super) fn verdict_line<T>(verdict: Option<&Verdict<T>>, admitted: impl FnOnce(&T) -> String) -> String {
+    match verdict {
+        None => format!("{FAINT}not verified: no policy was given{FAINT:#}"),
+        Some(Ok(found)) => format!("{GOOD}admitted{GOOD:#} {}", admitted(found)),
+        Some(Err(error)) => format!("{BAD}refused{BAD:#}: {error}"),
+    }
+}
+
+pub(super) fn rooms(grants: &[Grant]) -> String {
+    let rooms = grants.iter().map(|grant| {
         let rights: Vec<&str> = grant.rights.iter().map(|right| right.name()).collect();
         let keys: Vec<&str> = grant.keys.iter().flatten().map(String::as_str).collect();
         let below = if grant.keys.is_some() { format!(" below {}", keys.join(",")) } else { String::new() };
         format!("\n  {} {}{below}", grant.rooms, rights.join(","))
     });
+    rooms.collect()
+}
+
+fn line(kid: &str, claims: &Claims) -> String {
     format!(
         "{STRONG}{}{STRONG:#} {}, from {} to {}, may be passed on {} times\n  {FAINT}signed with {kid} for the swarm {}{FAINT:#}{}",
         claims.sub,
@@ -250,7 +287,7 @@ fn line(kid: &str, claims: &Claims) -> String {
         claims.exp,
         claims.swm.del,
         claims.aud,
-        rooms.collect::<String>()
+        rooms(&claims.swm.rooms)
     )
 }
 

@@ -97,6 +97,9 @@ fn readable(state: &Bytes, entry: &PresenceEntry) -> Bytes {
 impl Room {
     /// A guest shows states.
     pub(in crate::node) fn presence_from_guest(&mut self, link: LinkId, states: Vec<Awareness>, hub: &mut Hub) {
+        if self.guests.get(&link).is_none_or(|guest| !guest.is_seen) {
+            return;
+        }
         let natives = self.natives(hub);
         let max = hub.quota(Quota::PresenceBytes);
         self.seats.forget(hub.now.mono);

@@ -6,12 +6,14 @@
 //!
 //! - `arrivals`, `departures`: what guests bring, and what they are told;
 //! - `talk`: the same for those that speak the engine's own sync protocol;
-//! - `awareness`: who they see, and who sees them.
+//! - `awareness`: who they see, and who sees them;
+//! - `visit`: what lets them in, and what happens when that changes.
 
 mod arrivals;
 mod awareness;
 mod departures;
 mod talk;
+mod visit;
 
 use std::collections::{BTreeSet, VecDeque};
 
@@ -20,19 +22,21 @@ use bytes::Bytes;
 pub(super) use departures::{Gated, Lacking, SharedWhole};
 use talk::Talk;
 pub(super) use talk::Turn;
+use visit::Asking;
+pub(super) use visit::Visit;
 
 use super::{
     Node, Output,
     event::Event,
-    hub::{Hub, Link},
+    hub::Hub,
     room::{Room, State},
 };
 use crate::{
     engine::EngineKind,
     error::CloseCode,
-    id::{DocumentId, Identity, LinkId},
+    id::{DocumentId, LinkId},
     limits,
-    sync::{Capabilities, ErrorCode, Hello, Role},
+    sync::ErrorCode,
     time::Monotonic,
     trust::quota::Quota,
     wires::{Ask, GuestRights, Told, Word},
@@ -42,6 +46,8 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Guest {
     rights: GuestRights,
+    /// Its awareness states are shown to others.
+    is_seen: bool,
     /// It speaks the engine's own sync protocol.
     talk: Option<Box<Talk>>,
     /// It gets nothing until it has drained, then what it lacks from this frontier of the engine. None: everything, as it
@@ -98,12 +104,14 @@ impl Room {
             return None;
         }
         let peer = hub.links.get_mut(&link)?;
-        let rights = peer.guest?;
+        let visit = peer.guest.as_ref()?;
+        let (rights, is_seen) = (visit.rights(&self.id)?, visit.may_be_seen(&self.id));
         peer.documents.insert(self.id.clone());
         self.idle_since = None;
         let is_known = self.guests.contains_key(&link);
         self.guests.entry(link).or_insert_with(|| Guest {
             rights,
+            is_seen,
             talk: None,
             behind: None,
             asked: false,
@@ -174,36 +182,25 @@ fn turn_away(link: LinkId, document: &DocumentId, code: ErrorCode, reason: Strin
 }
 
 impl Node {
-    /// A client of another library has connected.
-    pub(super) fn guest_up(&mut self, link: LinkId, identity: Identity, rights: GuestRights) {
-        let agent = identity.agent.clone();
-        let up = Link {
-            hello: Hello::new(identity, Role::Agent, Capabilities::default()),
-            target: None,
-            trusted: false,
-            admission: None,
-            guest: Some(rights),
-            outstanding: 0,
-            strikes: 0,
-            documents: Default::default(),
-            retry_after: None,
-        };
-        self.hub.links.insert(link, up);
-        self.hub.event(Event::LinkUp { link, agent, credential: None });
-    }
-
     /// A guest asks for something.
     pub(super) fn asked(&mut self, link: LinkId, ask: Ask) {
         if self.hub.links.get(&link).is_none_or(|link| link.guest.is_none()) {
             return;
         }
         match ask {
+            Ask::Enter { document, entry } => self.enter(link, document, entry),
             Ask::Join { document, engine, frontier, counts } => {
-                if let Some((room, hub)) = self.admit_guest(link, document, engine) {
+                if self.is_let_in(link, &document, Asking::Join)
+                    && let Some((room, hub)) = self.admit_guest(link, document, engine)
+                {
                     room.join_guest(link, frontier, counts, hub);
                 }
             }
-            Ask::Sync { document, engine, message, wants } => self.converse(link, document, engine, (message, wants)),
+            Ask::Sync { document, engine, message, wants } => {
+                if self.is_let_in(link, &document, Asking::Sync { wants }) {
+                    self.converse(link, document, engine, (message, wants));
+                }
+            }
             Ask::Update { document, update } => self.in_room(&document, |room, hub| {
                 room.receive_foreign(link, update, hub);
                 room.flush_due(hub);
@@ -215,7 +212,12 @@ impl Node {
                 self.in_room(&document, |room, hub| room.tell_guest_all_presence(link, hub));
             }
             Ask::Say { document, body } => self.in_room(&document, |room, hub| room.say(link, body, hub)),
-            Ask::Leave { document } => self.in_room(&document, |room, hub| room.leave_guest(link, hub)),
+            Ask::Leave { document } => {
+                if let Some(visit) = self.hub.links.get_mut(&link).and_then(|peer| peer.guest.as_mut()) {
+                    visit.leave(&document);
+                }
+                self.in_room(&document, |room, hub| room.leave_guest(link, hub));
+            }
         }
     }
 

@@ -56,6 +56,10 @@ impl Recorder {
             Event::LinkUp { link, agent, credential } if is_first => {
                 self.connected(*link, agent, credential.as_ref().map(|(id, policy)| Shown::of(id, policy)))
             }
+            Event::Entered { link, document, agent, credential } if is_first => {
+                let shown = credential.as_ref().map(|(id, policy)| Shown::of(id, policy));
+                return self.entered(*link, document, agent, shown);
+            }
             Event::LinkDown { link, agent, reason } if is_first => self.disconnected(*link, agent, reason),
             Event::Joined { link, document } => {
                 let joined = Record::new(Action::Join, Outcome::Done, "");
@@ -99,6 +103,14 @@ impl Recorder {
         let record = Record::new(Action::Connect, Outcome::Done, "");
         let (credential, policy) = parts(shown);
         Record { actor: Some(agent.clone()), connection: Some(link.0), credential, policy, ..record }
+    }
+
+    /// Somebody who was nobody is known from now on.
+    fn entered(&self, link: LinkId, document: &DocumentId, agent: &AgentId, shown: Option<Shown>) {
+        if let Some(known) = self.links.lock().unwrap_or_else(PoisonError::into_inner).get_mut(&link) {
+            (known.agent, known.shown) = (agent.clone(), shown);
+        }
+        self.of_link(link, Some(document), Record::new(Action::Connect, Outcome::Done, "by a pass"));
     }
 
     fn disconnected(&self, link: LinkId, agent: &AgentId, reason: &str) -> Record {

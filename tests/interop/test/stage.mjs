@@ -24,7 +24,7 @@ globalThis.WebSocket ??= WebSocket;
 // Every relay hears of the end of the process.
 process.setMaxListeners(0);
 
-const binary = process.env.AEPOCH ?? fileURLToPath(new URL("../../../target/release/aepoch", import.meta.url));
+export const binary = process.env.AEPOCH ?? fileURLToPath(new URL("../../../target/release/aepoch", import.meta.url));
 
 /** A test that fails when it does not end. */
 export const test = (name, holds, options) => run(name, { timeout: 120_000, ...options }, holds);
