@@ -19,6 +19,9 @@ pub struct Tuning {
     pub tick: Duration,
     /// The same for coordination records: they are few, and somebody waits for each.
     pub slots_tick: Duration,
+    /// How long after an update to guests (clients of other libraries) the next one waits, for each of the room that gets
+    /// it; 50 ms at most. Zero: they are told as often as agents are.
+    pub guest_pace: Duration,
     /// A batch goes out before its tick ends when it has this many changes.
     pub tick_changes: usize,
     /// Bytes queued for one connection above which it gets nothing more of what changes, but one delta once drained.
@@ -51,6 +54,7 @@ impl Default for Tuning {
         Self {
             tick: Duration::from_millis(4),
             slots_tick: Duration::from_millis(1),
+            guest_pace: Duration::from_micros(100),
             tick_changes: 512,
             queue_high: 256 * 1024,
             queue_low: 32 * 1024,

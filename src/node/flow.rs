@@ -182,6 +182,7 @@ impl Room {
         if self.batch.is_due(tick_changes, hub.now.mono) && ready {
             self.flush_batch(hub);
         }
+        self.tell_guests_due(hub);
         for (batch, tick) in [(&self.slots_batch, slots_tick), (&self.batch, tick)] {
             if let Some(at) = batch.due_at() {
                 let due = batch.is_due(tick_changes, hub.now.mono);
@@ -194,7 +195,14 @@ impl Room {
     pub(super) fn flush(&mut self, hub: &mut Hub) {
         self.slots_batch.hurry();
         self.flush_slots(hub);
+        self.guest_pending.hurry();
         self.flush_batch(hub);
+        self.tell_guests_due(hub);
+    }
+
+    /// True when changes wait for the end of the tick.
+    pub(super) const fn has_batch(&self) -> bool {
+        !self.batch.changes.is_empty()
     }
 
     /// Sends coordination records: ahead of everything, and to members too that have not drained.

@@ -72,6 +72,7 @@ pub(super) struct Room {
     /// What waits to be told to guests until what it tells of is durable.
     pub(super) guest_gate: VecDeque<guest::Gated>,
     pub(super) guest_whole: Option<SharedWhole>,
+    pub(super) guest_pending: guest::Pending,
     /// Whose client shows which awareness state.
     pub(super) seats: Seats,
     /// The members' replicas, while nobody has come or gone.
@@ -124,6 +125,7 @@ impl Room {
             guests: BTreeMap::new(),
             guest_gate: VecDeque::new(),
             guest_whole: None,
+            guest_pending: guest::Pending::default(),
             seats: Seats::default(),
             natives: None,
             batch: Batch::default(),

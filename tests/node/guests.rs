@@ -413,3 +413,38 @@ fn what_a_guest_says_reaches_the_other_guests() {
     }
     assert_eq!(world.hosts[0].node.links_in(&document()), [LinkId(1)], "guests are no members");
 }
+
+#[test]
+fn the_more_guests_the_more_of_what_is_written_fast_leaves_as_one_and_what_is_written_slowly_never_waits() {
+    let told = |pace: Duration| {
+        let mut tuning = tuning();
+        tuning.guest_pace = pace;
+        let mut world = World::new(0, &tuning);
+        let mut writer = Client::connect(&mut world, 1_000, GuestRights::Write);
+        let mut readers: Vec<_> = (0..100).map(|n| Client::connect(&mut world, n, GuestRights::Read)).collect();
+        writer.join(&mut world);
+        readers.iter_mut().for_each(|reader| reader.join(&mut world));
+        world.pass(SECOND);
+        let before = readers[0].updates;
+        for n in 0..40 {
+            writer.put(&mut world, "fast", &n.to_string());
+            world.pass(Duration::from_millis(5));
+        }
+        world.pass(Duration::from_millis(50));
+        for reader in &mut readers {
+            reader.hear(&mut world);
+            assert_eq!(reader.get("fast").as_deref(), Some("39"), "the last one too, though nothing comes after it");
+        }
+        let told = readers[0].updates - before;
+        for n in 0..3 {
+            world.pass(Duration::from_millis(20));
+            writer.put(&mut world, "slow", &n.to_string());
+            readers[0].hear(&mut world);
+            assert_eq!(readers[0].get("slow"), Some(n.to_string()));
+        }
+        told
+    };
+    assert_eq!(told(Duration::ZERO), 40);
+    let paced = told(Duration::from_micros(100));
+    assert!((20..=22).contains(&paced), "{paced} updates in 200 ms at one in 10 ms");
+}

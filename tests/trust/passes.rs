@@ -55,11 +55,11 @@ fn a_credential_is_no_pass_and_a_pass_no_credential() {
 
 #[test]
 fn a_pass_obeys_the_policy() {
-    let other = format!("sha256:{}", "0".repeat(64));
+    let other = SwarmPolicy { version: 2, ..policy() }.hash();
     assert!(refusal(&forge(&pass_header("alphas"), &pass_claims().to_string(), &key(99))).contains("signature"));
     assert!(refusal(&forge(&pass_header("nobody"), &pass_claims().to_string(), &alpha_issuer())).contains("no issuer"));
     for (pointer, value, part) in [
-        ("/aud", json!(other), "claims cannot be read"),
+        ("/aud", json!(other), "`aud` is the swarm"),
         ("/nbf", json!(NOW + 3_600), "`exp`"),
         ("/exp", json!(NOW - 30), "expired"),
         ("/exp", json!(NOW + 365 * 86_400), "over the limit"),

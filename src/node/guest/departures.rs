@@ -6,7 +6,6 @@ use bytes::Bytes;
 
 use super::{
     super::{
-        flow::LOCAL,
         hub::Hub,
         room::{Room, State},
         work::{Job, Outcome},
@@ -14,7 +13,7 @@ use super::{
     Guest,
 };
 use crate::{
-    document::{DocumentError, Incoming},
+    document::DocumentError,
     engine::EngineKind,
     id::LinkId,
     time::Monotonic,
@@ -46,56 +45,8 @@ pub(in crate::node) struct Lacking {
 }
 
 impl Room {
-    /// Sends the changes of a batch to guests that keep up: as one update, encoded once.
-    pub(in crate::node) fn flush_to_guests(
-        &mut self,
-        changes: &[Incoming],
-        sole_source: Option<LinkId>,
-        hub: &mut Hub,
-    ) {
-        self.tell_talking(sole_source, hub);
-        let live = self
-            .guests
-            .iter()
-            .filter(|(link, guest)| !guest.is_behind() && !guest.is_talking() && sole_source != Some(**link));
-        let receivers: Vec<LinkId> = live.map(|(link, _)| *link).collect();
-        if receivers.is_empty() {
-            return;
-        }
-        let contents = || changes.iter().filter_map(|change| Some((change, change.delta.content.as_ref()?)));
-        let updates: Vec<Bytes> = contents().flat_map(|(_, content)| content.updates.iter().cloned()).collect();
-        let me = hub.me();
-        let is_guests = contents()
-            .all(|(change, content)| change.source != LOCAL && content.spans.iter().all(|span| span.writer == me));
-        let position = if is_guests { 0 } else { self.log.queued() };
-        let updates = match &updates[..] {
-            [] => return,
-            [_] => updates,
-            several => merge(self.engine, several).map_or_else(|| several.to_vec(), |one| vec![one]),
-        };
-        for update in updates {
-            hub.counters.deltas_out += receivers.len() as u64;
-            let told = Told::new(Some(self.id.clone()), Word::Update(update));
-            self.emit_to_guests(receivers.clone(), told, position, hub);
-        }
-        let high = hub.config.tuning.queue_high;
-        let is_slow = |link: &LinkId| hub.links.get(link).is_some_and(|link| link.outstanding > high);
-        let slow: Vec<LinkId> = receivers.into_iter().filter(is_slow).collect();
-        if slow.is_empty() {
-            return;
-        }
-        hub.counters.conflations += slow.len() as u64;
-        hub.arm(&self.id, hub.now.mono + hub.config.tuning.tick);
-        let since = self.document().map(|document| document.content().frontier()).unwrap_or_default();
-        for link in slow {
-            if let Some(guest) = self.guests.get_mut(&link) {
-                guest.behind = Some(since.clone());
-            }
-        }
-    }
-
     /// Sends a word once the log is that far; words keep their order, and count as queued meanwhile.
-    fn emit_to_guests(&mut self, links: Vec<LinkId>, told: Arc<Told>, position: u64, hub: &mut Hub) {
+    pub(super) fn emit_to_guests(&mut self, links: Vec<LinkId>, told: Arc<Told>, position: u64, hub: &mut Hub) {
         hub.charge_guests(&links, &told);
         if self.guest_gate.is_empty() && position <= self.log.kept() {
             hub.release_to_guests(links, told);
@@ -221,7 +172,7 @@ impl Room {
 }
 
 /// Updates as one; `None` when the engine cannot.
-fn merge(engine: EngineKind, updates: &[Bytes]) -> Option<Bytes> {
+pub(super) fn merge(engine: EngineKind, updates: &[Bytes]) -> Option<Bytes> {
     match engine {
         #[cfg(feature = "yrs")]
         EngineKind::Yrs => crate::engine::merged(updates),

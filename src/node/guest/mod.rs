@@ -5,6 +5,7 @@
 //! the agent itself may bring what that agent wrote.
 //!
 //! - `arrivals`, `departures`: what guests bring, and what they are told;
+//! - `pace`: how often;
 //! - `talk`: the same for those that speak the engine's own sync protocol;
 //! - `awareness`: who they see, and who sees them;
 //! - `visit`: what lets them in, and what happens when that changes.
@@ -12,6 +13,7 @@
 mod arrivals;
 mod awareness;
 mod departures;
+mod pace;
 mod talk;
 mod visit;
 
@@ -20,6 +22,7 @@ use std::collections::{BTreeSet, VecDeque};
 pub(super) use awareness::Seats;
 use bytes::Bytes;
 pub(super) use departures::{Gated, Lacking, SharedWhole};
+pub(super) use pace::Pending;
 use talk::Talk;
 pub(super) use talk::Turn;
 use visit::Asking;
