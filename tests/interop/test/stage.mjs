@@ -47,8 +47,8 @@ async function freePort() {
   return port;
 }
 
-/** A relay with a store of its own, which goes when the test ends. */
-export async function relay(t, ...more) {
+/** A relay with a store of its own. */
+export async function started(...more) {
   const folder = mkdtempSync(join(tmpdir(), "aepoch-interop-"));
   const port = await freePort();
   let child;
@@ -67,19 +67,26 @@ export async function relay(t, ...more) {
     await gone;
   };
   await start();
-  t.after(async () => {
-    await kill();
-    rmSync(folder, { recursive: true, force: true });
-  });
   return {
     url: `ws://127.0.0.1:${port}`,
     kill,
     start,
+    end: async () => {
+      await kill();
+      rmSync(folder, { recursive: true, force: true });
+    },
     metric: async (name) => {
       const text = await (await fetch(`http://127.0.0.1:${port}/metrics`)).text();
       return Number(text.split("\n").find((line) => line.startsWith(name))?.split(" ").at(-1));
     },
   };
+}
+
+/** The same, which goes when the test ends. */
+export async function relay(t, ...more) {
+  const made = await started(...more);
+  t.after(made.end);
+  return made;
 }
 
 /** Runs the program as an agent, in the document `band/<document>`. */
