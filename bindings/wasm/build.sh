@@ -9,10 +9,11 @@ target=$(realpath -m "${CARGO_TARGET_DIR:-$(dirname "$0")/../../target}")
 export CARGO_TARGET_DIR=$target
 cd "$(dirname "$0")"
 
-engine() { # features folder
-    cargo build --quiet -p aepoch-wasm --profile wasm --target wasm32-unknown-unknown --no-default-features --features "$1"
+engine() { # features folder [profile]
+    local profile=${3:-wasm}
+    cargo build --quiet -p aepoch-wasm --profile "$profile" --target wasm32-unknown-unknown --no-default-features --features "$1"
     mkdir -p "$2"
-    cargo run --quiet -p aepoch-bindgen --profile tool -- "$target/wasm32-unknown-unknown/wasm/aepoch_wasm.wasm" "$2"
+    cargo run --quiet -p aepoch-bindgen --profile tool -- "$target/wasm32-unknown-unknown/$profile/aepoch_wasm.wasm" "$2"
 }
 
 package() {
@@ -49,7 +50,7 @@ for part in "$@"; do
         yrs) engine yrs pkg/yrs ;;
         # The document of the swarm itself is on yrs, whatever the others are on.
         automerge) engine yrs,automerge pkg/automerge ;;
-        trap) engine yrs,trap "$target/npm/trap" ;;
+        trap) engine yrs,trap "$target/npm/trap" trap ;;
         package | installed) "$part" ;;
         *) echo "usage: build.sh [yrs | automerge | package | trap | installed]..." >&2; exit 2 ;;
     esac

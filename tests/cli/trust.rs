@@ -188,3 +188,35 @@ fn a_dial_is_raised_and_a_stolen_key_cut_off_in_new_versions() {
         assert!(shown.contains(line), "{shown}");
     }
 }
+
+#[test]
+fn a_pass_is_made_looked_into_and_revoked() {
+    let desk = Desk(tempfile::tempdir().unwrap());
+    let policy = desk.at("swarm.json");
+    program::json(&["policy", "init", &policy, "--new-keys", &desk.at("keys"), "--json"]);
+    let (issuer, root) = (desk.at("keys/issuer.key"), desk.at("keys/root.key"));
+    let pass = |more: &[&str]| {
+        run(&[&["token", "pass", "--policy", &policy, "--key", &issuer, "--subject", "alice"], more].concat())
+    };
+    let made = pass(&["--room", "band/**=read,write,presence", "--life", "60"]);
+    std::fs::write(desk.at("alice.pass"), &made.stdout).unwrap();
+    let (code, told) = desk.inspect("alice.pass");
+    assert_eq!((code, &told["admitted"]["guest"]), (Some(0), &"alice".into()), "{told}");
+    let claims = &told["pass"]["claims"];
+    assert_eq!(claims["exp"].as_u64().unwrap() - claims["iat"].as_u64().unwrap(), 60);
+    let shown = text(&run(&["token", "inspect", &desk.at("alice.pass")]).stdout).to_owned();
+    assert!(shown.contains("a pass for alice") && shown.contains("not verified"), "{shown}");
+
+    fails(2, &pass(&["--room", "band/**=write:register/jobs"]), "content, which has no paths");
+    fails(2, &pass(&[]), "--room");
+    fails(1, &pass(&["--room", "band/**=read", "--life", "90000"]), "over the limit");
+    let other = desk.at("other.key");
+    program::json(&["key", "new", &other, "--json"]);
+    let foreign = ["token", "pass", "--policy", &policy, "--key", &other, "--subject", "eve", "--room", "**=read"];
+    fails(1, &run(&foreign), "is no issuer of version 1");
+
+    assert!(run(&["policy", "revoke", &policy, "--subject", "alice", "--key", &root]).status.success());
+    let (code, told) = desk.inspect("alice.pass");
+    assert_eq!(code, Some(1), "{told}");
+    assert!(told["refused"].as_str().unwrap().contains("revokes"), "{told}");
+}
