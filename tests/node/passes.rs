@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use aepoch::{
     id::DocumentId,
-    node::Event,
+    node::{Event, Input},
     time::Moment,
     trust::{pattern::Right, quota::Quota},
     wires::{Ask, Awareness, Entry, Gate, GuestRights, Word},
@@ -148,11 +148,24 @@ fn one_subject_has_as_many_connections_as_one_agent() {
     let now = world.now;
     let few = changed(|policy| policy.quotas = [(Quota::AgentConnections, 2)].into());
     world.hosts[0].node.set_authority(few, now);
-    let guests: Vec<_> =
-        (7..10).map(|n| Client::let_in(&mut world, n, Some(entry("alice", &[("swarm/*", ALL)])))).collect();
+    let alice = || entry("alice", &[("swarm/*", ALL)]);
+    let mut guests: Vec<_> = (7..9).map(|n| Client::let_in(&mut world, n, Some(alice()))).collect();
+    guests.push(Client::let_in(&mut world, 9, None));
     world.pump();
-    let ends: Vec<_> = guests.iter().map(|guest| closed(&world, guest)).collect();
-    assert_eq!(ends, [None, None, Some("`alice` has 2 connections, limit 2")]);
+    let ends =
+        |world: &World| -> Vec<_> { guests.iter().map(|guest| closed(world, guest).map(str::to_owned)).collect() };
+    assert_eq!(ends(&world), [None, None, None]);
+    let enters = Ask::Enter { document: document(), entry: alice() };
+    world.hosts[0].node.handle(Input::Asked { link: guests[2].link, ask: enters.clone() }, now);
+    let late = Client::let_in(&mut world, 10, Some(alice()));
+    world.pump();
+    let too_many = Some("`alice` has 2 connections, limit 2".to_owned());
+    assert_eq!(ends(&world), [None, None, too_many.clone()]);
+    assert_eq!(closed(&world, &late).map(str::to_owned), too_many);
+    // Who is in already may show a newer one.
+    world.hosts[0].node.handle(Input::Asked { link: guests[0].link, ask: enters }, now);
+    world.pump();
+    assert_eq!(ends(&world)[0], None);
 }
 
 #[cfg(all(feature = "automerge", feature = "guests"))]

@@ -108,6 +108,12 @@ impl Node {
             }
         };
         let credential = self.shown(&entry);
+        let Some(peer) = self.hub.links.get(&link) else { return };
+        if let Some(subject) = entry.subject().filter(|subject| **subject != peer.hello.identity.agent)
+            && self.has_too_many(link, subject)
+        {
+            return;
+        }
         let Some(peer) = self.hub.links.get_mut(&link) else { return };
         let Some(visit) = &mut peer.guest else { return };
         let (rights, is_seen) = (entry.rights(&document), entry.may_be_seen(&document));
