@@ -139,7 +139,11 @@ fn serve(
         Err(refusal) => return refusal.into_response(),
     };
     let binding = caller.binding;
-    sized(upgrade, &offered).on_upgrade(move |socket| async move {
+    let upgrade = sized(upgrade, &offered);
+    // No more of it stays for as long as the connection lasts: headers hold on to the buffer they were read from.
+    let pass = offered.pass().map(str::to_owned);
+    drop(offered);
+    upgrade.on_upgrade(move |socket| async move {
         let socket = ServerSocket::new(socket, binding);
         let shared = counted.shared();
         let authority = shared.hosts[0].with(|node, _| node.authority().cloned());
@@ -148,9 +152,10 @@ fn serve(
             // It is asked document by document, unless there is nobody it would let in.
             #[cfg(feature = "yrs")]
             Ok(Entrance::Hocuspocus) => gate.may_let_in().map(|()| None),
-            Ok(_) => gate.admit(offered.pass(), shared.clock.mono()).map(Some),
+            Ok(_) => gate.admit(pass.as_deref(), shared.clock.mono()).map(Some),
             Err(_) => Ok(None),
         };
+        drop(pass);
         match (let_in, entrance) {
             (_, Err(error)) => turn_away(socket, CloseCode::PROTOCOL, &format!("no room: {error}")).await,
             (Err(error), Ok(entrance)) => {
