@@ -1,10 +1,12 @@
 //! Subdocuments: how they are kept, and how they read. Layer 1, pure.
 //!
 //! Of a subdocument a document holds no more than its name, which clients open as a document of its own, and options
-//! for whoever does. yrs is not shown any: it keeps a whole document for each, with numbers drawn at random, forgets the
-//! options it does not know (`meta` is one), counts references in a circle so that a parent is never freed, and when it
-//! destroys one reads a block that may have been freed by then. To yrs it is a binary value, which behaves the same:
-//! it takes one clock, is neither cut nor joined with others, and is deleted, overwritten and collected like any value.
+//! for whoever does. yrs is not shown any: it keeps a whole document for each, with numbers drawn at random; forgets the
+//! options it does not know (`meta` is one); counts references in a circle, so that a parent is never freed; and reads a
+//! block it has freed where a subdocument goes with the type it lay in (0.28.1, `Doc::destroy`). To yrs it is a binary
+//! value, which behaves the same: it takes one clock, is neither cut nor joined with others, and is deleted, overwritten
+//! and collected like any value.
+//!
 //! Such a value begins with [`SUBDOC_TAG`], which nobody else's may; behind it are the name and the options as their
 //! writer wrote them. What leaves is a subdocument again (see [`super::encode`]).
 
