@@ -19,6 +19,9 @@ pub const VALUE_BYTES: usize = 128 * 1024;
 /// Nesting of one value. serde_json refuses beyond 128; yrs would recurse without limit.
 pub const VALUE_DEPTH: usize = 64;
 
+/// Bytes in the guid of a subdocument: as long as the longest document name, which it is to clients.
+pub const SUBDOC_GUID_BYTES: usize = NAME_SEGMENTS * (NAME_SEGMENT_BYTES + 1);
+
 /// How far a remote stamp may run ahead of our wall clock and still advance our own clock.
 pub const HLC_AHEAD_MS: u64 = 60_000;
 

@@ -40,5 +40,8 @@ pub(crate) fn hostile() -> Vec<Vec<u8>> {
         // Text between neighbours in two containers, and text on both sides of one half of a character.
         vec![1, 1, 9, 0, 0xc4, 7, 7, 7, 0, 6, 0x68, 0xc3, 0xa9, 0x6c, 0x6c, 0x6f, 0],
         vec![1, 1, 9, 0, 0xc4, 7, 7, 7, 7, 6, 0x68, 0xc3, 0xa9, 0x6c, 0x6c, 0x6f, 0],
+        // A subdocument as Yjs writes it, and one whose option Yjs would call.
+        vec![1, 1, 9, 0, 0x29, 1, 1, 0x6d, 1, 0x6b, 1, 0x67, 118, 1, 4, 0x6d, 0x65, 0x74, 0x61, 125, 1, 0],
+        [&[1, 1, 9, 0, 9, 1, 1, 0x6c, 1, 0x67, 118, 1, 8][..], b"gcFilter", &[120, 0]].concat(),
     ]
 }

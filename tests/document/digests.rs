@@ -1,6 +1,14 @@
 //! Digests: equal for equal content on both engines, and a way down to the first difference.
 
 use aepoch::{document::Comparison, engine::Value, limits};
+#[cfg(feature = "yrs")]
+use aepoch::{
+    document::{Absorption, Document, Foreign},
+    engine::EngineKind,
+    id::DocumentId,
+};
+#[cfg(feature = "yrs")]
+use bytes::Bytes;
 use serde_json::json;
 
 use crate::peer::{Peer, kinds};
@@ -162,4 +170,39 @@ fn only_groups_of_whole_bytes_exist() {
         let error = a.document.borrow().digest(path).unwrap_err();
         assert!(error.to_string().contains(path), "{error}");
     }
+}
+
+#[cfg(feature = "yrs")]
+#[test]
+fn subdocuments_of_clients_count_alike_everywhere() {
+    // Client 7 puts a subdocument `g` with `meta: 1` under `k` of the map `m`, and another with `meta: 2` in its place.
+    let first = [1, 1, 7, 0, 0x29, 1, 1, b'm', 1, b'k', 1, b'g', 118, 1, 4, b'm', b'e', b't', b'a', 125, 1, 0];
+    let second = [1, 1, 7, 1, 0xa9, 7, 0, 1, b'g', 118, 1, 4, b'm', b'e', b't', b'a', 125, 2, 0];
+    let absorb = |peer: &Peer, update: &[u8]| {
+        let foreign = Foreign { update: Bytes::copy_from_slice(update), source: 1, may_write: true };
+        let mut patches = Vec::new();
+        peer.document.borrow_mut().absorb(&foreign, |_| false, true, &mut patches).unwrap()
+    };
+    let root = |document: &Document| document.root_digest().unwrap();
+    let [a, b, c] = Peer::several(EngineKind::Yrs);
+    let mut roots = Vec::new();
+    for update in [&first[..], &second] {
+        let Absorption::Landed(Some(_)) = absorb(&a, update) else { panic!("refused") };
+        roots.push(root(&a.document.borrow()));
+        a.sync_to(&b);
+    }
+    assert_ne!(roots[0], roots[1], "options count");
+    assert_eq!(a.at("map/m/k"), Some(json!({ "guid": "g", "options": { "meta": 2 } })));
+    // From another relay, and by way of an older state.
+    absorb(&c, &first);
+    b.sync_to(&c);
+    let id = DocumentId::new("band/stage").unwrap();
+    let loaded = Document::load(id, EngineKind::Yrs, a.replica(), Some(&c.snapshot()), &[]).unwrap();
+    for document in [&b.document.borrow(), &c.document.borrow(), &loaded] {
+        assert_eq!((root(document), document.render().unwrap()), (roots[1], a.render()));
+    }
+    a.map::<()>("m").remove("k").unwrap();
+    a.sync_to(&c);
+    assert_eq!(root(&c.document.borrow()), root(&a.document.borrow()));
+    assert!(!c.snapshot().windows(4).any(|bytes| bytes == b"meta"), "what is deleted is gone");
 }

@@ -35,6 +35,7 @@ pub(crate) fn gallery() -> Doc {
     let list = txn.get_or_insert_array("list");
     list.push_back(&mut txn, MapPrelim::from([("k", In::from(true))]));
     list.push_back(&mut txn, Any::from(vec![7_u8]));
+    list.push_back(&mut txn, plain(78));
     let text = txn.get_or_insert_text("text");
     text.insert(&mut txn, 0, "a🦀b");
     text.insert_embed(&mut txn, 1, Any::from_json(r#"{"image":"x.png"}"#).unwrap());
@@ -60,7 +61,9 @@ fn shared_types_of_plain_clients_read_as_what_they_hold() {
             ("plain".into(), json!(1)),
         ]
     );
-    assert_eq!(engine.list_values("list").unwrap(), [json!({ "k": true }), json!("07")]);
+    let options = json!({ "autoLoad": false, "encoding": 0, "gc": true, "shouldLoad": true });
+    let subdoc = json!({ "guid": "plain", "options": options });
+    assert_eq!(engine.list_values("list").unwrap(), [json!({ "k": true }), json!("07"), subdoc]);
     assert_eq!(text_of(engine, "text"), "a\u{fffc}🦀b");
     assert_eq!(engine.len(&Container { kind: ContainerKind::Text, name: "text".into() }).unwrap(), 4);
     assert_eq!(engine.list_values("page").unwrap(), [json!({ "name": "p", "attributes": {}, "children": ["words"] })]);

@@ -170,7 +170,6 @@ fn declared_lengths_that_are_not_there() {
 
 #[test]
 fn what_this_library_does_not_take() {
-    refused(&blocks(1, 0, &[vec![9, 1, 1, b'a', 1, b'g', 126]]), "subdocuments");
     refused(&blocks(1, 0, &[vec![2, 1, 1, b'a', 1, 1, b'1']]), "legacy json");
     for kind in [5, 7, 9, 15] {
         refused(&blocks(1, 0, &[vec![7, 1, 1, b'a', kind]]), "not supported");

@@ -22,3 +22,5 @@ mod mutated;
 mod neighbours;
 #[cfg(feature = "yrs")]
 mod prescan;
+#[cfg(feature = "yrs")]
+mod subdocs;

@@ -1,82 +1,103 @@
 //! The bytes that leave: the version 1 encoding, made deterministic and exact. Layer 1, pure.
 //!
 //! yrs keeps the maps within values in hash order and writes integers above 2^53 as floats where they happen to fit.
-//! This encoder sorts the keys and writes such integers as big integers; plain Yjs and yrs read both.
+//! This encoder sorts the keys and writes such integers as big integers; plain Yjs and yrs read both. Subdocuments, which
+//! yrs holds as binary values, become subdocuments again.
 
 use std::collections::BTreeMap;
 
-use ::yrs::{
-    Any, ClientID, ID, Number,
-    encoding::write::Write,
-    updates::encoder::{Encoder, EncoderV1},
-};
+use ::yrs::{Any, ClientID, ID, Number, encoding::write::Write, updates::encoder::Encoder};
+
+use super::subdocs;
+use crate::engine::inspect::yrs::{BINARY, CONTENT_BITS};
 
 /// The largest integer that JavaScript holds exactly; lib0 writes up to here as a number, beyond as a big integer.
 pub(super) const SAFE_INTEGER: i64 = (1 << 53) - 1;
 
 /// A version 1 encoder with a canonical form for values.
-pub(super) struct Canonical(EncoderV1);
+#[derive(Debug, Default)]
+pub(super) struct Canonical {
+    out: Vec<u8>,
+    /// Where the block that is being written began.
+    info: usize,
+}
 
 impl Canonical {
     /// Empty.
     pub(super) fn new() -> Self {
-        Self(EncoderV1::new())
+        Self::default()
+    }
+
+    fn write_id(&mut self, id: &ID) {
+        self.write_var(id.client.get());
+        self.write_var(id.clock);
     }
 }
 
 impl Write for Canonical {
     fn write_all(&mut self, buf: &[u8]) {
-        self.0.write_all(buf);
+        self.out.extend_from_slice(buf);
     }
 
     fn write_u8(&mut self, value: u8) {
-        self.0.write_u8(value);
+        self.out.push(value);
+    }
+
+    fn write_buf<B: AsRef<[u8]>>(&mut self, buf: B) {
+        // A block writes names of parents and keys as strings, so of a binary value this is the content.
+        match self.out.get(self.info) {
+            Some(info) if info & CONTENT_BITS == BINARY => subdocs::show(&mut self.out, self.info, buf.as_ref()),
+            _ => self.out.write_buf(buf),
+        }
+    }
+
+    fn write_string(&mut self, text: &str) {
+        self.out.write_string(text);
     }
 }
 
 impl Encoder for Canonical {
     fn to_vec(self) -> Vec<u8> {
-        self.0.to_vec()
+        self.out
     }
 
-    fn reset_ds_cur_val(&mut self) {
-        self.0.reset_ds_cur_val();
-    }
+    fn reset_ds_cur_val(&mut self) {}
 
     fn write_ds_clock(&mut self, clock: u32) {
-        self.0.write_ds_clock(clock);
+        self.write_var(clock);
     }
 
     fn write_ds_len(&mut self, len: u32) {
-        self.0.write_ds_len(len);
+        self.write_var(len);
     }
 
     fn write_left_id(&mut self, id: &ID) {
-        self.0.write_left_id(id);
+        self.write_id(id);
     }
 
     fn write_right_id(&mut self, id: &ID) {
-        self.0.write_right_id(id);
+        self.write_id(id);
     }
 
     fn write_client(&mut self, client: ClientID) {
-        self.0.write_client(client);
+        self.write_var(client.get());
     }
 
     fn write_info(&mut self, info: u8) {
-        self.0.write_info(info);
+        self.info = self.out.len();
+        self.write_u8(info);
     }
 
     fn write_parent_info(&mut self, is_y_key: bool) {
-        self.0.write_parent_info(is_y_key);
+        self.write_var(u32::from(is_y_key));
     }
 
     fn write_type_ref(&mut self, info: u8) {
-        self.0.write_type_ref(info);
+        self.write_u8(info);
     }
 
     fn write_len(&mut self, len: u32) {
-        self.0.write_len(len);
+        self.write_var(len);
     }
 
     fn write_any(&mut self, any: &Any) {
@@ -90,7 +111,7 @@ impl Encoder for Canonical {
     }
 
     fn write_key(&mut self, key: &str) {
-        self.0.write_key(key);
+        self.write_string(key);
     }
 }
 

@@ -8,16 +8,14 @@ use std::collections::BTreeMap;
 use ::yrs::{
     Update,
     encoding::write::Write,
-    updates::{
-        decoder::Decode,
-        encoder::{Encode as _, Encoder, EncoderV1},
-    },
+    updates::encoder::{Encode as _, Encoder, EncoderV1},
 };
 use bytes::Bytes;
 
 use super::{
     encode::Canonical,
     frontier::{Frontier, UNKNOWN_DELETES, writers},
+    subdocs,
 };
 use crate::engine::{
     EngineError, guarded,
@@ -66,8 +64,8 @@ pub fn vector_of_frontier(frontier: &[u8]) -> Result<Bytes, EngineError> {
 /// Updates that took effect one after another, as one; `None` when they cannot be one.
 pub fn merged(updates: &[Bytes]) -> Option<Bytes> {
     let merge = || {
-        let parts = updates.iter().map(|update| Update::decode_v1(update)).collect::<Result<Vec<_>, _>>();
-        let parts = parts.map_err(|error| EngineError::Refused { reason: error.to_string() })?;
+        let read = |update: &Bytes| subdocs::decode(update, &prescan::scan(update)?.subdocs);
+        let parts = updates.iter().map(read).collect::<Result<Vec<_>, EngineError>>()?;
         let mut encoder = Canonical::new();
         Update::merge_updates(parts).encode(&mut encoder);
         Ok(Bytes::from(encoder.to_vec()))

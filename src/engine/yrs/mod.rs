@@ -18,10 +18,7 @@ use ::yrs::{
     Array, ClientID, Doc, ID, IdSet, Map, OffsetKind, Options, ReadTxn, StateVector, Text, Transact, Transaction,
     TransactionMut, Update,
     types::text::YChange,
-    updates::{
-        decoder::Decode,
-        encoder::{Encode, Encoder},
-    },
+    updates::encoder::{Encode, Encoder},
 };
 use bytes::Bytes;
 
@@ -50,6 +47,7 @@ mod order;
 mod plan;
 mod shape;
 mod split;
+mod subdocs;
 mod value;
 mod watch;
 
@@ -243,8 +241,7 @@ impl YrsEngine {
             if scan.has_types || !self.nesting.is_empty() {
                 prescan::admit(&mut self.nesting, &update)?;
             }
-            let decoded = Update::decode_v1(&update);
-            ready.push(decoded.map_err(|error| EngineError::Refused { reason: error.to_string() })?);
+            ready.push(subdocs::decode(&update, &scan.subdocs)?);
             roots.extend(scan.roots);
             for (writer, clock) in advanced {
                 for woken in self.inbox.wake(writer, clock) {

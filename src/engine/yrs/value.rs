@@ -5,7 +5,8 @@
 //! without a fraction in that range reads as the integer of the same value.
 //!
 //! What plain Yjs clients may have written and JSON lacks: binary values read as hexadecimal text, `undefined` and
-//! numbers that are not finite as null; shared types read as what they hold.
+//! numbers that are not finite as null; shared types read as what they hold, and a subdocument as its name and options
+//! (see [`super::subdocs`]).
 
 use std::sync::Arc;
 
@@ -15,7 +16,7 @@ use ::yrs::{
     types::{TypeRef, text::YChange},
 };
 
-use super::encode::SAFE_INTEGER;
+use super::{encode::SAFE_INTEGER, subdocs};
 use crate::{
     engine::{EngineError, Value},
     limits,
@@ -139,7 +140,7 @@ pub(super) fn from_any(any: &Any) -> Value {
         Any::String(text) => Value::from(text.as_ref()),
         Any::Buffer(bytes) => match bytes.strip_prefix(&WIDE_TAG).map(<[u8; 8]>::try_from) {
             Some(Ok(wide)) => Value::from(u64::from_be_bytes(wide)),
-            _ => Value::from(hex(bytes)),
+            _ => subdocs::read(bytes).unwrap_or_else(|| Value::from(hex(bytes))),
         },
         Any::Array(values) => values.iter().map(from_any).collect(),
         Any::Map(entries) => entries.iter().map(|(key, value)| (key.clone(), from_any(value))).collect(),
@@ -164,6 +165,7 @@ pub(super) fn from_out<T: ReadTxn>(out: &Out, txn: &T) -> Value {
         Out::YXmlElement(shared) => branch_of(shared),
         Out::YXmlFragment(shared) => branch_of(shared),
         Out::YXmlText(shared) => branch_of(shared),
+        // yrs holds no subdocuments here.
         Out::YDoc(_) | Out::UndefinedRef(_) => return Value::Null,
     };
     match branch.type_ref() {

@@ -116,6 +116,66 @@ test("y-websocket asks again and again what it lacks", async (t) => {
   assert.equal(await read(at, "stage", "text/notes"), "x".repeat(20));
 });
 
+test("who asks again and again while nothing happens is told little, and changes nothing", async (t) => {
+  const at = await relay(t);
+  const a = await client(t, "y-websocket 3", at, "stage", { provider: { resyncInterval: 100 } });
+  a.doc.getText("notes").insert(0, "x".repeat(10_000));
+  a.doc.getText("notes").delete(0, 5_000);
+  await agent(at, "stage", "state", "set", "map/m/agent", "1");
+  await until(() => a.doc.getMap("m").get("agent") === 1);
+  await until(async () => (await read(at, "stage", "text/notes"))?.length === 5_000);
+  let [frames, bytes, updates] = [0, 0, 0];
+  a.doc.on("update", () => updates++);
+  a.provider.ws.addEventListener("message", ({ data }) => {
+    frames++;
+    bytes += data.byteLength;
+  });
+  await until(() => frames >= 10);
+  assert.equal(updates, 0);
+  // An answer repeats what was deleted: of that a client says nothing when it asks.
+  assert.ok(bytes < frames * 50, `${bytes} bytes in ${frames} frames`);
+  assert.ok(a.provider.synced);
+});
+
+test("undo takes back what was one's own, whatever others and an agent did meanwhile", async (t) => {
+  const at = await relay(t);
+  const [a, b] = [await client(t, "y-websocket 3", at, "stage"), await client(t, "hocuspocus 4", at, "stage")];
+  const notes = [a, b].map(({ doc }) => doc.getText("notes"));
+  const both = (text) => until(() => notes.every((one) => one.toString() === text));
+  const undo = notes.map((one) => new Y.UndoManager([one, one.doc.getMap("m")], { captureTimeout: 0 }));
+  notes[0].insert(0, "one ");
+  a.doc.getMap("m").set("k", "a");
+  await both("one ");
+  notes[1].insert(4, "two ");
+  await both("one two ");
+  await until(() => b.doc.getMap("m").get("k") === "a");
+  // What an agent sets of a text goes to its end.
+  await agent(at, "stage", "state", "set", "text/notes", "three");
+  await agent(at, "stage", "state", "set", "map/m/other", '"agent"');
+  await both("one two three");
+  undo[1].undo();
+  await both("one three");
+  undo[0].undo();
+  await until(() => !b.doc.getMap("m").has("k"));
+  undo[0].undo();
+  await both("three");
+  assert.equal(await read(at, "stage", "text/notes"), "three");
+  undo[1].redo();
+  undo[0].redo();
+  undo[0].redo();
+  await both("one two three");
+  await until(() => b.doc.getMap("m").get("k") === "a" && b.doc.getMap("m").get("other") === "agent");
+  assert.equal(await read(at, "stage", "text/notes"), "one two three");
+  // What somebody else has overwritten since is left to them.
+  a.doc.getMap("m").set("k", "b");
+  await until(() => b.doc.getMap("m").get("k") === "b");
+  await agent(at, "stage", "state", "set", "map/m/k", '"agent"');
+  await until(() => a.doc.getMap("m").get("k") === "agent");
+  undo[0].undo();
+  assert.equal(a.doc.getMap("m").get("k"), "agent");
+  assert.equal(await read(at, "stage", "map/m/k"), "agent");
+});
+
 test("a Hocuspocus socket carries several documents, and what is not kept", async (t) => {
   const at = await relay(t);
   const socket = new HocuspocusProviderWebsocket({ url: `${at.url}/hocuspocus`, WebSocketPolyfill: WebSocket });

@@ -6,6 +6,7 @@
 
 use std::fmt;
 
+use super::SUBDOC_TAG;
 use crate::{id::ReplicaId, limits};
 
 /// What is wrong with the bytes, as a reason for an error of the caller's choice.
@@ -173,7 +174,7 @@ pub(crate) fn any(reader: &mut Reader<'_>) -> Result<(u64, usize), Flaw> {
             124 => drop(reader.take(4, "a value")?),
             122 | 123 => drop(reader.take(8, "a value")?),
             119 => drop(reader.string("a string value")?),
-            116 => drop(reader.buffer("a binary value")?),
+            116 => binary(reader, "a binary value")?,
             117 => open.push((reader.count(1, "array elements")?, false)),
             118 => open.push((reader.count(2, "map entries")?, true)),
             _ => return Err(Flaw(format!("value tag {tag} is unknown"))),
@@ -186,6 +187,14 @@ pub(crate) fn any(reader: &mut Reader<'_>) -> Result<(u64, usize), Flaw> {
             return Ok((values, deepest));
         }
     }
+}
+
+/// A binary value. One that begins with [`SUBDOC_TAG`] would read as a subdocument.
+pub(super) fn binary(reader: &mut Reader<'_>, what: &str) -> Result<(), Flaw> {
+    if reader.buffer(what)?.starts_with(&SUBDOC_TAG) {
+        return Err(Flaw(format!("{what} begins with the bytes {SUBDOC_TAG:?}, which are reserved")));
+    }
+    Ok(())
 }
 
 /// A signed integer. Nine bytes hold 62 bits; yrs overflows a shift on the eleventh, and lib0 writes at most five.

@@ -1,9 +1,9 @@
 //! The prescan of yrs updates (version 1 of the encoding; version 2 is never used). Layer 1, pure.
 //!
 //! An update is: clients, each with blocks of consecutive clocks; then deleted ranges by client. What is refused though
-//! yrs would read it: subdocuments and weak links (not ours), legacy JSON blocks (yrs 0.28 reads one string too many),
-//! a client listed twice (yrs lets the second overlap the first), empty blocks, clocks over [`CLOCK_END`] (yrs
-//! wraps at 2^32).
+//! yrs would read it: weak links (not ours), legacy JSON blocks (yrs 0.28 reads one string too many), a client listed
+//! twice (yrs lets the second overlap the first), empty blocks, clocks over [`CLOCK_END`] (yrs wraps at 2^32), binary
+//! values that pass for subdocuments (see [`subdoc`]).
 //!
 //! Size: an update is at most [`limits::DOCUMENT_BYTES`], since a snapshot is an update too and nothing in the bytes
 //! tells one from the other. Blocks and values together are at most [`OPS_MAX`], the same allowance per byte as that of
@@ -17,8 +17,12 @@ use crate::limits;
 
 pub(crate) mod lib0;
 pub(in crate::engine) mod nesting;
+mod subdoc;
 
-pub(in crate::engine) use self::nesting::{Nesting, Place, Placed};
+pub(in crate::engine) use self::{
+    nesting::{Nesting, Place, Placed},
+    subdoc::{SUBDOC_TAG, Subdoc},
+};
 
 /// Blocks and values in one update of the largest size: [`limits::UPDATE_OPS`] for each [`limits::UPDATE_BYTES`].
 const OPS_MAX: u64 = limits::UPDATE_OPS * (limits::DOCUMENT_BYTES / limits::UPDATE_BYTES) as u64;
@@ -26,6 +30,13 @@ const OPS_MAX: u64 = limits::UPDATE_OPS * (limits::DOCUMENT_BYTES / limits::UPDA
 /// The furthest clock a writer may reach: one more commit must fit below [`limits::CLOCK_MAX`]. A run that ends any
 /// later would silence its writer.
 pub(in crate::engine) const CLOCK_END: u64 = limits::CLOCK_MAX - limits::UPDATE_OPS;
+
+/// The bits of a block's first byte that say what kind of content it has.
+pub(in crate::engine) const CONTENT_BITS: u8 = 0b1111;
+/// The kind of a binary value.
+pub(in crate::engine) const BINARY: u8 = 3;
+/// The kind of a subdocument.
+pub(in crate::engine) const SUBDOC: u8 = 9;
 
 /// What an update says, for the engine.
 #[derive(Debug, Default)]
@@ -39,6 +50,8 @@ pub(in crate::engine) struct Scan {
     pub(in crate::engine) roots: BTreeSet<String>,
     /// It holds nested shared types.
     pub(in crate::engine) has_types: bool,
+    /// Its subdocuments, in the order they are written.
+    pub(in crate::engine) subdocs: Vec<Subdoc>,
 }
 
 /// Reads and bounds `update`.
@@ -152,7 +165,11 @@ impl<'a, 'f> Scanner<'a, 'f> {
             return Ok(len);
         }
         let (place, keyed) = self.place(writer, clock, info)?;
-        let content = self.content(info & 0b1111)?;
+        let content_at = self.reader.position();
+        let content = self.content(info & CONTENT_BITS)?;
+        if info & CONTENT_BITS == SUBDOC {
+            self.scan.subdocs.push(Subdoc { info: start, content: content_at..self.reader.position() });
+        }
         if content.len == 0 {
             return Err(Flaw(format!("block {writer}:{clock} is empty")));
         }
@@ -205,7 +222,7 @@ impl<'a, 'f> Scanner<'a, 'f> {
         let one = Content { len: 1, is_format: false };
         match kind {
             1 => Ok(Content { len: self.length("deleted run")?, ..one }),
-            3 => self.reader.buffer("binary content").map(|_| one),
+            BINARY => lib0::binary(&mut self.reader, "binary content").map(|()| one),
             4 => {
                 let text = self.reader.string("text")?;
                 Ok(Content { len: text.encode_utf16().count() as u64, ..one })
@@ -234,7 +251,12 @@ impl<'a, 'f> Scanner<'a, 'f> {
                 Ok(Content { len: len as u64, ..one })
             }
             2 => Err(Flaw("legacy json content is not supported".to_owned())),
-            9 => Err(Flaw("subdocuments are not supported".to_owned())),
+            SUBDOC => {
+                let (values, depth) = subdoc::read(&mut self.reader)?;
+                self.spend(values)?;
+                self.scan.info.depth = self.scan.info.depth.max(depth);
+                Ok(one)
+            }
             _ => Err(Flaw(format!("content kind {kind} is unknown"))),
         }
     }
