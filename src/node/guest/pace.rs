@@ -80,9 +80,12 @@ impl Room {
 
     /// Sends what waits to guests that keep up, once it has waited long enough: as one update, encoded once.
     pub(in crate::node) fn tell_guests_due(&mut self, hub: &mut Hub) {
-        // A batch that is under way takes them along, and so does one that waits for the document.
-        if self.guest_pending.updates.is_empty() || self.has_batch() || !matches!(self.state, State::Ready(_)) {
+        // A batch takes them along when its tick ends.
+        if self.guest_pending.updates.is_empty() || self.has_batch() {
             return;
+        }
+        if !matches!(self.state, State::Ready(_)) {
+            return hub.arm(&self.id, hub.now.mono + hub.config.tuning.tick);
         }
         let pending = &mut self.guest_pending;
         if pending.next_at > hub.now.mono && pending.updates.len() < hub.config.tuning.tick_changes {
