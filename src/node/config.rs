@@ -54,7 +54,7 @@ impl Default for Tuning {
         Self {
             tick: Duration::from_millis(4),
             slots_tick: Duration::from_millis(1),
-            guest_pace: Duration::from_micros(100),
+            guest_pace: Duration::from_micros(200),
             tick_changes: 512,
             queue_high: 256 * 1024,
             queue_low: 32 * 1024,

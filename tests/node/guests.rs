@@ -437,7 +437,7 @@ fn the_more_guests_the_more_of_what_is_written_fast_leaves_as_one_and_what_is_wr
         }
         let told = readers[0].updates - before;
         for n in 0..3 {
-            world.pass(Duration::from_millis(20));
+            world.pass(Duration::from_millis(25));
             writer.put(&mut world, "slow", &n.to_string());
             readers[0].hear(&mut world);
             assert_eq!(readers[0].get("slow"), Some(n.to_string()));
@@ -445,6 +445,6 @@ fn the_more_guests_the_more_of_what_is_written_fast_leaves_as_one_and_what_is_wr
         told
     };
     assert_eq!(told(Duration::ZERO), 40);
-    let paced = told(Duration::from_micros(100));
-    assert!((20..=22).contains(&paced), "{paced} updates in 200 ms at one in 10 ms");
+    let paced = told(Duration::from_micros(200));
+    assert!((10..=12).contains(&paced), "{paced} updates in 200 ms at one in 20 ms");
 }

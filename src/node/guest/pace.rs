@@ -1,8 +1,8 @@
 //! How often guests are told: in a room with many, what happens within a few milliseconds leaves as one update.
 //!
 //! Sending is nearly all that fan-out costs, and costs the same however small the update is. So after an update the next one
-//! waits for as long as the room has receivers, each some ten times the cost of sending to it: whatever is written, a
-//! room spends about a tenth of a core on that. What is written now and then does not wait.
+//! waits, for each that gets it some twenty times what sending to it takes: whatever is written, a room spends about a
+//! twentieth of a core on that. What is written now and then does not wait.
 
 use std::time::Duration;
 
