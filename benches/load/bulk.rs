@@ -45,11 +45,18 @@ fn agent_state(dice: &mut Dice, number: u32) -> Value {
 pub(crate) async fn resync(plan: &Plan, report: &mut Report) {
     let kinds = [Kind::Ours, Kind::YWebsocket, Kind::Hocuspocus];
     let bars = [at_most("bytes / state", 0.6, None), at_most("ms", 0.5, Some(Kind::YWebsocket))];
-    resync_of(plan, report, "resync", &kinds, &bars).await;
+    let missed = if plan.quick { 2_000 } else { 10_000 };
+    resync_of(plan, report, "resync", (&kinds, &bars), missed).await;
 }
 
-pub(crate) async fn resync_of(plan: &Plan, report: &mut Report, name: &str, kinds: &[Kind], bars: &[Bar]) {
-    let (keys, missed) = if plan.quick { (1_000, 2_000) } else { (1_000, 10_000) };
+pub(crate) async fn resync_of(
+    plan: &Plan,
+    report: &mut Report,
+    name: &str,
+    (kinds, bars): (&[Kind], &[Bar]),
+    missed: u32,
+) {
+    let keys = 1_000;
     let mut dice = Dice::new(7);
     let mut document = Document::new(DocumentId::new("missed").unwrap(), EngineKind::Yrs, replica(1)).unwrap();
     let mut edits: Vec<Edit> = Vec::new();

@@ -35,7 +35,7 @@ pub(crate) async fn wires(plan: &Plan, report: &mut Report) {
     compare(plan, report, "wires: highest rate", &BOTH, &bars, highest_rate).await;
 
     let bars = [at_most("ms", 0.5, Some(Kind::YWebsocket))];
-    bulk::resync_of(plan, report, "wires: resync", &BOTH, &bars).await;
+    bulk::resync_of(plan, report, "wires: resync", (&BOTH, &bars), 10_000).await;
 
     let connections = if plan.quick { 500 } else { 2_000 };
     let bars = [at_most("KB joined", 16.0, None)];

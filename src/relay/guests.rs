@@ -60,7 +60,6 @@ enum Entrance {
 }
 
 /// What a client may have brought a pass in.
-#[derive(Debug)]
 struct Offered {
     query: Option<String>,
     headers: HeaderMap,

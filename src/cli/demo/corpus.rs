@@ -88,7 +88,7 @@ pub(super) fn text_files(root: &Path, endings: Option<&[&str]>) -> io::Result<Ve
     Ok(found)
 }
 
-/// At most `most` of them, evenly spread: some of every folder.
+/// At most `most` of them, evenly spread.
 pub(super) fn sample(files: Vec<String>, most: usize) -> Vec<String> {
     let (count, most) = (files.len(), most.min(files.len()));
     let taken = |number: usize| number * most / count != (number + 1) * most / count;
