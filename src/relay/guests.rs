@@ -17,7 +17,7 @@ use axum::{
     response::{IntoResponse as _, Response},
     routing::get,
 };
-use futures_util::SinkExt as _;
+use futures_util::{SinkExt as _, StreamExt as _};
 
 use super::{Shared, connections, socket::ServerSocket, tls::Caller};
 #[cfg(feature = "automerge")]
@@ -235,6 +235,12 @@ async fn said_on(mut socket: ServerSocket, entrance: &Entrance, reason: &str) ->
 async fn turn_away(mut socket: ServerSocket, code: CloseCode, reason: &str) {
     tracing::info!(%code, reason, "guest turned away");
     socket.explain(code, reason);
+    // Read to its end: a socket dropped with bytes unread is reset, and the reset overtakes what the client was told.
+    let closing = async {
+        if socket.close().await.is_ok() {
+            while socket.next().await.is_some_and(|packet| packet.is_ok()) {}
+        }
+    };
     // A courtesy: the client may be gone.
-    let _ = tokio::time::timeout(limits::HELLO_WAIT, socket.close()).await;
+    let _ = tokio::time::timeout(limits::HELLO_WAIT, closing).await;
 }

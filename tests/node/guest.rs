@@ -62,6 +62,23 @@ impl Client {
         self.hear(world);
     }
 
+    /// Asks what it lacks, and hears no more than up to the answer.
+    pub(crate) fn join_until_answered(&mut self, world: &mut World) {
+        let ask = Ask::Join { document: document(), engine: EngineKind::Yrs, frontier: Bytes::new(), counts: false };
+        self.ask(world, ask);
+        while let Some(at) = world.hosts[0].told.iter().position(|(link, _)| *link == self.link) {
+            let (_, told) = world.hosts[0].told.remove(at).unwrap();
+            let (Word::Update(update) | Word::Lacking(update)) = told.word() else { continue };
+            if !update.is_empty() {
+                self.doc.transact_mut().apply_update(Update::decode_v1(update).unwrap()).unwrap();
+            }
+            if matches!(told.word(), Word::Lacking(_)) {
+                return;
+            }
+        }
+        panic!("it was not answered");
+    }
+
     pub(crate) fn go(&mut self, world: &mut World) {
         let now = world.now;
         let down = Input::LinkDown { link: self.link, reason: "gone".to_owned(), is_final: false };

@@ -415,6 +415,23 @@ fn what_a_guest_says_reaches_the_other_guests() {
 }
 
 #[test]
+fn whoever_is_answered_has_all_there_was_when_it_asked_however_many_come() {
+    let mut world = World::new(0, &tuning());
+    let mut writer = Client::connect(&mut world, 7, GuestRights::Write);
+    let mut early = Client::connect(&mut world, 8, GuestRights::Read);
+    writer.join(&mut world);
+    early.join(&mut world);
+    for n in 1..4 {
+        // Within the time for which those who come share what is encoded.
+        writer.put(&mut world, "k", &n.to_string());
+        world.pass(Duration::from_millis(20));
+        let mut late = Client::connect(&mut world, 10 + n, GuestRights::Read);
+        late.join_until_answered(&mut world);
+        assert_eq!(late.get("k"), Some(n.to_string()));
+    }
+}
+
+#[test]
 fn the_more_guests_the_more_of_what_is_written_fast_leaves_as_one_and_what_is_written_slowly_never_waits() {
     let told = |pace: Duration| {
         let mut tuning = tuning();

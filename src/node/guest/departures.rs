@@ -85,26 +85,28 @@ impl Room {
     fn serve_guest(&mut self, link: LinkId, hub: &mut Hub) {
         let State::Ready(document) = &self.state else { return };
         let Some(guest) = self.guests.get_mut(&link) else { return };
-        let Some(since) = guest.behind.clone() else { return };
+        let Some(mut since) = guest.behind.clone() else { return };
         let here = document.content().frontier();
         if since == here && !guest.asked {
             guest.behind = None;
             return;
         }
         hub.counters.catch_ups += 1;
+        guest.serving = true;
         if since.is_empty() && guest.asked {
             let lasts = hub.config.tuning.snapshot_shared_for;
-            let shared = self.guest_whole.as_ref();
-            if let Some(shared) =
-                shared.filter(|shared| shared.frontier == here || shared.made_at + lasts > hub.now.mono)
-            {
+            let fits = |shared: &&SharedWhole| shared.frontier == here || shared.made_at + lasts > hub.now.mono;
+            if let Some(shared) = self.guest_whole.as_ref().filter(fits) {
                 hub.counters.snapshots_shared += 1;
-                let (told, frontier) = (shared.told.clone(), shared.frontier.clone());
-                return self.answer(link, told, &frontier, hub);
+                // Not as the answer: that follows, with what has changed since. Whoever is answered has all there was when
+                // it asked, and may go by that (an editor puts its template into a document that is empty).
+                let told = shared.told.clone();
+                since = shared.frontier.clone();
+                self.emit_to_guests(vec![link], told, self.log.queued(), hub);
+            } else {
+                hub.counters.snapshots += 1;
             }
-            hub.counters.snapshots += 1;
         }
-        guest.serving = true;
         let job = Job::Lack { link, since };
         if self.weight > hub.config.tuning.inline_bytes as u64 {
             return self.send_away(job, hub);
@@ -142,11 +144,11 @@ impl Room {
             }
             return;
         }
-        let told = Told::new(Some(self.id.clone()), Word::Lacking(update));
-        if since.is_empty() {
-            let made_at = hub.now.mono;
-            self.guest_whole = Some(SharedWhole { frontier: frontier.clone(), told: told.clone(), made_at });
+        if since.is_empty() && !frontier.is_empty() {
+            let (made_at, told) = (hub.now.mono, Told::new(Some(self.id.clone()), Word::Update(update.clone())));
+            self.guest_whole = Some(SharedWhole { frontier: frontier.clone(), told, made_at });
         }
+        let told = Told::new(Some(self.id.clone()), Word::Lacking(update));
         self.answer(link, told, &frontier, hub);
     }
 
