@@ -1,5 +1,6 @@
 // automerge-repo's own acceptance tests for network adapters, with the relay between the repos. Three of the seven are about
-// repos that are each other's peers, and hang or fail at any server, theirs too: package.json names the other four.
+// repos that are each other's peers, and hang or fail at any server, theirs too: package.json names the other four. These
+// give a connection 50 ms to come up, which a busy machine does not always manage: hence tried again.
 
 // Loads automerge, which the tests themselves leave to whoever runs them.
 import "@automerge/automerge-repo";
