@@ -36,7 +36,9 @@ fn session(dialect: impl Dialect + 'static) -> GuestSession {
 pub fn fuzz_one(data: &[u8]) -> String {
     let Some((&mode, frames)) = data.split_first() else { return "nothing sent".to_owned() };
     let mut session = match mode {
-        HOCUSPOCUS => session(Hocuspocus::new(Gate::new(Some(GuestRights::Write), None, Moment { mono: NOW, wall_ms: 0 }), NOW)),
+        HOCUSPOCUS => {
+            session(Hocuspocus::new(Gate::new(Some(GuestRights::Write), None, Moment { mono: NOW, wall_ms: 0 }), NOW))
+        }
         AUTOMERGE => session(AutomergeRepo::new("relay".to_owned(), "band".to_owned(), NOW)),
         _ => session(Yjs::new(document())),
     };
