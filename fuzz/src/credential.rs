@@ -65,7 +65,8 @@ pub fn fuzz_one(data: &[u8]) -> String {
             Err(error) => kind(&error),
         },
         _ => match serde_json::from_str::<Value>(&text) {
-            Ok(claims) => jws::sign(&claims, "betas", &key(2)).map_or_else(|error| kind(&error), |token| judge(&token)),
+            Ok(claims) => jws::sign(jws::Kind::Agent, &claims, "betas", &key(2))
+                .map_or_else(|error| kind(&error), |token| judge(&token)),
             Err(_) => "no claims".to_owned(),
         },
     }
@@ -105,7 +106,9 @@ fn with_mode(mode: u8, text: &str) -> Vec<u8> {
 
 /// A credential, one passed on, claims of a beta and of an alpha, a policy in force and one without signatures.
 pub fn seeds() -> Vec<Vec<u8>> {
-    let sign = |claims: &Value, kid: &str, by: u8| jws::sign(claims, kid, &key(by)).expect("a token within its bounds");
+    let sign = |claims: &Value, kid: &str, by: u8| {
+        jws::sign(jws::Kind::Agent, claims, kid, &key(by)).expect("a token within its bounds")
+    };
     let token = sign(&claims("planner", "betas", "beta", 3, 1), "betas", 2);
     let link = sign(&claims("worker", "planner", "gamma", 4, 0), &key(3).public().thumbprint(), 3);
     let mut version = SignedPolicy::unsigned(policy());

@@ -83,7 +83,7 @@ fn answer(session: &mut GuestSession, ask: Ask) -> String {
         Ask::Presence { states, .. } => Word::Presence(states),
         Ask::Say { body, .. } => Word::Said(body),
         Ask::QueryPresence { .. } => Word::Presence(Vec::new()),
-        Ask::Leave { .. } => Word::Kept(1),
+        Ask::Enter { .. } | Ask::Leave { .. } => Word::Kept(1),
     };
     session.tell(&Told::new(Some(about), word), NOW);
     name
