@@ -144,7 +144,7 @@ mod tests {
         let outcomes: Vec<String> = seeds().iter().map(|seed| fuzz_one(seed)).collect();
         let yjs = ["Join", "Join", "Update", "Update", "Presence", "QueryPresence"];
         assert_eq!(outcomes[..yjs.len()], yjs);
-        let hocuspocus = ["nothing asked", "nothing asked", "Join", "Join", "Update", "Update", "Presence"];
+        let hocuspocus = ["Enter", "Enter", "Join", "Join", "Update", "Update", "Presence"];
         assert_eq!(outcomes[yjs.len()..][..hocuspocus.len()], hocuspocus);
         let rest = ["QueryPresence", "Say", "Leave", "nothing asked", "Sync", "Say"];
         assert_eq!(outcomes[yjs.len() + hocuspocus.len()..], rest);
