@@ -95,8 +95,8 @@ pub(crate) async fn run_guest<T: Transport>(
     let guard = EndGuard { hosts, link, target: None, ready: &ready, ended: Ended::lost("cancelled") };
     let ended = connection
         .run(|notice| match notice {
-            // Under which name others see it, all of them have to know.
-            Notice::Asked(ask @ Ask::Enter { .. }) => {
+            // Under which name others see it, all of them have to know; and what all have noted, all forget.
+            Notice::Asked(ask @ (Ask::Enter { .. } | Ask::Leave { .. })) => {
                 for host in hosts {
                     host.handle(Input::Asked { link, ask: ask.clone() });
                 }

@@ -1,6 +1,6 @@
 //! How often guests are told: in a room with many, what happens within a few milliseconds leaves as one update.
 //!
-//! Sending is nearly all that fan-out costs, and costs the same however small the update is. So after an update the next one
+//! Sending is most of what fan-out costs, and costs the same however small the update is. So after an update the next one
 //! waits, for each that gets it some twenty times what sending to it takes: whatever is written, a room spends about a
 //! twentieth of a core on that. What is written now and then does not wait.
 
