@@ -362,18 +362,18 @@ pub(crate) fn marked(packet: &[u8]) -> Vec<u32> {
 
 /// The edits a plain message carries, by their marks.
 fn marks(packet: &[u8], news: &mut Vec<News>) {
-    let mut at = 0;
-    while at + MARKED <= packet.len() {
-        if !packet[at..].starts_with(MARK) {
-            at += 1;
-            continue;
+    let mut from = 0;
+    while let Some(found) = memchr::memmem::find(&packet[from..], MARK) {
+        let at = from + found;
+        if at + MARKED > packet.len() {
+            return;
         }
         let digits =
             |from: usize, to: usize| std::str::from_utf8(&packet[at + from..at + to]).ok()?.parse::<u32>().ok();
         if let (Some(writer), Some(number)) = (digits(2, 4), digits(4, MARKED)) {
             news.push(News::Edit(u16::try_from(writer).unwrap(), number));
         }
-        at += MARKED;
+        from = at + MARKED;
     }
 }
 

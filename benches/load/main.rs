@@ -39,7 +39,7 @@ fn binary() -> String {
     std::env::var("AEPOCH_BINARY").unwrap_or_else(|_| env!("CARGO_BIN_EXE_aepoch").to_owned())
 }
 
-const AREAS: [&str; 22] = [
+const AREAS: [&str; 24] = [
     "propagation",
     "admitted",
     "flood",
@@ -49,6 +49,8 @@ const AREAS: [&str; 22] = [
     "rooms",
     "resync",
     "wires",
+    "wires-rate",
+    "wires-resync",
     "repos",
     "urgent",
     "barrier",
@@ -105,6 +107,8 @@ async fn run(area: &str, plan: &Plan, report: &mut Report) {
         "rooms" => live::many_rooms(plan, report).await,
         "resync" => bulk::resync(plan, report).await,
         "wires" => wires::wires(plan, report).await,
+        "wires-rate" => wires::rate(plan, report).await,
+        "wires-resync" => wires::resync(plan, report).await,
         "repos" => repos::repos(plan, report).await,
         "urgent" => bulk::urgent(plan, report).await,
         "barrier" => coordination::barrier(plan, report).await,

@@ -31,11 +31,8 @@ pub(crate) async fn wires(plan: &Plan, report: &mut Report) {
     })
     .await;
 
-    let bars = [at_least("edits/s", 1.0, Some(Kind::Hocuspocus)), at_least("edits/s", 8.0, Some(Kind::YWebsocket))];
-    compare(plan, report, "wires: highest rate", &BOTH, &bars, highest_rate).await;
-
-    let bars = [at_most("ms", 0.5, Some(Kind::YWebsocket))];
-    bulk::resync_of(plan, report, "wires: resync", (&BOTH, &bars), 10_000).await;
+    rate(plan, report).await;
+    resync(plan, report).await;
 
     let connections = if plan.quick { 500 } else { 2_000 };
     let bars = [at_most("KB joined", 16.0, None)];
@@ -43,4 +40,16 @@ pub(crate) async fn wires(plan: &Plan, report: &mut Report) {
         footprint::each_connection(kind, connections)
     })
     .await;
+}
+
+/// As fast as one can write and all others still follow.
+pub(crate) async fn rate(plan: &Plan, report: &mut Report) {
+    let bars = [at_least("edits/s", 1.0, Some(Kind::Hocuspocus)), at_least("edits/s", 8.0, Some(Kind::YWebsocket))];
+    compare(plan, report, "wires: highest rate", &BOTH, &bars, highest_rate).await;
+}
+
+/// Somebody comes back who missed 10,000 edits.
+pub(crate) async fn resync(plan: &Plan, report: &mut Report) {
+    let bars = [at_most("ms", 0.5, Some(Kind::YWebsocket))];
+    bulk::resync_of(plan, report, "wires: resync", (&BOTH, &bars), 10_000).await;
 }

@@ -6,11 +6,10 @@
 
 use bytes::Bytes;
 
-use super::{ContentDelta, Delta, Document, DocumentError, Incoming, Span};
+use super::{ContentDelta, Delta, Document, DocumentError, Incoming, Span, merge::check_limit};
 use crate::{
     engine::{self, Conversation, EngineError, Patch, PeerMessage, UpdateInfo, guarded},
     id::ReplicaId,
-    limits,
 };
 
 /// An update of a client, on its way into a document.
@@ -104,10 +103,7 @@ impl Document {
         }
         let known = self.engine.known_writers();
         let new = info.inserts.iter().filter(|range| self.engine.known(range.writer) == 0).count();
-        if known + new > limits::DOCUMENT_WRITERS {
-            let what = "writers of the document's content".to_owned();
-            return Err(DocumentError::TooLarge { what, size: known + new, max: limits::DOCUMENT_WRITERS });
-        }
+        check_limit("writers of the document's content", known + new, self.engine.kind().most_writers())?;
         Ok(info)
     }
 

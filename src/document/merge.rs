@@ -511,7 +511,7 @@ fn sole_writer(batch: &[Admitted]) -> Option<ReplicaId> {
     writers.all(|writer| writer == first).then_some(first)
 }
 
-fn check_limit(what: &str, size: usize, max: usize) -> Result<(), DocumentError> {
+pub(super) fn check_limit(what: &str, size: usize, max: usize) -> Result<(), DocumentError> {
     if size > max {
         return Err(DocumentError::TooLarge { what: what.to_owned(), size, max });
     }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Engine, EngineError, UpdateInfo};
-use crate::{id::ReplicaId, limits};
+use crate::id::ReplicaId;
 
 /// Checks a batch of inspected updates, in order, as if each had been applied before the next.
 #[derive(Debug, Default)]
@@ -60,10 +60,9 @@ impl Admission {
             return Err(EngineError::Gap { writer: short, from: 1, known: 0 });
         }
         let writers = self.clocks.len() + after.keys().filter(|writer| !self.clocks.contains_key(writer)).count();
-        if writers > limits::DOCUMENT_WRITERS {
-            return Err(EngineError::Refused {
-                reason: format!("{writers} writers in one batch, limit {}", limits::DOCUMENT_WRITERS),
-            });
+        let most = engine.kind().most_writers();
+        if writers > most {
+            return Err(EngineError::Refused { reason: format!("{writers} writers in one batch, limit {most}") });
         }
         self.clocks.extend(after);
         self.changes.extend(info.changes.iter().copied());

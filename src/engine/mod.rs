@@ -58,6 +58,14 @@ impl EngineKind {
             Self::Automerge => Capabilities { history: true, exposes_conflicts: true, attributes_deletes: true },
         }
     }
+
+    /// How many numbers a document of this engine may have been written under, replicas' and others'.
+    pub const fn most_writers(self) -> usize {
+        match self {
+            Self::Yrs => limits::DOCUMENT_CLIENTS,
+            Self::Automerge => limits::DOCUMENT_WRITERS,
+        }
+    }
 }
 
 impl fmt::Display for EngineKind {

@@ -158,6 +158,7 @@ impl Scrape {
             ("value_depth", limits::VALUE_DEPTH as u64),
             ("document_bytes", limits::DOCUMENT_BYTES as u64),
             ("document_writers", limits::DOCUMENT_WRITERS as u64),
+            ("document_clients", limits::DOCUMENT_CLIENTS as u64),
             ("document_records", limits::DOCUMENT_RECORDS as u64),
             ("document_slots", limits::DOCUMENT_SLOTS as u64),
             ("held_bytes", limits::HELD_BYTES as u64),

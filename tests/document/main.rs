@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a helper that cannot go on fails the test that called it")]
 
 mod bounded;
+mod clients;
 mod convergence;
 mod counters;
 mod digests;

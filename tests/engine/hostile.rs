@@ -200,8 +200,8 @@ fn the_second_version_of_the_encoding() {
 
 #[test]
 fn a_flood_of_client_ids() {
-    let mut bytes = var(limits::DOCUMENT_WRITERS as u64 + 1);
-    for client in 1..=limits::DOCUMENT_WRITERS as u64 + 1 {
+    let mut bytes = var(limits::DOCUMENT_CLIENTS as u64 + 1);
+    for client in 1..=limits::DOCUMENT_CLIENTS as u64 + 1 {
         bytes.extend(join(&[&[1], &var(client), &[0, 0, 1]]));
     }
     bytes.push(0);
@@ -209,7 +209,7 @@ fn a_flood_of_client_ids() {
 
     let (mut target, mut victim) = scene();
     let one = |client: u64| Bytes::from(blocks(client, 0, &[vec![0, 1]]));
-    let full: Vec<_> = (100..99 + limits::DOCUMENT_WRITERS as u64).map(one).collect();
+    let full: Vec<_> = (100..99 + limits::DOCUMENT_CLIENTS as u64).map(one).collect();
     target.hear(&full);
     let outcome = receive(target.engine.as_mut(), &one(99_999), None);
     assert!(matches!(outcome, Err(EngineError::Refused { .. })), "{outcome:?}");
@@ -218,7 +218,7 @@ fn a_flood_of_client_ids() {
         let info = inspect(EngineKind::Yrs, &one(client)).unwrap();
         admission.admit(target.engine.as_ref(), &info, None)
     });
-    assert_eq!(flood.take_while(Result::is_ok).count(), limits::DOCUMENT_WRITERS);
+    assert_eq!(flood.take_while(Result::is_ok).count(), limits::DOCUMENT_CLIENTS);
     let update = victim.commit(&[put("m", "later", json!("alive"))]);
     receive(target.engine.as_mut(), &update, Some(replica(VICTIM))).unwrap();
     assert_eq!(target.engine.map_get("m", "later").unwrap(), Some(json!("alive")));

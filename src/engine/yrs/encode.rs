@@ -4,8 +4,6 @@
 //! This encoder sorts the keys and writes such integers as big integers; plain Yjs and yrs read both. Subdocuments, which
 //! yrs holds as binary values, become subdocuments again.
 
-use std::collections::BTreeMap;
-
 use ::yrs::{Any, ClientID, ID, Number, encoding::write::Write, updates::encoder::Encoder};
 
 use super::subdocs;
@@ -130,16 +128,29 @@ fn write_any(out: &mut Canonical, any: &Any) {
             }
         }
         Any::Map(entries) => {
-            let sorted: BTreeMap<_, _> = entries.iter().collect();
             out.write_u8(118);
-            out.write_var(sorted.len() as u64);
-            for (key, value) in sorted {
+            out.write_var(entries.len() as u64);
+            for (_, key, value) in sorted(entries.iter()) {
                 out.write_string(key);
                 write_any(out, value);
             }
         }
         scalar => scalar.encode(out),
     }
+}
+
+/// A map's entries in the order of their keys, each with its beginning as a number. Numbers are compared first: in a
+/// document full of small maps a third of the time went into comparing keys, each somewhere else in memory.
+fn sorted<'a>(entries: impl IntoIterator<Item = (&'a String, &'a Any)>) -> Vec<(u64, &'a str, &'a Any)> {
+    let beginning = |key: &str| {
+        let mut bytes = [0; 8];
+        let some = key.len().min(bytes.len());
+        bytes[..some].copy_from_slice(&key.as_bytes()[..some]);
+        u64::from_be_bytes(bytes)
+    };
+    let mut sorted: Vec<_> = entries.into_iter().map(|(key, value)| (beginning(key), key.as_str(), value)).collect();
+    sorted.sort_unstable_by_key(|(beginning, key, _)| (*beginning, *key));
+    sorted
 }
 
 /// JSON for attributes and embeds: integers stay integers, which yrs would write as floats.
@@ -156,7 +167,7 @@ fn json(any: &Any, out: &mut String) {
         }
         Any::Map(entries) => {
             let mut separator = '{';
-            for (key, value) in entries.iter().collect::<BTreeMap<_, _>>() {
+            for (_, key, value) in sorted(entries.iter()) {
                 out.push(separator);
                 quoted(key, out);
                 out.push(':');
@@ -178,4 +189,29 @@ fn json(any: &Any, out: &mut String) {
 
 fn quoted(text: &str, out: &mut String) {
     out.push_str(&serde_json::Value::from(text).to_string());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn entries_stand_in_the_order_of_their_keys() {
+        let keys = [
+            "",
+            "\0",
+            "a",
+            "a\0",
+            "ab",
+            "beginning",
+            "beginning\0",
+            "beginning of this",
+            "beginnings",
+            "é",
+            "\u{1f600}",
+        ];
+        let entries: Vec<_> = keys.iter().rev().map(|key| ((*key).to_owned(), Any::Null)).collect();
+        let pairs = entries.iter().map(|(key, value)| (key, value));
+        assert_eq!(sorted(pairs).iter().map(|(_, key, _)| *key).collect::<Vec<_>>(), keys);
+    }
 }

@@ -14,7 +14,7 @@ use bytes::Bytes;
 
 use super::{
     encode::Canonical,
-    frontier::{Frontier, UNKNOWN_DELETES, writers},
+    frontier::{self, Frontier, UNKNOWN_DELETES, writers},
     subdocs,
 };
 use crate::engine::{
@@ -31,7 +31,7 @@ use crate::engine::{
 /// `Corrupt` when it cannot be read.
 pub fn frontier_of_vector(vector: &[u8]) -> Result<Bytes, EngineError> {
     let clocks = read(vector).map_err(|flaw| EngineError::Corrupt { what: "state vector", reason: flaw.0 })?;
-    Ok(Frontier { clocks, deletes: UNKNOWN_DELETES }.encode())
+    Ok(frontier::encode(&clocks, &UNKNOWN_DELETES))
 }
 
 fn read(vector: &[u8]) -> Result<BTreeMap<u64, u64>, Flaw> {

@@ -50,10 +50,25 @@ pub(super) fn digest(deletes: &IdSet) -> DeletesDigest {
 /// Reads how many writers there are, and the clock of each, in the order they are written.
 pub(super) fn writers(reader: &mut Reader<'_>) -> Result<Vec<(u64, u64)>, Flaw> {
     let count = reader.count(2, "writers")?;
-    if count > limits::DOCUMENT_WRITERS {
-        return Err(Flaw(format!("{count} writers, limit {}", limits::DOCUMENT_WRITERS)));
+    if count > limits::DOCUMENT_CLIENTS {
+        return Err(Flaw(format!("{count} writers, limit {}", limits::DOCUMENT_CLIENTS)));
     }
     (0..count).map(|_| reader.id("a writer's clock")).collect()
+}
+
+/// The bytes of a frontier; none of one that knows no writer.
+pub(super) fn encode(clocks: &BTreeMap<u64, u64>, deletes: &DeletesDigest) -> Bytes {
+    if clocks.is_empty() {
+        return Bytes::new();
+    }
+    let mut encoder = EncoderV1::new();
+    encoder.write_var(clocks.len() as u64);
+    for (writer, clock) in clocks {
+        encoder.write_var(*writer);
+        encoder.write_var(*clock);
+    }
+    encoder.write_all(deletes);
+    encoder.to_vec().into()
 }
 
 impl Frontier {
@@ -81,20 +96,6 @@ impl Frontier {
         deletes.copy_from_slice(reader.take(DIGEST_BYTES, "the digest of deletions")?);
         reader.end("frontier")?;
         Ok(Self { clocks, deletes })
-    }
-
-    pub(super) fn encode(&self) -> Bytes {
-        if self.clocks.is_empty() {
-            return Bytes::new();
-        }
-        let mut encoder = EncoderV1::new();
-        encoder.write_var(self.clocks.len() as u64);
-        for (writer, clock) in &self.clocks {
-            encoder.write_var(*writer);
-            encoder.write_var(*clock);
-        }
-        encoder.write_all(&self.deletes);
-        encoder.to_vec().into()
     }
 
     /// The clock known of a writer.
@@ -137,16 +138,20 @@ mod tests {
         Frontier { clocks: clocks.iter().copied().collect(), deletes: [deletes; DIGEST_BYTES] }
     }
 
+    fn encoded(frontier: &Frontier) -> Bytes {
+        encode(&frontier.clocks, &frontier.deletes)
+    }
+
     #[test]
     fn frontiers_survive_encoding() {
         let ours = frontier(&[(1, 5), (1 << 52, 7)], 9);
-        assert_eq!(Frontier::decode(&ours.encode()).unwrap(), ours);
-        assert!(Frontier::decode(&[]).unwrap().encode().is_empty());
+        assert_eq!(Frontier::decode(&encoded(&ours)).unwrap(), ours);
+        assert!(encoded(&Frontier::decode(&[]).unwrap()).is_empty());
     }
 
     #[test]
     fn malformed_frontiers_are_refused() {
-        let good = frontier(&[(3, 5), (7, 1)], 9).encode();
+        let good = encoded(&frontier(&[(3, 5), (7, 1)], 9));
         for len in 1..good.len() {
             assert!(Frontier::decode(&good[..len]).is_err(), "prefix of {len}");
         }

@@ -52,12 +52,14 @@ impl Inbox {
 pub(super) struct Outlook<'a> {
     known: &'a BTreeMap<u64, u64>,
     ahead: BTreeMap<u64, u64>,
+    /// Writers that are ahead and not known.
+    new: usize,
 }
 
 impl<'a> Outlook<'a> {
     /// Starts from what is known.
     pub(super) fn new(known: &'a BTreeMap<u64, u64>) -> Self {
-        Self { known, ahead: BTreeMap::new() }
+        Self { known, ahead: BTreeMap::new(), new: 0 }
     }
 
     /// The clock known of a writer by then.
@@ -67,7 +69,9 @@ impl<'a> Outlook<'a> {
 
     /// Raises a writer's clock.
     pub(super) fn advance(&mut self, writer: u64, clock: u64) {
-        self.ahead.insert(writer, clock);
+        if self.ahead.insert(writer, clock).is_none() && !self.known.contains_key(&writer) {
+            self.new += 1;
+        }
     }
 
     /// Accepts an update if everything that it builds on is known or comes before it in the same row of blocks; returns
@@ -92,13 +96,15 @@ impl<'a> Outlook<'a> {
             }
         }
         let advanced: Vec<_> = after.into_iter().filter(|(writer, clock)| *clock > self.clock(*writer)).collect();
-        self.ahead.extend(advanced.iter().copied());
+        for (writer, clock) in &advanced {
+            self.advance(*writer, *clock);
+        }
         Some(advanced)
     }
 
     /// The number of writers.
     pub(super) fn writers(&self) -> usize {
-        self.known.len() + self.ahead.keys().filter(|writer| !self.known.contains_key(writer)).count()
+        self.known.len() + self.new
     }
 
     /// The clocks that moved.
@@ -125,5 +131,15 @@ mod tests {
         inbox.clear();
         assert_eq!(inbox.bytes(), 0);
         assert!(inbox.wake(8, 9).is_empty());
+    }
+
+    #[test]
+    fn a_writer_counts_once_whether_it_was_known_or_is_ahead() {
+        let known = BTreeMap::from([(1, 5), (2, 5)]);
+        let mut outlook = Outlook::new(&known);
+        for (writer, clock) in [(1, 6), (3, 1), (3, 2), (4, 1)] {
+            outlook.advance(writer, clock);
+        }
+        assert_eq!(outlook.writers(), 4);
     }
 }

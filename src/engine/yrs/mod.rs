@@ -167,10 +167,10 @@ impl YrsEngine {
         }
     }
 
-    fn current(&self) -> Frontier {
-        let deletes = self.digest.get().unwrap_or_else(|| frontier::digest(&self.deletes));
-        self.digest.set(Some(deletes));
-        Frontier { clocks: self.clocks.clone(), deletes }
+    fn deletes_digest(&self) -> DeletesDigest {
+        let digest = self.digest.get().unwrap_or_else(|| frontier::digest(&self.deletes));
+        self.digest.set(Some(digest));
+        digest
     }
 
     /// The shape of a container that holds something.
@@ -229,13 +229,10 @@ impl YrsEngine {
                     (ready, scan, parts.advanced)
                 }
             };
-            if outlook.writers() > limits::DOCUMENT_WRITERS {
+            let (writers, most) = (outlook.writers(), limits::DOCUMENT_CLIENTS);
+            if writers > most {
                 return Err(EngineError::Refused {
-                    reason: format!(
-                        "{} writers in one document, limit {}",
-                        outlook.writers(),
-                        limits::DOCUMENT_WRITERS
-                    ),
+                    reason: format!("{writers} writers in one document, limit {most}"),
                 });
             }
             if scan.has_types || !self.nesting.is_empty() {
@@ -280,8 +277,8 @@ impl YrsEngine {
     }
 
     /// What of our deletions a peer should hear of.
-    fn deletes_for(&self, peer: &Frontier, ours: &Frontier, author: Option<ReplicaId>) -> IdSet {
-        if peer.deletes == ours.deletes {
+    fn deletes_for(&self, peer: &Frontier, author: Option<ReplicaId>) -> IdSet {
+        if peer.deletes == self.deletes_digest() {
             return IdSet::new();
         }
         if author == Some(self.replica) { self.own_deletes.clone() } else { self.deletes.clone() }
@@ -437,30 +434,31 @@ impl Engine for YrsEngine {
     }
 
     fn frontier(&self) -> Bytes {
-        self.current().encode()
+        frontier::encode(&self.clocks, &self.deletes_digest())
     }
 
     fn compare(&self, frontier: &[u8]) -> Result<Relation, EngineError> {
-        Ok(self.current().relation(&Frontier::decode(frontier)?))
+        let ours = Frontier { clocks: self.clocks.clone(), deletes: self.deletes_digest() };
+        Ok(ours.relation(&Frontier::decode(frontier)?))
     }
 
     fn delta_since(&self, frontier: &[u8], author: Option<ReplicaId>) -> Result<Bytes, EngineError> {
         self.sound()?;
-        let peer = Frontier::decode(frontier)?;
-        let ours = self.current();
-        let mut lacking = peer.clone();
+        let mut known = Frontier::decode(frontier)?;
+        let deletes = self.deletes_for(&known, author);
         if let Some(author) = author {
-            lacking.clocks = ours.clocks.clone();
-            match peer.clock(author.get()) {
-                0 => drop(lacking.clocks.remove(&author.get())),
-                clock => drop(lacking.clocks.insert(author.get(), clock)),
+            // As if it knew all of the others.
+            let clock = known.clock(author.get());
+            known.clocks.clone_from(&self.clocks);
+            match clock {
+                0 => drop(known.clocks.remove(&author.get())),
+                clock => drop(known.clocks.insert(author.get(), clock)),
             }
         }
-        let deletes = self.deletes_for(&peer, &ours, author);
-        if deletes.is_empty() && ours.clocks.iter().all(|(writer, clock)| *clock <= lacking.clock(*writer)) {
+        if deletes.is_empty() && self.clocks.iter().all(|(writer, clock)| *clock <= known.clock(*writer)) {
             return Ok(Bytes::new());
         }
-        let mut delta = self.encode_since(&lacking.state_vector());
+        let mut delta = self.encode_since(&known.state_vector());
         // yrs writes all deletions behind the blocks; these are replaced by those wanted.
         let all = self.deletes.encode_v1();
         if deletes != self.deletes && delta.ends_with(&all) {

@@ -124,7 +124,7 @@ impl<'a, 'f> Scanner<'a, 'f> {
 
     fn clients(&mut self) -> Result<(), Flaw> {
         let count = self.reader.count(4, "clients")?;
-        within(count, limits::DOCUMENT_WRITERS, "clients")?;
+        within(count, limits::DOCUMENT_CLIENTS, "clients")?;
         let mut seen = BTreeSet::new();
         for _ in 0..count {
             let blocks = self.reader.count(2, "blocks")?;
@@ -279,7 +279,7 @@ impl<'a, 'f> Scanner<'a, 'f> {
 
     fn deletes(&mut self) -> Result<(), Flaw> {
         let count = self.reader.count(4, "clients with deletions")?;
-        within(count, limits::DOCUMENT_WRITERS, "clients with deletions")?;
+        within(count, limits::DOCUMENT_CLIENTS, "clients with deletions")?;
         let mut seen = BTreeSet::new();
         for _ in 0..count {
             let writer = self.reader.client("client with deletions")?;
