@@ -38,5 +38,4 @@ bench:
 
 format:
 	cargo fmt --all
-	cargo fmt --manifest-path fuzz/Cargo.toml
 	cargo fmt --manifest-path benches/compare/barriers/Cargo.toml

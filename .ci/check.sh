@@ -12,16 +12,17 @@ chromium=${CHROMIUM:-$(command -v chromium || command -v google-chrome || echo c
 # For tests in Node and in a browser.
 export CHROMIUM="$chromium" AEPOCH="$program" AEPOCH_PACKAGE="$npm_installed" AEPOCH_TRAP="$target/npm/trap/"
 engines=(yrs automerge)
+# Named together wherever something of one is compiled, so that both ask for the same features and share all they can.
+compiled=(-p aepoch -p aepoch-fuzz)
 features=("" yrs automerge sealed redb tokio websocket agent relay sim)
-# Those of which something can go wrong that the others do not show: one engine alone, and all but a relay. The model and
-# the tests in WebAssembly are built with none.
+# Those of which something can go wrong that the others do not show: one engine alone, and all but a relay. The tests
+# in WebAssembly are built with none.
 telling_features=(yrs automerge agent)
 sim_steps="${SIM_STEPS:-1000}"
 fuzz_seconds="${FUZZ_SECONDS:-20}"
 
 formatting() {
     cargo fmt --all --check
-    cargo fmt --manifest-path fuzz/Cargo.toml --check
     cargo fmt --manifest-path benches/compare/barriers/Cargo.toml --check
 }
 
@@ -30,9 +31,8 @@ tidy() {
 }
 
 lints() {
-    cargo clippy --all-targets --quiet -- -D warnings
-    cargo clippy --test model --test processes --quiet -- -D warnings
-    cargo clippy --all-targets --quiet --manifest-path fuzz/Cargo.toml --target-dir "$target" -- -D warnings
+    cargo clippy "${compiled[@]}" --all-targets --quiet -- -D warnings
+    cargo clippy "${compiled[@]}" --test model --test processes --quiet -- -D warnings
 }
 
 # The library alone: its dependencies differ little between features, so most of them are compiled once. And the
@@ -49,16 +49,17 @@ lints_per_feature() { # feature...
 
 tests() {
     if cargo nextest --version >/dev/null 2>&1; then
-        cargo nextest run --no-fail-fast --status-level fail --final-status-level slow
+        cargo nextest run "${compiled[@]}" --no-fail-fast --status-level fail --final-status-level slow
     else
-        cargo test --quiet --lib --bins --tests --no-fail-fast
+        cargo test "${compiled[@]}" --quiet --lib --bins --tests --no-fail-fast
     fi
 }
 
-# The program with its dashboard, and the tests that are optimised: in one go, so that the library is compiled once.
+# The program with its dashboard, the fuzzer, and the tests that are optimised: in one go, so that the library is compiled
+# once.
 optimised_build() {
     await dashboard
-    cargo test --release --quiet --no-run --test processes
+    cargo build --release --quiet "${compiled[@]}" --bin aepoch --bin smoke --test model --test processes
     touch "$step_notes/program"
 }
 
@@ -72,7 +73,7 @@ await() { # note
 
 # Millions of states: optimised, and not part of the tests above.
 model() { # further arguments of the test program
-    cargo test --release --quiet --no-default-features --test model -- --test-threads 1 "$@"
+    cargo test --release --quiet "${compiled[@]}" --test model -- --test-threads 1 "$@"
 }
 
 examples_in_docs() {
@@ -151,7 +152,7 @@ processes() {
     if ip netns add "$space" && ip -n "$space" link add br0 type bridge && ip -n "$space" link add v0 type veth peer name v1 &&
         ip netns exec "$space" true; then
         ip netns del "$space"
-        cargo test --release --quiet --test processes -- --test-threads 1
+        cargo test --release --quiet "${compiled[@]}" --test processes -- --test-threads 1
     else
         ip netns del "$space" 2>/dev/null || true
         echo "skipped: needs Linux, root and iproute2, to make network namespaces"
@@ -180,7 +181,7 @@ demo() { # engine
 }
 
 fuzz() {
-    .ci/fuzz.sh "$fuzz_seconds"
+    .ci/fuzz.sh "$fuzz_seconds" built
 }
 
 quick() {
@@ -192,8 +193,8 @@ quick() {
 
 # What is optimised: compiled apart from the rest, so it can be done beside it.
 optimised() {
-    step "model" model
     step "optimised build" optimised_build
+    step "model" model
     step "processes" processes
     step "simulation" in_pairs simulate "${engines[@]}"
     step "demo" in_pairs demo "${engines[@]}"
