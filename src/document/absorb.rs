@@ -10,6 +10,7 @@ use super::{ContentDelta, Delta, Document, DocumentError, Incoming, Span, merge:
 use crate::{
     engine::{self, Conversation, EngineError, Patch, PeerMessage, UpdateInfo, guarded},
     id::ReplicaId,
+    limits,
 };
 
 /// An update of a client, on its way into a document.
@@ -103,7 +104,7 @@ impl Document {
         }
         let known = self.engine.known_writers();
         let new = info.inserts.iter().filter(|range| self.engine.known(range.writer) == 0).count();
-        check_limit("writers of the document's content", known + new, self.engine.kind().most_writers())?;
+        check_limit("writers of the document's content", known + new, limits::DOCUMENT_CLIENTS)?;
         Ok(info)
     }
 

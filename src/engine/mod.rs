@@ -59,10 +59,11 @@ impl EngineKind {
         }
     }
 
-    /// How many numbers a document of this engine may have been written under, replicas' and others'.
+    /// How many numbers a document of this engine may have been written under, replicas' and others'. On yrs others never
+    /// take the room that is for replicas.
     pub const fn most_writers(self) -> usize {
         match self {
-            Self::Yrs => limits::DOCUMENT_CLIENTS,
+            Self::Yrs => limits::DOCUMENT_CLIENTS + limits::DOCUMENT_WRITERS,
             Self::Automerge => limits::DOCUMENT_WRITERS,
         }
     }

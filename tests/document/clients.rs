@@ -2,12 +2,13 @@
 #![cfg(feature = "yrs")]
 
 use aepoch::{
-    document::{Absorption, Document, DocumentError, Foreign},
+    document::{Absorption, DocumentError, Foreign},
     engine::EngineKind,
-    id::{DocumentId, ReplicaId},
     limits,
 };
 use bytes::Bytes;
+
+use crate::peer::Peer;
 
 fn number(mut value: u64, out: &mut Vec<u8>) {
     while value >= 0x80 {
@@ -33,14 +34,12 @@ fn update(clients: impl ExactSizeIterator<Item = u64>, clock: u64) -> Bytes {
 
 #[test]
 fn a_document_full_of_client_numbers_refuses_another_and_lives_on() {
-    let id = DocumentId::new("full").unwrap();
-    let mut document = Document::new(id, EngineKind::Yrs, ReplicaId::from_bits(1)).unwrap();
-    let mut absorb = |update| {
+    let [full, agent] = Peer::several(EngineKind::Yrs);
+    let absorb = |update| {
         let foreign = Foreign { update, source: 0, may_write: true };
-        document.absorb(&foreign, |_| false, false, &mut Vec::new()).unwrap()
+        full.document.borrow_mut().absorb(&foreign, |_| false, false, &mut Vec::new()).unwrap()
     };
     let most = limits::DOCUMENT_CLIENTS as u64;
-    assert!(most > limits::DOCUMENT_WRITERS as u64);
     let all: Vec<u64> = (100..100 + most).collect();
     assert!(matches!(absorb(update(all.iter().copied(), 0)), Absorption::Landed(Some(_))));
 
@@ -49,4 +48,10 @@ fn a_document_full_of_client_numbers_refuses_another_and_lives_on() {
     };
     assert_eq!((what.as_str(), size, max), ("writers of the document's content", max + 1, limits::DOCUMENT_CLIENTS));
     assert!(matches!(absorb(update([100].into_iter(), 1)), Absorption::Landed(Some(_))), "who is known writes on");
+
+    let delta = agent.write(|tx| tx.map("m").put("k", &1));
+    full.receive(&[delta]);
+    assert_eq!(full.at("map/m/k"), Some(1.into()), "agents have room of their own");
+    full.sync_to(&agent);
+    assert_eq!(full.document.borrow().content().frontier(), agent.document.borrow().content().frontier());
 }

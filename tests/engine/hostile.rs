@@ -12,6 +12,8 @@ use crate::{foreign, support::*};
 
 /// The honest writer whose id the inputs abuse.
 const VICTIM: u64 = 7;
+/// As many writers as a document may have.
+const MOST: u64 = EngineKind::Yrs.most_writers() as u64;
 
 fn hex(text: &str) -> Vec<u8> {
     (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap()).collect()
@@ -200,8 +202,8 @@ fn the_second_version_of_the_encoding() {
 
 #[test]
 fn a_flood_of_client_ids() {
-    let mut bytes = var(limits::DOCUMENT_CLIENTS as u64 + 1);
-    for client in 1..=limits::DOCUMENT_CLIENTS as u64 + 1 {
+    let mut bytes = var(MOST + 1);
+    for client in 1..=MOST + 1 {
         bytes.extend(join(&[&[1], &var(client), &[0, 0, 1]]));
     }
     bytes.push(0);
@@ -209,7 +211,7 @@ fn a_flood_of_client_ids() {
 
     let (mut target, mut victim) = scene();
     let one = |client: u64| Bytes::from(blocks(client, 0, &[vec![0, 1]]));
-    let full: Vec<_> = (100..99 + limits::DOCUMENT_CLIENTS as u64).map(one).collect();
+    let full: Vec<_> = (100..99 + MOST).map(one).collect();
     target.hear(&full);
     let outcome = receive(target.engine.as_mut(), &one(99_999), None);
     assert!(matches!(outcome, Err(EngineError::Refused { .. })), "{outcome:?}");
@@ -218,7 +220,7 @@ fn a_flood_of_client_ids() {
         let info = inspect(EngineKind::Yrs, &one(client)).unwrap();
         admission.admit(target.engine.as_ref(), &info, None)
     });
-    assert_eq!(flood.take_while(Result::is_ok).count(), limits::DOCUMENT_CLIENTS);
+    assert_eq!(flood.take_while(Result::is_ok).count(), MOST as usize);
     let update = victim.commit(&[put("m", "later", json!("alive"))]);
     receive(target.engine.as_mut(), &update, Some(replica(VICTIM))).unwrap();
     assert_eq!(target.engine.map_get("m", "later").unwrap(), Some(json!("alive")));

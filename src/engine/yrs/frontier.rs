@@ -16,12 +16,9 @@ use ::yrs::{
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
-use crate::{
-    engine::{
-        EngineError, Relation,
-        inspect::yrs::lib0::{Flaw, Reader},
-    },
-    limits,
+use crate::engine::{
+    EngineError, EngineKind, Relation,
+    inspect::yrs::lib0::{Flaw, Reader},
 };
 
 const DIGEST_BYTES: usize = 16;
@@ -50,8 +47,9 @@ pub(super) fn digest(deletes: &IdSet) -> DeletesDigest {
 /// Reads how many writers there are, and the clock of each, in the order they are written.
 pub(super) fn writers(reader: &mut Reader<'_>) -> Result<Vec<(u64, u64)>, Flaw> {
     let count = reader.count(2, "writers")?;
-    if count > limits::DOCUMENT_CLIENTS {
-        return Err(Flaw(format!("{count} writers, limit {}", limits::DOCUMENT_CLIENTS)));
+    let most = EngineKind::Yrs.most_writers();
+    if count > most {
+        return Err(Flaw(format!("{count} writers, limit {most}")));
     }
     (0..count).map(|_| reader.id("a writer's clock")).collect()
 }
@@ -124,7 +122,7 @@ impl Frontier {
         self.clocks.iter().any(|(writer, clock)| clock.cmp(&other.clock(*writer)) == Ordering::Greater)
     }
 
-    /// As yrs wants it. Clocks fit: they are below [`limits::CLOCK_MAX`].
+    /// As yrs wants it. Clocks fit: they are below [`crate::limits::CLOCK_MAX`].
     pub(super) fn state_vector(&self) -> StateVector {
         self.clocks.iter().map(|(writer, clock)| (ClientID::new(*writer), *clock as u32)).collect()
     }

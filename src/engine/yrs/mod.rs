@@ -36,7 +36,7 @@ use super::{
     Relation, TextSpan, UpdateInfo, Value, guarded,
     inspect::yrs::{self as prescan, Nesting},
 };
-use crate::{id::ReplicaId, limits};
+use crate::id::ReplicaId;
 
 mod encode;
 mod foreign;
@@ -229,7 +229,7 @@ impl YrsEngine {
                     (ready, scan, parts.advanced)
                 }
             };
-            let (writers, most) = (outlook.writers(), limits::DOCUMENT_CLIENTS);
+            let (writers, most) = (outlook.writers(), EngineKind::Yrs.most_writers());
             if writers > most {
                 return Err(EngineError::Refused {
                     reason: format!("{writers} writers in one document, limit {most}"),

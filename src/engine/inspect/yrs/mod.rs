@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use self::lib0::{Flaw, Id, Reader};
 use super::{ClockRange, EngineError, UpdateInfo};
-use crate::limits;
+use crate::{engine::EngineKind, limits};
 
 pub(crate) mod lib0;
 pub(in crate::engine) mod nesting;
@@ -124,7 +124,7 @@ impl<'a, 'f> Scanner<'a, 'f> {
 
     fn clients(&mut self) -> Result<(), Flaw> {
         let count = self.reader.count(4, "clients")?;
-        within(count, limits::DOCUMENT_CLIENTS, "clients")?;
+        within(count, EngineKind::Yrs.most_writers(), "clients")?;
         let mut seen = BTreeSet::new();
         for _ in 0..count {
             let blocks = self.reader.count(2, "blocks")?;
@@ -279,7 +279,7 @@ impl<'a, 'f> Scanner<'a, 'f> {
 
     fn deletes(&mut self) -> Result<(), Flaw> {
         let count = self.reader.count(4, "clients with deletions")?;
-        within(count, limits::DOCUMENT_CLIENTS, "clients with deletions")?;
+        within(count, EngineKind::Yrs.most_writers(), "clients with deletions")?;
         let mut seen = BTreeSet::new();
         for _ in 0..count {
             let writer = self.reader.client("client with deletions")?;
