@@ -197,6 +197,11 @@ async fn a_poll_approves_what_weighs_enough_and_a_decision_takes_one_proposal_fo
     for poll in &polls {
         assert_eq!(tokio::time::timeout(PATIENCE, poll.decided()).await.unwrap().unwrap().as_deref(), Some("fast"));
     }
+    // Whom an agent has not heard of is nobody it decides with.
+    for (agent, _) in &members {
+        let swarm = agent.swarm().await.unwrap();
+        eventually("all are known", || swarm.read(|document| document.members().len()).unwrap() == 3).await;
+    }
     let mut tasks = Vec::new();
     for (number, (_, document)) in members.iter().enumerate() {
         let document = document.clone();

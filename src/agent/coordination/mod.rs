@@ -217,6 +217,10 @@ impl AgentDocument {
     /// Proposes a value to all members of the swarm and waits for what they decide: this value or another's, the same
     /// for everybody. Begun by the first of the members, in the order of their names.
     ///
+    /// The members are those this agent knows of. One that has just joined may know itself only, and would decide alone:
+    /// where it matters, wait until [`Agent::swarm`](crate::Agent::swarm) shows whom you expect, or name them to
+    /// [`AgentDocument::decision`].
+    ///
     /// # Errors
     /// As [`DecisionBuilder::open`] and [`Decision::decided`].
     ///

@@ -63,7 +63,8 @@ macro_rules! tiered_settings {
                 self
             }
 
-            /// All who are in the swarm when it begins, as alphas.
+            /// All who are in the swarm when it begins, as far as this agent knows, as alphas. Agents that know of
+            /// different ones may begin two objects of one name: where that matters, name the members.
             pub fn everybody(mut self) -> Self {
                 self.setup.everybody();
                 self
