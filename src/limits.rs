@@ -37,8 +37,8 @@ pub const CLOCK_MAX: u64 = 1 << 31;
 /// since automerge keeps a clock of all of them for every 16 changes.
 pub const DOCUMENT_WRITERS: usize = 4_096;
 /// Numbers under which a yrs document is written before it takes no new client's: a page draws one each time it opens the
-/// document to write, and none is given up. 50 people who open it three times a working day are there in a year and a half. A state
-/// vector of so many takes 600 kB.
+/// document to write, and none is given up. 50 people who open it three times a working day are there in a year and a
+/// half. A state vector of so many takes 600 kB.
 pub const DOCUMENT_CLIENTS: usize = 65_536;
 /// Dependencies of one automerge change.
 pub const CHANGE_DEPS: usize = 16_384;
