@@ -301,6 +301,46 @@ impl AgentDocument {
         }
     }
 
+    /// Waits until every peer that takes part has been asked what it holds below `path`, and this replica holds the
+    /// same. Of what others keep changing it is enough that ten answers in a row found it changed here: what they had
+    /// when they were asked first has come. An agent that was given a relay's address waits until it is connected.
+    pub(super) async fn hear_of(&self, path: &str) -> Result<(), AgentError> {
+        const ROUNDS: u32 = 10;
+        let (agent, id) = (&self.open.agent, &self.open.id);
+        let alone = agent.inner.relays.is_empty();
+        let digest = || {
+            agent.wait_for(|node, _| match node.read(id, |document| document.digest(path)) {
+                Err(NodeError::Busy { .. }) => None,
+                read => Some(read),
+            })
+        };
+        let (mut changes, mut held) = (0, digest().await???);
+        while changes < ROUNDS {
+            let links = agent.wait_for(|node, _| Some(node.links_in(id)).filter(|links| alone || !links.is_empty()));
+            let mut differs = false;
+            for link in links.await? {
+                let gone = agent.wait_for(|node, _| (!node.links_in(id).contains(&link)).then_some(()));
+                let theirs = tokio::select! {
+                    theirs = self.ask_digest(link, path) => theirs,
+                    gone = gone => gone.map(|()| Vec::new()),
+                };
+                differs |= match theirs {
+                    Ok(theirs) => theirs != digest().await???,
+                    Err(AgentError::NoAnswer { .. }) => true,
+                    Err(error) => return Err(error),
+                };
+            }
+            if !differs {
+                break;
+            }
+            sleep(VERIFY_AGAIN).await;
+            let now = digest().await???;
+            changes += u32::from(now != held);
+            held = now;
+        }
+        Ok(())
+    }
+
     async fn ask_digest(&self, link: LinkId, path: &str) -> Result<Vec<DigestEntry>, AgentError> {
         let mut events = self.open.agent.events();
         let host = &self.open.agent.inner.host;

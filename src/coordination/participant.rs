@@ -531,6 +531,11 @@ impl ParticipantError {
         }
     }
 
+    /// True when it began without this replica.
+    pub fn is_seatless(&self) -> bool {
+        matches!(self, Self::Barrier(BarrierError::NoSeat { .. }))
+    }
+
     /// True when the member has spoken in this generation already.
     pub fn is_repeated(&self) -> bool {
         matches!(self, Self::Barrier(BarrierError::Refused(Refusal::Arrived(_) | Refusal::Declined(_))))

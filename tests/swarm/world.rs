@@ -59,8 +59,13 @@ impl World {
 
     /// Stops the relay in order and starts it again on the same port and store.
     pub(crate) async fn restart_relay(&mut self) {
-        let address = self.relay.address().to_string();
         self.relay.shut_down().await.unwrap();
+        self.start_relay().await;
+    }
+
+    /// Starts a relay that was shut down, on the same port and store.
+    pub(crate) async fn start_relay(&mut self) {
+        let address = self.relay.address().to_string();
         let builder = Relay::builder().listen(&address).store(self.path("relay.redb")).shards(2);
         self.relay = builder.open().await.unwrap();
     }

@@ -217,9 +217,10 @@ impl AgentDocument {
     /// Proposes a value to all members of the swarm and waits for what they decide: this value or another's, the same
     /// for everybody. Begun by the first of the members, in the order of their names.
     ///
-    /// The members are those this agent knows of. One that has just joined may know itself only, and would decide alone:
-    /// where it matters, wait until [`Agent::swarm`](crate::Agent::swarm) shows whom you expect, or name them to
-    /// [`AgentDocument::decision`].
+    /// Peers are asked first who there is and whether it has begun, so an agent that was given a relay waits until it is
+    /// connected. Agents that come in that very moment, or on the other side of a partition, may decide among themselves:
+    /// where that matters, name the members to [`AgentDocument::decision`]. Who comes later, or asks again, is told what
+    /// was decided.
     ///
     /// # Errors
     /// As [`DecisionBuilder::open`] and [`Decision::decided`].
@@ -232,7 +233,10 @@ impl AgentDocument {
         value: &T,
     ) -> Result<Option<T>, AgentError> {
         let decision = self.decision(name).everybody().open().await?;
-        decision.propose(value).await?;
+        match decision.propose(value).await {
+            Err(AgentError::Node(NodeError::Participant(why))) if why.is_seatless() || why.is_repeated() => {}
+            proposed => proposed?,
+        }
         decision.decided().await
     }
 

@@ -10,6 +10,7 @@ use crate::{
         object::{Plan, Purpose},
     },
     document::Member,
+    engine::Section,
     id::{AgentId, ReplicaId},
     node::Node,
 };
@@ -155,6 +156,9 @@ impl Setup {
         shape: impl Fn(&mut Definition),
     ) -> Result<Object, AgentError> {
         self.check()?;
+        if self.everybody && !matches!(self.document.find(&self.name), Ok(Some(_))) {
+            self.hear_of_others().await?;
+        }
         let agent = self.document.open.agent.clone();
         let swarm = agent.inner.swarm_document.clone();
         let opened = agent.wait_for(|node, now| {
@@ -200,6 +204,15 @@ impl Setup {
         });
         let id = opened.await??;
         Ok(Object { document: self.document, id })
+    }
+
+    /// Asks peers who there is and what has begun. Without it an agent that has just joined would know of nobody else, and
+    /// begin an object of its own. Of two agents that both ask, what the first says of itself has reached their peer before
+    /// the second's answer leaves, or the other way round: one of them at least knows of both.
+    async fn hear_of_others(&self) -> Result<(), AgentError> {
+        let swarm = self.document.open.agent.swarm().await?;
+        swarm.hear_of(Section::Member.as_str()).await?;
+        self.document.hear_of(Section::Coordination.as_str()).await
     }
 
     fn check(&self) -> Result<(), AgentError> {

@@ -8,7 +8,7 @@ use aepoch::{
         AgentDocument, AgentError,
         coordination::{Arrived, Passage},
     },
-    coordination::{participant::ParticipantError, standing::Standing, why::ObjectStatus},
+    coordination::{standing::Standing, why::ObjectStatus},
     id::AgentId,
     node::NodeError,
 };
@@ -245,9 +245,7 @@ impl Part {
 pub(super) fn refused(error: AgentError, instead: &str) -> Failure {
     let hint = match &error {
         AgentError::Node(NodeError::Participant(refusal)) if refusal.is_repeated() => instead.to_owned(),
-        AgentError::Node(NodeError::Participant(ParticipantError::Barrier(
-            aepoch::coordination::barrier::BarrierError::NoSeat { .. },
-        ))) => {
+        AgentError::Node(NodeError::Participant(refusal)) if refusal.is_seatless() => {
             "only members have one, in the incarnation that was there when it began: use the same --store".to_owned()
         }
         _ => return error.into(),

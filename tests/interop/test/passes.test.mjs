@@ -9,9 +9,8 @@ import { join } from "node:path";
 import { promisify } from "node:util";
 
 import { Repo } from "@automerge/automerge-repo";
-import { WebSocketClientAdapter } from "@automerge/automerge-repo-network-websocket";
 
-import { binary, client, relay, test, until } from "./stage.mjs";
+import { adapterOf, binary, client, relay, test, until } from "./stage.mjs";
 
 const ALL = "read,write,presence";
 
@@ -137,7 +136,7 @@ test("Hocuspocus shows a pass for each document of a socket, and is told which a
 test("automerge-repo shows its pass in the address, and a document that is not granted is unavailable", async (t) => {
   const { at, pass } = await guarded(t);
   const repo = (token) => {
-    const made = new Repo({ network: [new WebSocketClientAdapter(`${at.url}/automerge/band?token=${token}`, 200)] });
+    const made = new Repo({ network: [adapterOf(`${at.url}/automerge/band?token=${token}`)] });
     t.after(() => made.shutdown());
     return made;
   };

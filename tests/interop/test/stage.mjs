@@ -11,6 +11,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 
+import { WebSocketClientAdapter } from "@automerge/automerge-repo-network-websocket";
 import { HocuspocusProvider, HocuspocusProviderWebsocket } from "@hocuspocus/provider";
 import { WebSocket } from "ws";
 import { WebsocketProvider as Provider3 } from "y-websocket";
@@ -159,6 +160,15 @@ function ofHocuspocus(at, document, options = {}) {
       if (!options.socket) websocketProvider.destroy();
     },
   };
+}
+
+/** How an automerge-repo reaches a relay. */
+export function adapterOf(url) {
+  const adapter = new WebSocketClientAdapter(url, 200);
+  // A relay that is killed may reset connections: the library throws that, although it dials again.
+  const { onError } = adapter;
+  adapter.onError = (event) => event.error?.code === "ECONNRESET" || onError(event);
+  return adapter;
 }
 
 /** The libraries, by name: each makes a client of a document. */
