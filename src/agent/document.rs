@@ -302,8 +302,11 @@ impl AgentDocument {
     }
 
     /// Waits until every peer that takes part has been asked what it holds below `path`, and this replica holds the
-    /// same. Of what others keep changing it is enough that ten answers in a row found it changed here: what they had
-    /// when they were asked first has come. An agent that was given a relay's address waits until it is connected.
+    /// same. Of what others keep changing it is enough that ten answers found it changed here: what they had when they
+    /// were asked first has come. An agent that was given a relay's address waits until it is connected.
+    ///
+    /// # Errors
+    /// `Closed`; `Forbidden` when a peer does not take what was written here.
     pub(super) async fn hear_of(&self, path: &str) -> Result<(), AgentError> {
         const ROUNDS: u32 = 10;
         let (agent, id) = (&self.open.agent, &self.open.id);
@@ -317,21 +320,24 @@ impl AgentDocument {
         let (mut changes, mut held) = (0, digest().await???);
         while changes < ROUNDS {
             let links = agent.wait_for(|node, _| Some(node.links_in(id)).filter(|links| alone || !links.is_empty()));
-            let mut differs = false;
+            let mut same = true;
             for link in links.await? {
                 let gone = agent.wait_for(|node, _| (!node.links_in(id).contains(&link)).then_some(()));
                 let theirs = tokio::select! {
-                    theirs = self.ask_digest(link, path) => theirs,
-                    gone = gone => gone.map(|()| Vec::new()),
+                    theirs = self.ask_digest(link, path) => theirs.map(Some),
+                    gone = gone => gone.map(|()| None),
                 };
-                differs |= match theirs {
-                    Ok(theirs) => theirs != digest().await???,
-                    Err(AgentError::NoAnswer { .. }) => true,
+                same &= match theirs {
+                    Ok(Some(theirs)) => theirs == digest().await???,
+                    Ok(None) | Err(AgentError::NoAnswer { .. }) => false,
                     Err(error) => return Err(error),
                 };
             }
-            if !differs {
+            if same {
                 break;
+            }
+            if let Some(reason) = agent.inner.host.with(|node, _| node.forbidden(id)) {
+                return Err(AgentError::Forbidden { document: id.clone(), reason });
             }
             sleep(VERIFY_AGAIN).await;
             let now = digest().await???;

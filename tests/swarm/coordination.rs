@@ -108,10 +108,10 @@ async fn a_tier_that_must_not_be_short_breaks_the_barrier_for_everybody() {
     let members = swarm(&world, &["a1", "w1", "w2"]).await;
     let barrier = |document: &AgentDocument| {
         let tiers = document.barrier("flash").members(Tier::ALPHA, ["a1"]).members(Tier::BETA, ["w1", "w2"]);
-        let tiers = tiers.tolerate(1).timeout(Tier::ALPHA, Duration::from_millis(200)).begin();
+        let tiers = tiers.tolerate(1).timeout(Tier::ALPHA, Duration::from_millis(200));
         tiers.on_shortfall_of(Tier::ALPHA, OnShortfall::Break)
     };
-    let _ = barrier(&members[1].1).open().await.unwrap();
+    let _ = barrier(&members[1].1).begin().open().await.unwrap();
     let passages = pass(&members[1..], barrier).await;
     assert!(passages.iter().all(|passage| matches!(passage.standing, Standing::Broken(_))), "{passages:?}");
     let status = members[1].1.barrier("flash").open().await.unwrap().status().unwrap();

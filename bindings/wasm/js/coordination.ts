@@ -30,7 +30,7 @@ export interface DecidingSettings {
 export interface TieredSettings extends DecidingSettings {
   /** Members, as alphas or by tier, in the order of their seats. They must be known to the swarm before it begins. */
   members?: readonly string[] | ByTier<readonly string[]>;
-  /** All who are in the swarm when it begins, as alphas. */
+  /** All who are in the swarm when it begins, as alphas: who begins it is connected, and asks peers first who there is. */
   everybody?: boolean;
   /** Milliseconds a tier is waited for before somebody may be left out: 15,000 for alphas, 30,000 for others. */
   timeout?: number | ByTier<number>;

@@ -217,10 +217,10 @@ impl AgentDocument {
     /// Proposes a value to all members of the swarm and waits for what they decide: this value or another's, the same
     /// for everybody. Begun by the first of the members, in the order of their names.
     ///
-    /// Peers are asked first who there is and whether it has begun, so an agent that was given a relay waits until it is
-    /// connected. Agents that come in that very moment, or on the other side of a partition, may decide among themselves:
-    /// where that matters, name the members to [`AgentDocument::decision`]. Who comes later, or asks again, is told what
-    /// was decided.
+    /// Peers are asked first who there is and whether it has begun, so an agent that was given a relay waits until it
+    /// is connected. Agents that come in that very moment, or on the other side of a partition, may decide among
+    /// themselves: where that matters, name the members to [`AgentDocument::decision`]. Who comes later, or asks
+    /// again, is told what was decided.
     ///
     /// # Errors
     /// As [`DecisionBuilder::open`] and [`Decision::decided`].

@@ -63,10 +63,10 @@ macro_rules! tiered_settings {
                 self
             }
 
-            /// All who are in the swarm when it begins, as alphas. Peers are asked first who there is and what has begun,
-            /// so an agent that was given a relay waits until it is connected. Agents that come in that very moment,
-            /// or on the other side of a partition, may begin another object of that name: where that matters, name
-            /// the members.
+            /// All who are in the swarm when it begins, as alphas. Peers are asked first who there is and what has
+            /// begun, so an agent that was given a relay waits until it is connected. Agents that come in that very
+            /// moment, or on the other side of a partition, may begin another object of that name: where that
+            /// matters, name the members.
             pub fn everybody(mut self) -> Self {
                 self.setup.everybody();
                 self

@@ -206,9 +206,9 @@ impl Setup {
         Ok(Object { document: self.document, id })
     }
 
-    /// Asks peers who there is and what has begun. Without it an agent that has just joined would know of nobody else, and
-    /// begin an object of its own. Of two agents that both ask, what the first says of itself has reached their peer before
-    /// the second's answer leaves, or the other way round: one of them at least knows of both.
+    /// Asks peers who there is and what has begun: an agent that has just joined knows of nobody else, and would begin
+    /// an object of its own. Of two agents that ask one peer, it had heard of the first when it answered the second, or
+    /// the other way round: one of them at least knows of both.
     async fn hear_of_others(&self) -> Result<(), AgentError> {
         let swarm = self.document.open.agent.swarm().await?;
         swarm.hear_of(Section::Member.as_str()).await?;
