@@ -311,38 +311,31 @@ impl AgentDocument {
         const ROUNDS: u32 = 10;
         let (agent, id) = (&self.open.agent, &self.open.id);
         let alone = agent.inner.relays.is_empty();
-        let digest = || {
-            agent.wait_for(|node, _| match node.read(id, |document| document.digest(path)) {
+        let (mut changes, mut held) = (0, Vec::new());
+        while changes <= ROUNDS {
+            let links = agent.wait_for(|node, _| Some(node.links_in(id)).filter(|links| alone || !links.is_empty()));
+            let mut answers = Vec::new();
+            for link in links.await? {
+                answers.push(match self.ask_digest(link, path).await {
+                    Ok(theirs) => Some(theirs),
+                    Err(AgentError::NoAnswer { .. }) => None,
+                    Err(error) => return Err(error),
+                });
+            }
+            let ours = agent.wait_for(|node, _| match node.read(id, |document| document.digest(path)) {
                 Err(NodeError::Busy { .. }) => None,
                 read => Some(read),
-            })
-        };
-        let (mut changes, mut held) = (0, digest().await???);
-        while changes < ROUNDS {
-            let links = agent.wait_for(|node, _| Some(node.links_in(id)).filter(|links| alone || !links.is_empty()));
-            let mut same = true;
-            for link in links.await? {
-                let gone = agent.wait_for(|node, _| (!node.links_in(id).contains(&link)).then_some(()));
-                let theirs = tokio::select! {
-                    theirs = self.ask_digest(link, path) => theirs.map(Some),
-                    gone = gone => gone.map(|()| None),
-                };
-                same &= match theirs {
-                    Ok(Some(theirs)) => theirs == digest().await???,
-                    Ok(None) | Err(AgentError::NoAnswer { .. }) => false,
-                    Err(error) => return Err(error),
-                };
-            }
-            if same {
+            });
+            let ours = ours.await???;
+            if answers.iter().all(|theirs| theirs.as_ref() == Some(&ours)) {
                 break;
             }
             if let Some(reason) = agent.inner.host.with(|node, _| node.forbidden(id)) {
                 return Err(AgentError::Forbidden { document: id.clone(), reason });
             }
+            changes += u32::from(ours != held);
+            held = ours;
             sleep(VERIFY_AGAIN).await;
-            let now = digest().await???;
-            changes += u32::from(now != held);
-            held = now;
         }
         Ok(())
     }
@@ -359,6 +352,11 @@ impl AgentDocument {
                             && (*from, document, of.as_str()) == (link, &self.open.id, path)
                         {
                             return Ok(entries.clone());
+                        }
+                        if let Event::LinkDown { link: gone, .. } = &*event
+                            && *gone == link
+                        {
+                            return Err(AgentError::NoAnswer { what: "digest", waited: Duration::ZERO });
                         }
                         if let Event::Refused { document: Some(of), code, .. } = &*event
                             && *of == self.open.id

@@ -157,7 +157,7 @@ impl Setup {
     ) -> Result<Object, AgentError> {
         self.check()?;
         if self.everybody && !matches!(self.document.find(&self.name), Ok(Some(_))) {
-            self.hear_of_others().await?;
+            Box::pin(self.hear_of_others()).await?;
         }
         let agent = self.document.open.agent.clone();
         let swarm = agent.inner.swarm_document.clone();
