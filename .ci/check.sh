@@ -94,7 +94,7 @@ in_webassembly() {
     has_node || { echo "SKIPPED: needs Node 20 or later"; return; }
     rustup target list --installed | grep -qx wasm32-wasip1 || { echo "SKIPPED: needs rustup's target wasm32-wasip1"; return; }
     CARGO_TARGET_WASM32_WASIP1_RUNNER="node --no-warnings $PWD/.ci/wasi.mjs" \
-        cargo test --quiet --no-default-features --target wasm32-wasip1 --test sync --test trust
+        cargo test --quiet --profile wasi --no-default-features --target wasm32-wasip1 --test sync --test trust
 }
 
 has_node() {
@@ -107,15 +107,17 @@ has_packages() {
 
 # The package as `npm pack` makes it, and the relay's pages, which the program takes in.
 packages() {
-    if has_packages; then
-        bindings/wasm/build.sh yrs automerge package trap installed
-        node bindings/wasm/sizes.mjs
-        npm --prefix bindings/wasm run --silent types
-        (cd www && npm ci --no-audit --no-fund --loglevel=error && npm run --silent build)
-    else
+    has_packages || {
         echo "SKIPPED, NOTHING OF THE NPM PACKAGE IS TESTED: needs Node 20 or later, npm, and what it installs"
-    fi
+        touch "$step_notes/dashboard"
+        return
+    }
+    bindings/wasm/build.sh
+    (cd www && npm ci --no-audit --no-fund --loglevel=error && npm run --silent build)
     touch "$step_notes/dashboard"
+    node bindings/wasm/sizes.mjs
+    bindings/wasm/build.sh trap installed
+    npm --prefix bindings/wasm run --silent types
 }
 
 # Unpacked in an application, against a relay.
