@@ -17,6 +17,8 @@ addEventListener("hashchange", () => {
   if (location.hash.startsWith("#/")) view.value = read();
 });
 
+/** Shown at once: what is pressed next may come before the browser tells that the address has changed. */
 export function go(to: View): void {
+  view.value = to;
   location.hash = `#/${to}`;
 }

@@ -159,6 +159,17 @@ test("offline: what is written while cut off goes out on return, and its size is
 });
 
 test("keys alone lead everywhere, and what has the focus is to be seen", async () => {
+  // One right behind the other, as quick fingers or a macro have it: nothing of the page runs between but what is due at once.
+  await shown.keyboard.press("5");
+  await shown.locator("main.view-offline").waitFor();
+  const focused = await shown.evaluate(async () => {
+    dispatchEvent(new KeyboardEvent("keydown", { key: "1" }));
+    await Promise.resolve();
+    dispatchEvent(new KeyboardEvent("keydown", { key: "/" }));
+    return document.activeElement.className;
+  });
+  assert.equal(focused, "filter");
+  await shown.evaluate(() => document.activeElement.blur());
   await shown.locator("body").press("1");
   for (const [index, view] of VIEWS.entries()) {
     await shown.keyboard.press(String(index + 1));
