@@ -129,8 +129,8 @@ fn messages() -> Vec<Message> {
             lane: Lane::High,
             body: Bytes::from_static(b"hello"),
         },
-        Message::DigestRequest { document: document.clone(), path: "register".to_owned() },
-        Message::Digest { document: document.clone(), path: String::new(), entries: Vec::new() },
+        Message::DigestRequest { document: document.clone(), question: 300, path: "register".to_owned() },
+        Message::Digest { document: document.clone(), question: 300, path: String::new(), entries: Vec::new() },
         Message::Error { document: Some(document), code: ErrorCode::Limit, reason: "too much".to_owned() },
         Message::Goodbye { reason: "restart".to_owned(), retry_after_ms: 500 },
     ]

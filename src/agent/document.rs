@@ -17,7 +17,7 @@ use crate::{
     },
     driver::{Host, sleep, timeout},
     id::{AgentId, DocumentId, LinkId},
-    node::{DocumentStatus, Event, NodeError},
+    node::{DocumentStatus, Event, Inquired, InquiryId, NodeError},
     sync::{ErrorCode, PresenceEntry},
 };
 
@@ -275,10 +275,11 @@ impl AgentDocument {
     }
 
     /// Compares this replica with that of every connected peer: `None` when all hold the same, else the first path
-    /// that differs (of more than [`limits::DIGEST_LINES`](crate::limits::DIGEST_LINES) on one level, any one). Writes made meanwhile show up as differences.
+    /// that differs (of more than [`limits::DIGEST_LINES`](crate::limits::DIGEST_LINES) on one level, any one). Writes
+    /// made meanwhile show up as differences; a peer that goes meanwhile is left out.
     ///
     /// # Errors
-    /// `Access` when a peer does not answer.
+    /// `NoAnswer` when a peer does not answer within ten seconds.
     pub async fn verify(&self) -> Result<Option<String>, AgentError> {
         let links = self.open.agent.inner.host.with(|node, _| node.links_in(&self.open.id));
         for link in links {
@@ -292,7 +293,7 @@ impl AgentDocument {
     async fn first_difference(&self, link: LinkId) -> Result<Option<String>, AgentError> {
         let mut path = String::new();
         loop {
-            let theirs = self.ask_digest(link, &path).await?;
+            let Some(theirs) = self.ask_digest(link, &path).await? else { return Ok(None) };
             match self.read(|document| document.compare(&path, &theirs))?? {
                 Comparison::Equal => return Ok(None),
                 Comparison::Differs(at) => return Ok(Some(at)),
@@ -301,72 +302,63 @@ impl AgentDocument {
         }
     }
 
-    /// Waits until every peer that takes part has been asked what it holds below `path`, and this replica holds the
-    /// same. Of what others keep changing it is enough that ten answers found it changed here: what they had when they
-    /// were asked first has come. An agent that was given a relay's address waits until it is connected.
+    /// Waits until all is here that peers had when they were asked: each that takes part, or comes to, is asked for
+    /// digests until this replica's are the same. Of what others keep changing it is enough that what came meanwhile
+    /// changed it ten times. An agent that was given a relay's address waits until it is connected.
+    ///
+    /// **Under partition** it speaks of those who are connected. A replica that subscribed to a part of the records
+    /// waits for as long as others hold more.
     ///
     /// # Errors
-    /// `Closed`; `Forbidden` when a peer does not take what was written here.
-    pub(super) async fn hear_of(&self, path: &str) -> Result<(), AgentError> {
-        const ROUNDS: u32 = 10;
-        let (agent, id) = (&self.open.agent, &self.open.id);
-        let alone = agent.inner.relays.is_empty();
-        let (mut changes, mut held) = (0, Vec::new());
-        while changes <= ROUNDS {
-            let links = agent.wait_for(|node, _| Some(node.links_in(id)).filter(|links| alone || !links.is_empty()));
-            let mut answers = Vec::new();
-            for link in links.await? {
-                answers.push(match self.ask_digest(link, path).await {
-                    Ok(theirs) => Some(theirs),
-                    Err(AgentError::NoAnswer { .. }) => None,
-                    Err(error) => return Err(error),
-                });
-            }
-            let ours = agent.wait_for(|node, _| match node.read(id, |document| document.digest(path)) {
-                Err(NodeError::Busy { .. }) => None,
-                read => Some(read),
-            });
-            let ours = ours.await???;
-            if answers.iter().all(|theirs| theirs.as_ref() == Some(&ours)) {
-                break;
-            }
-            if let Some(reason) = agent.inner.host.with(|node, _| node.forbidden(id)) {
-                return Err(AgentError::Forbidden { document: id.clone(), reason });
-            }
-            changes += u32::from(ours != held);
-            held = ours;
-            sleep(VERIFY_AGAIN).await;
-        }
-        Ok(())
+    /// `Closed`; `Forbidden` when a peer does not take what was written here, or does not let this agent in.
+    ///
+    /// # Cancel safety
+    /// Dropping the future only stops the asking.
+    pub async fn catch_up(&self) -> Result<(), AgentError> {
+        self.hear_of("").await
     }
 
-    async fn ask_digest(&self, link: LinkId, path: &str) -> Result<Vec<DigestEntry>, AgentError> {
+    /// The same about what is below a path.
+    pub(super) async fn hear_of(&self, path: &str) -> Result<(), AgentError> {
+        let (agent, id) = (&self.open.agent, &self.open.id);
+        let inquiry = agent.inner.host.with(|node, now| node.inquire(id, path, now))?;
+        let _ends = Asking { document: self, inquiry };
+        let heard = agent.wait_for(|node, _| match node.inquired(id, inquiry) {
+            Inquired::Pending => None,
+            Inquired::Heard | Inquired::Changing => Some(Ok(())),
+            Inquired::Forbidden { reason } => Some(Err(AgentError::Forbidden { document: id.clone(), reason })),
+        });
+        heard.await?
+    }
+
+    /// `None` when the peer has gone.
+    async fn ask_digest(&self, link: LinkId, path: &str) -> Result<Option<Vec<DigestEntry>>, AgentError> {
         let mut events = self.open.agent.events();
         let host = &self.open.agent.inner.host;
-        host.with(|node, _| node.request_digest(link, &self.open.id, path));
+        let mut question = host.with(|node, _| node.request_digest(link, &self.open.id, path));
         let answer = async {
             loop {
                 match events.next().await {
                     Ok(Some(event)) => {
-                        if let Event::Digest { link: from, document, path: of, entries } = &*event
-                            && (*from, document, of.as_str()) == (link, &self.open.id, path)
+                        if let Event::Digest { question: of, entries, .. } = &*event
+                            && *of == question
                         {
-                            return Ok(entries.clone());
+                            return Ok(Some(entries.clone()));
                         }
                         if let Event::LinkDown { link: gone, .. } = &*event
                             && *gone == link
                         {
-                            return Err(AgentError::NoAnswer { what: "digest", waited: Duration::ZERO });
+                            return Ok(None);
                         }
                         if let Event::Refused { document: Some(of), code, .. } = &*event
                             && *of == self.open.id
                         {
                             if *code != ErrorCode::Unavailable {
                                 // The peer has nothing at that path.
-                                return Ok(Vec::new());
+                                return Ok(Some(Vec::new()));
                             }
                             sleep(VERIFY_AGAIN).await;
-                            host.with(|node, _| node.request_digest(link, &self.open.id, path));
+                            question = host.with(|node, _| node.request_digest(link, &self.open.id, path));
                         }
                     }
                     Ok(None) => return Err(AgentError::Closed),
@@ -386,6 +378,19 @@ impl AgentDocument {
 impl fmt::Debug for AgentDocument {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("AgentDocument").field(&self.open.id).finish()
+    }
+}
+
+/// Ends an inquiry that nobody waits for any more.
+struct Asking<'a> {
+    document: &'a AgentDocument,
+    inquiry: InquiryId,
+}
+
+impl Drop for Asking<'_> {
+    fn drop(&mut self) {
+        let open = &self.document.open;
+        open.agent.inner.host.with(|node, _| node.end_inquiry(&open.id, self.inquiry));
     }
 }
 

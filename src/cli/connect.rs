@@ -3,6 +3,7 @@
 
 use std::{
     path::PathBuf,
+    pin::pin,
     time::{Duration, Instant},
 };
 
@@ -22,6 +23,9 @@ const SWARM_DOCUMENT: &str = "_swarm";
 
 /// Between two looks at whether a replica has caught up.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
+
+/// For finding out in what it differs from the relay's, for the error.
+const FIND_DIFFERENCE: Duration = Duration::from_secs(1);
 
 /// Where the documents are.
 #[derive(Debug, Args)]
@@ -196,50 +200,43 @@ const fn other(engine: EngineKind) -> EngineKind {
     }
 }
 
-/// Waits until the replica holds what the peer holds, for as long as `timeout` without any news. A document that others
-/// keep writing to never stands still: then it is enough that changes keep arriving, because those before them have. A
+/// Waits until the replica holds what the relay held when it was asked, for as long as `timeout` without any news. A
 /// relay that turns us away is not asked again: that is an answer.
 pub(super) async fn catch_up(agent: &Agent, document: &AgentDocument, timeout: Duration) -> Result<(), Failure> {
-    const LIVE_ROUNDS: u32 = 10;
-    let (mut moved, mut version, mut news) = (0, document.version()?, Instant::now());
+    let mut caught_up = pin!(document.catch_up());
+    let (mut version, mut news) = (document.version()?, Instant::now());
     loop {
+        tokio::select! {
+            biased;
+            done = &mut caught_up => return Ok(done?),
+            () = tokio::time::sleep(LOOK_AGAIN) => {}
+        }
         let status = agent.status();
         if let Some(reason) = turned_away(&status) {
             return Err(Failure::unreachable(format!("the relay turned this agent away: {reason}")));
         }
-        let mut difference = None;
-        if status.online {
-            match document.verify().await {
-                Ok(None) => return Ok(()),
-                Ok(path) => difference = path,
-                // Lost with the connection, which is dialled again.
-                Err(AgentError::NoAnswer { .. }) => {}
-                Err(error) => return Err(error.into()),
-            }
-            let now = document.version()?;
-            if now != version {
-                (version, news) = (now, Instant::now());
-                moved += 1;
-            }
-            if moved >= LIVE_ROUNDS {
-                return Ok(());
-            }
+        let now = document.version()?;
+        if now != version {
+            (version, news) = (now, Instant::now());
         }
         if news.elapsed() > timeout {
-            tracing::warn!(status = ?document.status(), version = ?document.version()?, "not caught up");
-            let seconds = timeout.as_secs();
-            let status = agent.status();
-            let ended = status.relays.iter().find_map(|relay| relay.reason.as_ref());
-            return Err(Failure::unreachable(match (status.online, ended) {
-                (false, None) => format!("no relay answered within {seconds} s; is `aepoch serve` running?"),
-                (_, Some(reason)) => format!("not caught up within {seconds} s; the last connection ended: {reason}"),
-                (true, None) => {
-                    let path = difference.unwrap_or_default();
-                    format!("after {seconds} s this replica still differs from the relay's at `{path}`")
-                }
-            }));
+            return Err(Failure::unreachable(not_caught_up(document, &status, timeout).await));
         }
-        tokio::time::sleep(LOOK_AGAIN).await;
+    }
+}
+
+async fn not_caught_up(document: &AgentDocument, status: &AgentStatus, timeout: Duration) -> String {
+    tracing::warn!(status = ?document.status(), version = ?document.version(), "not caught up");
+    let seconds = timeout.as_secs();
+    if let Some(reason) = status.relays.iter().find_map(|relay| relay.reason.as_ref()) {
+        return format!("not caught up within {seconds} s; the last connection ended: {reason}");
+    }
+    if !status.online {
+        return format!("no relay answered within {seconds} s; is `aepoch serve` running?");
+    }
+    match tokio::time::timeout(FIND_DIFFERENCE, document.verify()).await {
+        Ok(Ok(Some(path))) => format!("after {seconds} s this replica still differs from the relay's at `{path}`"),
+        _ => format!("the relay is connected and has not told within {seconds} s what it holds"),
     }
 }
 

@@ -156,6 +156,8 @@ pub enum Event {
         link: LinkId,
         /// The document.
         document: DocumentId,
+        /// What the question was told to be: [`Node::request_digest`](super::Node::request_digest).
+        question: u64,
         /// The path asked for.
         path: String,
         /// Its parts.

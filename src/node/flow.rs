@@ -39,6 +39,8 @@ pub(super) struct Member {
     pub(super) flow: Flow,
     /// What it may change; `None`: everything.
     pub(super) confines: Option<Arc<Confines>>,
+    /// It has said that it takes part.
+    pub(super) entered: bool,
     /// It has been told what is here.
     pub(super) greeted: bool,
     /// Writers it has brought writes of, whose durability it wants to hear about.
@@ -67,6 +69,12 @@ const SLOTS_BURST: u32 = 32;
 const LAZY_WAIT: Duration = Duration::from_millis(250);
 
 impl Member {
+    /// Why it does not take our writes, or us.
+    pub(super) fn forbids(&self) -> Option<String> {
+        let (code, reason) = self.refused.as_ref()?;
+        (*code == ErrorCode::Forbidden).then(|| reason.clone())
+    }
+
     pub(super) fn is_live(&self) -> bool {
         matches!(self.flow, Flow::Live)
     }

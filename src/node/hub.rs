@@ -97,6 +97,7 @@ pub(super) struct Hub {
     armed: BTreeMap<DocumentId, Monotonic>,
     tasks: BTreeMap<u64, DocumentId>,
     next_task: u64,
+    next_question: u64,
 }
 
 impl Hub {
@@ -118,6 +119,7 @@ impl Hub {
             armed: BTreeMap::new(),
             tasks: BTreeMap::new(),
             next_task: 1,
+            next_question: 1,
         }
     }
 
@@ -205,6 +207,12 @@ impl Hub {
         self.tell_refusal(link, document, code, reason);
     }
 
+    /// Answers who asks about a document without taking part in it.
+    pub(super) fn not_joined(&mut self, link: LinkId, document: &DocumentId) {
+        let reason = format!("join `{document}` before asking for its digest");
+        self.refuse(link, Some(document), ErrorCode::NoSuchDocument, reason);
+    }
+
     /// The links that speak our own protocol.
     pub(super) fn peers(&self) -> impl Iterator<Item = LinkId> {
         self.links.iter().filter(|(_, link)| link.guest.is_none()).map(|(id, _)| *id)
@@ -267,6 +275,12 @@ impl Hub {
         self.tasks.insert(id, document.clone());
         self.out.push_back(Output::Store { id, task });
         id
+    }
+
+    /// A number for a question to peers; never given twice, so that no answer is taken for another one's.
+    pub(super) fn next_question(&mut self) -> u64 {
+        self.next_question += 1;
+        self.next_question - 1
     }
 
     /// The document a finished store task was about; `None` when it is not ours or done already.

@@ -16,6 +16,7 @@
 //! - `log`: what is kept: appends, acknowledgements, compaction;
 //! - `guest`: clients of other libraries;
 //! - `import`: what other programs have saved;
+//! - `inquiry`: asking peers what they hold;
 //! - `work`: what is too heavy to do inline;
 //! - `signing`, `verification`: signed records, where a room is end to end;
 //! - `coordination`, `queue`: barriers and their kin, and queues;
@@ -27,12 +28,14 @@ mod config;
 mod connector;
 mod coordination;
 mod ephemeral;
+mod error;
 mod event;
 mod flow;
 mod gate;
 mod guest;
 mod hub;
 mod import;
+mod inquiry;
 mod log;
 mod presence;
 mod queue;
@@ -49,18 +52,19 @@ pub use config::{Config, Tuning};
 use connector::Connector;
 pub use connector::{Backoff, TargetId, TargetState, TargetStatus};
 pub use coordination::Arriving;
+pub use error::NodeError;
 pub use event::{Counters, DocumentStatus, Event, NodeStatus};
 use hub::{Hub, Link};
+pub use inquiry::{Inquired, InquiryId};
 pub use queue::Pushing;
 use room::{Room, State};
 pub use work::Work;
 
 use crate::{
-    coordination::{object::PlanError, participant::ParticipantError},
-    document::{Document, DocumentError, Subscription, Transaction},
+    document::{Document, DocumentError, Frontier, Subscription, Transaction},
     engine::EngineKind,
     error::CloseCode,
-    id::{AgentId, DocumentId, Identity, LinkId},
+    id::{DocumentId, Identity, LinkId},
     limits,
     store::{StoreDone, StoreError, StoreTask},
     sync::{Capabilities, Encoded, ErrorCode, Hello, Lane, Message, Role},
@@ -208,80 +212,6 @@ pub enum Output {
     Work(Box<Work>),
     /// Tell the application.
     Event(Event),
-}
-
-/// Why a command was refused.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum NodeError {
-    /// The document is not open here.
-    #[error("document `{document}` is not open")]
-    NotOpen {
-        /// The document.
-        document: DocumentId,
-    },
-    /// The document is being loaded or worked on; it will be back.
-    #[error("document `{document}` is being loaded or worked on")]
-    Busy {
-        /// The document.
-        document: DocumentId,
-    },
-    /// The document cannot be read.
-    #[error("document `{document}` cannot be read: {reason}")]
-    Unreadable {
-        /// The document.
-        document: DocumentId,
-        /// Why.
-        reason: String,
-    },
-    /// The document is open with another engine.
-    #[error("document `{document}` is held with {held}, not {asked}")]
-    EngineMismatch {
-        /// The document.
-        document: DocumentId,
-        /// Its engine.
-        held: EngineKind,
-        /// The engine asked for.
-        asked: EngineKind,
-    },
-    /// Something is over its limit.
-    #[error("{what} of {size} bytes is over the limit of {max}")]
-    TooLarge {
-        /// What.
-        what: &'static str,
-        /// Its size.
-        size: usize,
-        /// The limit.
-        max: usize,
-    },
-    /// The document refused.
-    #[error(transparent)]
-    Document(#[from] DocumentError),
-    /// A peer would take it for what others wrote.
-    #[error(
-        "`{document}` is kept by a peer that takes from this agent only what it wrote itself, and an import holds what \
-         others wrote: have the relay trust it (`aepoch serve --trust-forwarding`), or import into the relay's store"
-    )]
-    OwnOnly {
-        /// The document.
-        document: DocumentId,
-    },
-    /// A plan for a barrier or another object cannot be.
-    #[error(transparent)]
-    Plan(#[from] PlanError),
-    /// Another object has that name.
-    #[error("`{name}` is taken by an object that {creator} began, and differs in {}", differences.join("; "))]
-    NameTaken {
-        /// The name.
-        name: String,
-        /// Who began the other one.
-        creator: AgentId,
-        /// In what they differ.
-        differences: Vec<String>,
-    },
-    /// The participant refused.
-    #[error(transparent)]
-    Participant(#[from] ParticipantError),
 }
 
 /// The machine.
@@ -490,18 +420,19 @@ impl Node {
             }
             Message::Error { document, code, reason } => {
                 let room = document.as_ref().and_then(|document| self.rooms.get_mut(document));
-                if let Some(member) = room.and_then(|room| room.members.get_mut(&link)) {
-                    member.refused = Some((code, reason.clone()));
+                if let Some(room) = room
+                    && let Some(member) = room.members.get_mut(&link)
+                {
+                    // Who does not let us in says to all that follows that we are not in.
+                    if code != ErrorCode::NoSuchDocument || member.refused.is_none() {
+                        member.refused = Some((code, reason.clone()));
+                    }
+                    room.refused_by(link, &mut self.hub);
                 }
                 self.hub.event(Event::Refused { document, code, reason });
             }
             Message::Leave { document } => self.in_room(&document, |room, hub| room.leave(link, hub)),
-            Message::Frontier { document, frontier } => self.in_room(&document, |room, hub| {
-                let subscription = room.members.get(&link).map(|member| member.subscription.clone());
-                if let Some(subscription) = subscription {
-                    room.join(link, frontier, subscription, hub);
-                }
-            }),
+            Message::Frontier { document, frontier } => self.frontier(link, &document, frontier),
             Message::Delta { document, delta } => self.in_room(&document, |room, hub| {
                 room.receive(link, delta, hub);
                 room.flush_due(hub);
@@ -512,11 +443,13 @@ impl Node {
             Message::Presence { document, entries } => {
                 self.in_room(&document, |room, hub| room.presence_from(link, entries, hub));
             }
-            Message::DigestRequest { document, path } => {
-                self.in_room(&document, |room, hub| room.answer_digest(link, path, hub));
-            }
-            Message::Digest { document, path, entries } => {
-                self.hub.event(Event::Digest { link, document, path, entries });
+            Message::DigestRequest { document, question, path } => match self.rooms.get_mut(&document) {
+                Some(room) => room.answer_digest(link, question, path, &mut self.hub),
+                None => self.hub.not_joined(link, &document),
+            },
+            Message::Digest { document, question, path, entries } => {
+                self.in_room(&document, |room, hub| room.digest_from(link, question, &path, &entries, hub));
+                self.hub.event(Event::Digest { link, document, question, path, entries });
             }
         }
     }
@@ -527,12 +460,24 @@ impl Node {
         }
     }
 
+    /// A peer says anew what it has. One that is no member takes itself for one when its leaving and our joining have
+    /// crossed: so it is told once more that we take part.
+    fn frontier(&mut self, link: LinkId, document: &DocumentId, frontier: Frontier) {
+        let Some(room) = self.rooms.get_mut(document) else { return };
+        if let Some(member) = room.members.get(&link) {
+            let subscription = member.subscription.clone();
+            room.join(link, frontier, subscription, &mut self.hub);
+        } else if room.handles > 0 {
+            room.approach(link, room.subscription.clone(), &mut self.hub);
+        }
+    }
+
     fn join(
         &mut self,
         link: LinkId,
         document: DocumentId,
         engine: EngineKind,
-        frontier: crate::document::Frontier,
+        frontier: Frontier,
         subscription: Subscription,
     ) {
         let Some(peer) = self.hub.links.get(&link) else { return };
@@ -559,7 +504,7 @@ impl Node {
             let reason = format!("`{document}` is held with {}, not {engine}", room.engine);
             return hub.refuse(link, Some(&document), ErrorCode::EngineMismatch, reason);
         }
-        room.join(link, frontier, subscription, hub);
+        room.enter(link, frontier, subscription, hub);
     }
 
     fn stored(&mut self, id: u64, result: Result<StoreDone, StoreError>) {
@@ -713,22 +658,24 @@ impl Node {
         self.rooms.get(document).map(|room| room.presence.entries().cloned().collect()).unwrap_or_default()
     }
 
-    /// Asks a peer for the digest of the parts below a path; [`Event::Digest`] follows.
-    pub fn request_digest(&mut self, link: LinkId, document: &DocumentId, path: &str) {
-        let request = Message::DigestRequest { document: document.clone(), path: path.to_owned() };
+    /// Asks a peer for the digest of the parts below a path; [`Event::Digest`] follows, with the number returned.
+    pub fn request_digest(&mut self, link: LinkId, document: &DocumentId, path: &str) -> u64 {
+        let question = self.hub.next_question();
+        let request = Message::DigestRequest { document: document.clone(), question, path: path.to_owned() };
         self.hub.tell(link, &request, Lane::Normal);
+        question
     }
 
     /// Connections that take part in a document.
     pub fn links_in(&self, document: &DocumentId) -> Vec<LinkId> {
-        self.rooms.get(document).map(|room| room.members.keys().copied().collect()).unwrap_or_default()
+        let Some(room) = self.rooms.get(document) else { return Vec::new() };
+        room.members.iter().filter(|(_, member)| member.takes_part()).map(|(link, _)| *link).collect()
     }
 
     /// Why a peer does not take what this node has written: its credential does not allow it. It stays here, and is
     /// offered again on the next connection.
     pub fn forbidden(&self, document: &DocumentId) -> Option<String> {
-        let refusals = self.rooms.get(document)?.members.values().filter_map(|member| member.refused.as_ref());
-        refusals.filter(|(code, _)| *code == ErrorCode::Forbidden).map(|(_, reason)| reason.clone()).next()
+        self.rooms.get(document)?.members.values().find_map(flow::Member::forbids)
     }
 
     /// Local commits of a document not yet durable where they should be: at a relay when targets are set, else in the

@@ -17,6 +17,7 @@ use super::{
     gate::{Gated, Written},
     guest::{self, Guest, Seats, SharedWhole},
     hub::Hub,
+    inquiry::{Inquiry, InquiryId},
     log::Log,
     presence::Presence,
     tiers::TierBook,
@@ -107,6 +108,8 @@ pub(super) struct Room {
     /// Who is to be asked again for coordination records that were not taken in.
     pub(super) declined: BTreeSet<LinkId>,
     pub(super) idle_since: Option<Monotonic>,
+    /// What peers are asked about the document.
+    pub(super) inquiries: BTreeMap<InquiryId, Inquiry>,
 }
 
 impl Room {
@@ -150,6 +153,7 @@ impl Room {
             resync_at: None,
             declined: BTreeSet::new(),
             idle_since: None,
+            inquiries: BTreeMap::new(),
         }
     }
 
@@ -282,7 +286,9 @@ impl Room {
             Some(Outcome::Snapshot { upto, bytes }) => self.snapshot_made(upto, bytes, hub),
             Some(Outcome::Lack { link, since, lacking }) => self.lacked(link, &since, lacking, hub),
             Some(Outcome::Converse { link, conversation, turn }) => self.conversed(link, conversation, turn, hub),
-            Some(Outcome::Digest { link, path, entries }) => self.digested(link, path, entries, hub),
+            Some(Outcome::Digest { link, question, path, entries }) => {
+                self.digested(link, question, path, entries, hub);
+            }
             None => {}
         }
         // A version of the policy, or a credential of ours, may have come while the document was away.
@@ -295,6 +301,7 @@ impl Room {
         self.ack_known(hub);
         self.release_kept(hub);
         self.coordinate(hub);
+        self.compare_digests(hub);
         self.settle(hub);
     }
 
@@ -469,6 +476,17 @@ impl Room {
         }
     }
 
+    /// A peer takes part. One that did already has left and come back, and does not know what is here.
+    pub(super) fn enter(&mut self, link: LinkId, frontier: Frontier, subscription: Subscription, hub: &mut Hub) {
+        if let Some(member) = self.members.get_mut(&link) {
+            member.greeted &= !member.entered;
+        }
+        self.join(link, frontier, subscription, hub);
+        if let Some(member) = self.members.get_mut(&link) {
+            member.entered = true;
+        }
+    }
+
     /// A peer takes part, or says anew what it has.
     pub(super) fn join(&mut self, link: LinkId, frontier: Frontier, subscription: Subscription, hub: &mut Hub) {
         if let State::Failed { reason } = &self.state {
@@ -488,6 +506,9 @@ impl Room {
         member.owed.insert(peer);
         member.slots_behind = Some(frontier.version.slots.clone());
         member.behind(frontier);
+        if matches!(member.refused, Some((ErrorCode::NoSuchDocument, _))) {
+            member.refused = None;
+        }
         if !known {
             hub.event(Event::Joined { link, document: self.id.clone() });
             self.tell_all_presence(link, hub);
@@ -497,6 +518,7 @@ impl Room {
             self.ack_known(hub);
             self.serve_behind(hub);
         }
+        self.ask_peers(hub);
     }
 
     /// Takes part in a peer's room: tells it what is here.
@@ -519,13 +541,13 @@ impl Room {
         if let Some(entry) = self.present(hub) {
             hub.tell(link, &Message::Presence { document: self.id.clone(), entries: vec![entry] }, Lane::Normal);
         }
+        self.ask_peers(hub);
     }
 
     /// A peer asks for a digest. It reads the whole document, so a large one is read outside.
-    pub(super) fn answer_digest(&mut self, link: LinkId, path: String, hub: &mut Hub) {
+    pub(super) fn answer_digest(&mut self, link: LinkId, question: u64, path: String, hub: &mut Hub) {
         if !self.members.contains_key(&link) {
-            let reason = format!("join `{}` before asking for its digest", self.id);
-            return hub.refuse(link, Some(&self.id), ErrorCode::NoSuchDocument, reason);
+            return hub.not_joined(link, &self.id);
         }
         let State::Ready(document) = &self.state else {
             return hub.refuse(link, Some(&self.id), ErrorCode::Unavailable, "busy, try again".to_owned());
@@ -535,22 +557,23 @@ impl Room {
             return hub.refuse(link, Some(&self.id), ErrorCode::Unavailable, "busy, try again".to_owned());
         }
         if self.weight > hub.config.tuning.inline_bytes as u64 {
-            return self.send_away(Job::Digest { link, path }, hub);
+            return self.send_away(Job::Digest { link, question, path }, hub);
         }
         let entries = document.digest(&path);
-        self.digested(link, path, entries, hub);
+        self.digested(link, question, path, entries, hub);
     }
 
     fn digested(
         &mut self,
         link: LinkId,
+        question: u64,
         path: String,
         entries: Result<Vec<DigestEntry>, DocumentError>,
         hub: &mut Hub,
     ) {
         match entries {
             Ok(entries) => {
-                hub.tell(link, &Message::Digest { document: self.id.clone(), path, entries }, Lane::Normal);
+                hub.tell(link, &Message::Digest { document: self.id.clone(), question, path, entries }, Lane::Normal);
             }
             Err(error) => hub.refuse(link, Some(&self.id), ErrorCode::Refused, error.to_string()),
         }
@@ -566,6 +589,7 @@ impl Room {
         }
         self.members.remove(&link);
         self.declined.remove(&link);
+        self.ask_peers(hub);
         let gone = self.presence.drop_link(link, hub.now.mono);
         self.announce(gone, None, hub);
         self.rest(hub);
@@ -619,6 +643,7 @@ impl Room {
         self.ask_guests(hub);
         self.tell_presence(hub);
         self.flush_due(hub);
+        self.ask_peers(hub);
         self.retry_load(hub);
         self.retry_append(hub);
         self.settle(hub);

@@ -79,6 +79,7 @@ pub(super) enum Job {
     },
     Digest {
         link: LinkId,
+        question: u64,
         path: String,
     },
 }
@@ -91,7 +92,7 @@ pub(super) enum Outcome {
     Snapshot { upto: u64, bytes: Result<Bytes, DocumentError> },
     Lack { link: LinkId, since: Bytes, lacking: Result<Lacking, DocumentError> },
     Converse { link: LinkId, conversation: Box<Conversation>, turn: Result<Turn, DocumentError> },
-    Digest { link: LinkId, path: String, entries: Result<Vec<DigestEntry>, DocumentError> },
+    Digest { link: LinkId, question: u64, path: String, entries: Result<Vec<DigestEntry>, DocumentError> },
 }
 
 /// What has come from a connection: a peer's delta, or a guest's update.
@@ -207,9 +208,9 @@ fn run_on(document: &mut Document, job: Job) -> Outcome {
             let is_empty = document.content().frontier().is_empty();
             Outcome::Converse { link, conversation, turn: turn.map(|says| Turn { says, is_empty }) }
         }
-        Job::Digest { link, path } => {
+        Job::Digest { link, question, path } => {
             let entries = document.digest(&path);
-            Outcome::Digest { link, path, entries }
+            Outcome::Digest { link, question, path, entries }
         }
         Job::Load { .. } => unreachable!("a load creates its document and is handled by its caller"),
     }

@@ -5,13 +5,15 @@ use std::collections::BTreeMap;
 use super::{
     Sabotage,
     digests::shared,
+    network::{Connection, End},
     witness::forged,
     workload::{COUNTERS, LOG, pair},
     world::World,
 };
 use crate::{
+    coordination::participant::Happening,
     document::{Delta, DigestEntry, Document, Subscription, Version},
-    id::ReplicaId,
+    id::{DocumentId, ReplicaId},
     node::{Event, Node},
     store::{Store as _, StoreDone, StoreTask},
     sync::{ErrorCode, Message},
@@ -112,6 +114,7 @@ impl World {
             self.fail(what);
         }
         self.witness(host);
+        self.check_inquiries(host);
     }
 
     /// What an honest swarm never has to tell its application.
@@ -135,9 +138,12 @@ impl World {
                 }
             }
             Event::Digest { link, document, entries, .. } => self.compare_digest(host, link, &document, entries),
-            Event::Coordination { document, object, .. } => {
+            Event::Coordination { document, object, happening } => {
                 if let Some(index) = self.documents.iter().position(|known| *known == document) {
                     let now = self.now;
+                    if happening == Happening::Closed {
+                        self.finished.insert((index, object));
+                    }
                     self.hosts[host].seen_of[index].stirred.entry(object).or_insert(now);
                 }
             }
@@ -157,7 +163,19 @@ impl World {
     }
 
     /// What a message becomes under sabotage; `None` when it is lost.
-    pub(super) fn sabotaged(&mut self, message: Message) -> Option<Message> {
+    pub(super) fn sabotaged(&mut self, host: usize, message: Message) -> Option<Message> {
+        if let (Some(Sabotage::EchoDigests), Message::Digest { document, question, path, .. }) =
+            (self.plan.sabotage, &message)
+        {
+            let node = self.hosts[host].node.as_ref()?;
+            let entries = node.read(document, |document| document.digest(path)).ok()?.ok()?;
+            return Some(Message::Digest {
+                document: document.clone(),
+                question: *question,
+                path: path.clone(),
+                entries,
+            });
+        }
         let Message::Delta { document, delta } = &message else { return Some(message) };
         if let Some(sabotage @ (Sabotage::ForgeOutcome | Sabotage::ForgetClosed)) = self.plan.sabotage {
             let delta = postcard::from_bytes(delta).ok().and_then(|delta| forged(delta, sabotage).encode().ok());
@@ -350,6 +368,8 @@ impl World {
             return self.fail(format!("the swarm had agreed and does no longer: {why}"));
         }
         self.check_agreed();
+        self.check_all_heard();
+        self.check_mutual();
         for (index, id) in self.documents.clone().iter().enumerate() {
             let mut expected: Vec<(ReplicaId, String)> = self
                 .hosts
@@ -364,6 +384,23 @@ impl World {
                     let agent = &self.hosts[host].agent;
                     return self.fail(format!("{agent} sees {present:?} in `{id}`, present are {expected:?}"));
                 }
+            }
+        }
+    }
+}
+
+impl World {
+    /// Of two that are connected, each takes part for the other, or neither.
+    fn check_mutual(&mut self) {
+        let takes_part = |end: &End, document: &DocumentId| {
+            self.hosts[end.host].node.as_ref().is_some_and(|node| node.links_in(document).contains(&end.link))
+        };
+        for Connection { ends: [near, far], .. } in self.connections.values() {
+            let is_up = near.open && far.open && near.ready && far.ready;
+            let differs = |document: &&DocumentId| takes_part(near, document) != takes_part(far, document);
+            if let Some(document) = self.documents.iter().find(differs).filter(|_| is_up) {
+                let (one, other) = (&self.hosts[near.host].agent, &self.hosts[far.host].agent);
+                return self.fail(format!("one only of {one} and {other} takes part in `{document}` for the other"));
             }
         }
     }

@@ -35,6 +35,9 @@ struct Found {
 impl World {
     /// One thing some application does with an object, or the beginning of one.
     pub(super) fn coordination_step(&mut self, host: usize, document: usize) {
+        if self.plan.inquires() && self.dice.chance(10) {
+            return self.inquire(host, document);
+        }
         let open = self.objects_at(host, document);
         if open.len() < OPEN_MAX && self.dice.chance(if open.is_empty() { 60 } else { 12 }) {
             return self.begin(host, document);

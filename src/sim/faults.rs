@@ -239,6 +239,7 @@ impl World {
             self.show_presence(host, document, None);
             self.hosts[host].opened[document] = false;
             self.hosts[host].seen_of[document].forget();
+            self.stop_inquiring(host, document);
             if let Some(node) = self.hosts[host].node.as_mut() {
                 node.close(&self.documents[document], moment);
             }

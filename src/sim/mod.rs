@@ -10,6 +10,7 @@
 //! - `checks`: what must hold after every step, and once all faults have healed; `digests`: that peers tell so too;
 //! - `coordination`: what applications do with barriers and their kin; `told`: what was done and told of them, and what
 //!   must hold of that; `witness`: how nodes are asked; `resolve`: that all that can be decided is, once faults healed;
+//! - `inquiries`: that who asks what has begun hears of it;
 //! - `world`: the order of events that ties them together.
 //!
 //! A run has two parts: `steps` of work under faults, then healing, after which every replica must agree, everything
@@ -21,6 +22,7 @@ mod digests;
 mod disk;
 mod faults;
 mod host;
+mod inquiries;
 mod network;
 mod resolve;
 mod told;
@@ -59,6 +61,8 @@ pub enum Sabotage {
     ForgeOutcome,
     /// What is finished is never heard of.
     ForgetClosed,
+    /// Who asks what peers hold is told what it holds itself.
+    EchoDigests,
 }
 
 /// What to simulate.
@@ -91,6 +95,11 @@ impl Plan {
     /// were such agents, so that those keep their meaning.
     const fn filters(&self) -> bool {
         matches!(self.seed % 8, 2 | 5)
+    }
+
+    /// Applications that coordinate ask now and then what has begun. Decided as before.
+    const fn inquires(&self) -> bool {
+        matches!(self.seed % 16, 1 | 3 | 11 | 12 | 15)
     }
 }
 

@@ -51,6 +51,9 @@ impl World {
             }
             Err(error) => self.fail(format!("host {host} cannot open a document: {error}")),
         }
+        if self.plan.coordination && self.plan.inquires() {
+            self.inquire(host, document);
+        }
         self.touch(host);
     }
 

@@ -13,6 +13,7 @@ use super::{
     disk::Disk,
     faults::Climate,
     host::{Host, tight_tuning},
+    inquiries::Inquiry,
     network::{Connection, End, Item, Weather},
     resolve::Phase,
     told::Told,
@@ -20,7 +21,7 @@ use super::{
     workload::part,
 };
 use crate::{
-    id::{AgentId, DocumentId, LinkId},
+    id::{AgentId, DocumentId, LinkId, ObjectId},
     node::{Counters, Event, Input, Output, TargetId, Tuning, Work},
     sync::{Lane, Message, Received, Role, Session},
     time::Dice,
@@ -86,6 +87,9 @@ pub(super) struct World {
     pub(super) counters: Counters,
     pub(super) healing_since: Option<u64>,
     pub(super) asked: Asked,
+    pub(super) inquiries: Vec<Inquiry>,
+    /// Objects that are finished for some replica, by document.
+    pub(super) finished: BTreeSet<(usize, ObjectId)>,
     /// What was done and told of coordination, by document.
     pub(super) told: Vec<Told>,
     pub(super) phase: Phase,
@@ -164,6 +168,8 @@ impl World {
             counters: Counters::default(),
             healing_since: None,
             asked: Asked::default(),
+            inquiries: Vec::new(),
+            finished: BTreeSet::new(),
             told,
             phase: Phase::default(),
             backups: BTreeMap::new(),
@@ -602,7 +608,7 @@ impl World {
             );
         }
         self.note_ack(host, connection, side, &message);
-        let message = match self.sabotaged(message) {
+        let message = match self.sabotaged(host, message) {
             Some(message) => message,
             None => return,
         };

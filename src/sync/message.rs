@@ -221,6 +221,8 @@ pub enum Message {
     DigestRequest {
         /// The document.
         document: DocumentId,
+        /// A number of the asker's choice, which comes back with the answer.
+        question: u64,
         /// The path; empty for the sections.
         path: String,
     },
@@ -228,6 +230,8 @@ pub enum Message {
     Digest {
         /// The document.
         document: DocumentId,
+        /// The number that came with the question.
+        question: u64,
         /// The path asked for.
         path: String,
         /// Its parts, sorted by path.

@@ -173,7 +173,8 @@ async fn questions_of_somebody_who_does_not_read_are_not_answered_without_end() 
     let flat = relay.flat();
     // Each would be answered with 150 kB.
     for _ in 0..3_000 {
-        let question = Message::DigestRequest { document: honest.id().clone(), path: "register/".to_owned() };
+        let question =
+            Message::DigestRequest { document: honest.id().clone(), question: 1, path: "register/".to_owned() };
         attacker.say(&question, Lane::Critical).await.unwrap();
     }
     let (before, id) = (relay.metric("aepoch_deltas_received_total"), honest.id().clone());

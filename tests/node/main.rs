@@ -10,6 +10,8 @@ mod flow;
 mod guest;
 mod guests;
 mod hops;
+mod inquiries;
+mod mesh;
 mod passes;
 mod queue;
 #[cfg(all(feature = "automerge", feature = "guests"))]

@@ -143,6 +143,12 @@ impl World {
         wire
     }
 
+    /// A host hears that a connection of its is gone.
+    pub(crate) fn lose(&mut self, host: usize, link: LinkId) {
+        let reason = "lost".to_owned();
+        self.hosts[host].node.handle(Input::LinkDown { link, reason, is_final: false }, self.now);
+    }
+
     /// Keeps packets from the far (relay's) end of a wire from leaving, as a reader that does not read does.
     pub(crate) fn hold(&mut self, wire: usize, held: bool) {
         self.wires[wire].held[1] = held;

@@ -141,6 +141,11 @@ fn a_finished_object_nobody_hears_of_is_caught() {
 }
 
 #[test]
+fn an_answer_that_only_echoes_is_caught() {
+    caught_coordinating(Sabotage::EchoDigests, 60, "has heard of");
+}
+
+#[test]
 fn an_acknowledgement_before_the_disk_has_it_is_caught() {
     let noticed = caught(Sabotage::AckBeforeSync, 30);
     assert!(noticed.iter().any(|what| what.contains("lost acknowledged writes")), "{noticed:?}");

@@ -84,6 +84,21 @@ async fn agents_with_credentials_share_a_document() {
     eventually("bob has it", || of_bob.register("song").get().unwrap() == Some("intro".to_owned())).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn who_may_not_see_who_there_is_is_told_so_and_does_not_wait() {
+    let founder = Founder::new();
+    let relay = relay(&founder).await;
+    let ada = agent(&relay, &founder, "ada", &[grant("test/stage", ALL)]).await;
+    let stage = ada.document("stage").await.unwrap();
+    let value = "of ada".to_owned();
+    let asking = stage.request_consensus("key", &value);
+    let refused = tokio::time::timeout(PATIENCE, asking).await.unwrap().unwrap_err();
+    assert!(
+        matches!(&refused, AgentError::Forbidden { document, .. } if document.as_str() == "test/_swarm"),
+        "{refused}"
+    );
+}
+
 /// Case 14 in the part that concerns relays: nobody sits higher than its credential reaches. Its own agent leaves the seat
 /// empty, and what one writes that does not ask itself is refused.
 #[tokio::test(flavor = "multi_thread")]

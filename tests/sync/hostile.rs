@@ -66,7 +66,7 @@ fn declared_lengths_allocate_nothing() {
     let bodies = [
         prefix(3, &huge),                                   // a delta
         prefix(5, &huge),                                   // presence entries
-        prefix(8, &[&[0], &huge[..]].concat()),             // digest lines
+        prefix(8, &[&[0, 0], &huge[..]].concat()),          // digest lines
         prefix(2, &huge),                                   // a version vector
         prefix(2, &[&[0, 0], &huge[..]].concat()),          // an engine's frontier
         prefix(0, &[&[0, 0, 0, 0], &huge[..]].concat()),    // prefixes

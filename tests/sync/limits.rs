@@ -32,7 +32,7 @@ fn presence(count: usize, bytes: usize, ttl_ms: u32) -> Message {
 
 fn digest(path: usize, below: usize) -> Message {
     let entries = vec![DigestEntry { path: "p".repeat(below), hash: [0; 32] }];
-    Message::Digest { document: document("a"), path: "p".repeat(path), entries }
+    Message::Digest { document: document("a"), question: 1, path: "p".repeat(path), entries }
 }
 
 /// Messages at a bound, each with one beyond it and what the refusal says.
@@ -48,7 +48,7 @@ fn bounds() -> Vec<(Message, Message, &'static str)> {
         let durable = Version { slots: seen(writers), ..Version::default() };
         Message::Ack { document: document("a"), durable }
     };
-    let request = |len| Message::DigestRequest { document: document("a"), path: "p".repeat(len) };
+    let request = |len| Message::DigestRequest { document: document("a"), question: 1, path: "p".repeat(len) };
     let prefixes = |count, len| vec!["p".repeat(len); count];
     let ttl = limits::PRESENCE_TTL_MAX.as_millis() as u32;
     vec![

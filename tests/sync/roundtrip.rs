@@ -102,12 +102,13 @@ fn about_the_rest() -> impl Strategy<Value = Message> {
             lane,
             body
         }),
-        (document(), ".{0,200}").prop_map(|(document, path)| Message::DigestRequest { document, path }),
-        (document(), ".{0,200}", vec(line, 0..50)).prop_map(|(document, path, entries)| Message::Digest {
+        (document(), any::<u64>(), ".{0,200}").prop_map(|(document, question, path)| Message::DigestRequest {
             document,
-            path,
-            entries
+            question,
+            path
         }),
+        (document(), any::<u64>(), ".{0,200}", vec(line, 0..50))
+            .prop_map(|(document, question, path, entries)| Message::Digest { document, question, path, entries }),
         (prop::option::of(document()), code(), ".{0,200}").prop_map(|(document, code, reason)| Message::Error {
             document,
             code,

@@ -81,11 +81,12 @@ pub(crate) fn all() -> Vec<(&'static str, Message)> {
             "app_to_all",
             Message::App { from: agent("planner-1"), to: Address::All, lane: Lane::Low, body: Bytes::new() },
         ),
-        ("digest_request", Message::DigestRequest { document: stage(), path: "map/setlist".to_owned() }),
+        ("digest_request", Message::DigestRequest { document: stage(), question: 300, path: "map/setlist".to_owned() }),
         (
             "digest",
             Message::Digest {
                 document: stage(),
+                question: 300,
                 path: "map/setlist".to_owned(),
                 entries: vec![DigestEntry { path: "map/setlist/1".to_owned(), hash: [0xd1; 32] }],
             },
