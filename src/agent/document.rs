@@ -307,7 +307,8 @@ impl AgentDocument {
     /// changed it ten times. An agent that was given a relay's address waits until it is connected.
     ///
     /// **Under partition** it speaks of those who are connected. A replica that subscribed to a part of the records
-    /// waits for as long as others hold more.
+    /// waits for as long as others hold more, and one that dialled agents which do not hear of each other otherwise for
+    /// as long as these hold less.
     ///
     /// # Errors
     /// `Closed`; `Forbidden` when a peer does not take what was written here, or does not let this agent in.

@@ -209,48 +209,20 @@ async fn a_poll_approves_what_weighs_enough_and_a_decision_takes_one_proposal_fo
     assert!(decided[0].is_some() && decided.iter().all(|value| *value == decided[0]), "{decided:?}");
 }
 
-/// What is decided under a name when `value` is proposed.
-async fn consensus(document: &AgentDocument, value: &str) -> Option<String> {
-    let value = value.to_owned();
-    let asking = document.request_consensus("key", &value);
-    tokio::time::timeout(PATIENCE, asking).await.unwrap().unwrap()
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn who_has_not_heard_of_the_others_does_not_decide_alone() {
     let mut world = World::new().await;
     let members = swarm(&world, &["a2"]).await;
-    assert_eq!(consensus(&members[0].1, "of a2").await.as_deref(), Some("of a2"));
+    let decided = members[0].1.request_consensus("key", &"of a2".to_owned()).await.unwrap();
+    assert_eq!(decided.as_deref(), Some("of a2"));
     flushed(&members[0].1).await;
     world.relay.shut_down().await.unwrap();
     let late = world.agent("a1").await;
     let document = late.document("stage").await.unwrap();
-    let asks = document.clone();
-    let asking = tokio::spawn(async move { consensus(&asks, "of a1").await });
+    let asking = tokio::spawn(async move { document.request_consensus("key", &"of a1".to_owned()).await });
     world.start_relay().await;
-    assert_eq!(asking.await.unwrap().as_deref(), Some("of a2"));
-    for again in [&document, &members[0].1] {
-        assert_eq!(consensus(again, "of another time").await.as_deref(), Some("of a2"));
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn who_comes_to_an_agent_without_a_relay_is_told_what_was_decided() {
-    let builder = |name| Agent::builder(name).swarm("test").backoff(quick_backoff());
-    let alone = builder("a2").open().await.unwrap();
-    let stage = alone.document("stage").await.unwrap();
-    assert_eq!(consensus(&stage, "of a2").await.as_deref(), Some("of a2"));
-    // It has never heard of the document, and is not waited for.
-    let other = builder("other").open().await.unwrap();
-    let mut late = builder("a1");
-    for agent in [&alone, &other] {
-        let address = agent.listen("127.0.0.1:0").await.unwrap();
-        late = late.connect(&format!("ws://{address}"));
-    }
-    let late = late.open().await.unwrap();
-    let document = late.document("stage").await.unwrap();
-    eventually("both are there", || late.status().peers.len() == 2).await;
-    assert_eq!(consensus(&document, "of a1").await.as_deref(), Some("of a2"));
+    let decided = tokio::time::timeout(PATIENCE, asking).await.unwrap().unwrap().unwrap();
+    assert_eq!(decided.as_deref(), Some("of a2"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

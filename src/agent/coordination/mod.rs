@@ -220,7 +220,7 @@ impl AgentDocument {
     /// Peers are asked first who there is and whether it has begun, so an agent that was given a relay waits until it
     /// is connected. Agents that come in that very moment, or on the other side of a partition, may decide among
     /// themselves: where that matters, name the members to [`AgentDocument::decision`]. Who comes later, or asks
-    /// again, is told what was decided.
+    /// again, is told what was decided, until the decision is finished: a second after all who decided know of it.
     ///
     /// # Errors
     /// As [`DecisionBuilder::open`] and [`Decision::decided`].
