@@ -47,6 +47,10 @@ impl Attacker {
 
     pub(crate) async fn say(&mut self, message: &Message, lane: Lane) -> Result<(), TransportError> {
         self.session.send(Encoded::new(message, lane).unwrap());
+        self.transmit().await
+    }
+
+    async fn transmit(&mut self) -> Result<(), TransportError> {
         while let Some(packet) = self.session.poll_transmit() {
             send(&mut self.transport, packet).await?;
         }
@@ -63,7 +67,13 @@ impl Attacker {
         self.say(&join, Lane::Critical).await.unwrap();
     }
 
-    /// The next message; `None` when the connection was closed instead.
+    /// Says something that comes to nothing: who is silent for long is taken for dead.
+    pub(crate) async fn is_alive(&mut self, document: &DocumentId) {
+        let nobody = Message::Presence { document: document.clone(), entries: Vec::new() };
+        self.say(&nobody, Lane::Normal).await.unwrap();
+    }
+
+    /// The next message; `None` when the connection was closed instead. Pings are answered: who reads is alive.
     pub(crate) async fn hear(&mut self) -> Option<Message> {
         let waiting = async {
             while self.inbox.is_empty() {
@@ -81,6 +91,8 @@ impl Attacker {
                     Received::Message(message) => Some(message),
                     _ => None,
                 }));
+                // The reason of a connection that is gone is still to be read.
+                let _ = self.transmit().await;
             }
             Some(self.inbox.remove(0))
         };

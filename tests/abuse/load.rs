@@ -73,6 +73,7 @@ async fn who_reads_nothing_holds_nobody_up_and_is_given_one_delta() {
         honest.writer.register("wall").set(&format!("{n}: {}", noise(&mut dice, 50_000))).unwrap();
         // One at a time: of what is written together only the last is sent.
         honest.writer.flush().await.unwrap();
+        stalled.is_alive(honest.id()).await;
     }
     let arrive = |document: &aepoch::agent::AgentDocument| {
         let barrier = document.barrier("flash").members(Tier::ALPHA, ["reader", "writer"]);
@@ -133,11 +134,10 @@ async fn a_flood_of_presence_is_told_now_and_then() {
     let flat = relay.flat();
     let (replica, id) = (attacker.me, honest.id().clone());
     let flooding = tokio::spawn(async move {
-        let mut dice = Dice::new(51);
+        let state = Bytes::from(format!("\"{}\"", noise(&mut Dice::new(51), 4_000)));
         for clock in 1..=SHOWN {
-            let state = format!("\"{}\"", noise(&mut dice, 4_000));
             let agent = AgentId::new("mallory").unwrap();
-            let entry = PresenceEntry { replica, agent, clock, state: Some(Bytes::from(state)), ttl_ms: 60_000 };
+            let entry = PresenceEntry { replica, agent, clock, state: Some(state.clone()), ttl_ms: 60_000 };
             let presence = Message::Presence { document: id.clone(), entries: vec![entry] };
             attacker.say(&presence, Lane::Normal).await.unwrap();
         }
