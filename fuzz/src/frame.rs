@@ -121,7 +121,7 @@ fn messages() -> Vec<Message> {
         Message::Frontier { document: document.clone(), frontier },
         Message::Delta { document: document.clone(), delta: Bytes::from_static(&[0, 0]) },
         Message::Delta { document: document.clone(), delta: large },
-        Message::Ack { document: document.clone(), durable: version },
+        Message::Ack { document: document.clone(), durable: version.clone() },
         Message::Presence { document: document.clone(), entries: vec![entry] },
         Message::App {
             from: agent("theirs"),
@@ -131,6 +131,8 @@ fn messages() -> Vec<Message> {
         },
         Message::DigestRequest { document: document.clone(), question: 300, path: "register".to_owned() },
         Message::Digest { document: document.clone(), question: 300, path: String::new(), entries: Vec::new() },
+        Message::VersionRequest { document: document.clone(), question: 300 },
+        Message::Version { document: document.clone(), question: 300, version },
         Message::Error { document: Some(document), code: ErrorCode::Limit, reason: "too much".to_owned() },
         Message::Goodbye { reason: "restart".to_owned(), retry_after_ms: 500 },
     ]

@@ -16,6 +16,7 @@ use crate::{
         RichText, Set, Transaction, Version,
     },
     driver::{Host, sleep, timeout},
+    engine::Section,
     id::{AgentId, DocumentId, LinkId},
     node::{DocumentStatus, Event, Inquired, InquiryId, NodeError},
     sync::{ErrorCode, PresenceEntry},
@@ -302,13 +303,12 @@ impl AgentDocument {
         }
     }
 
-    /// Waits until all is here that peers had when they were asked: each that takes part, or comes to, is asked for
-    /// digests until this replica's are the same. Of what others keep changing it is enough that what came meanwhile
-    /// changed it ten times. An agent that was given a relay's address waits until it is connected.
+    /// Waits until all is here that peers had when they were asked, and that they have what was written here: each that
+    /// takes part, or comes to, is asked for its version, O(writers). An agent that was given a relay's address waits
+    /// until it is connected.
     ///
-    /// **Under partition** it speaks of those who are connected. A replica that subscribed to a part of the records
-    /// waits for as long as others hold more, and one that dialled agents which do not hear of each other otherwise for
-    /// as long as these hold less.
+    /// **Under partition** it speaks of those who are connected, and of what they pass on: a relay all, an agent that
+    /// nobody trusts to forward its own writes.
     ///
     /// # Errors
     /// `Closed`; `Forbidden` when a peer does not take what was written here, or does not let this agent in.
@@ -316,17 +316,17 @@ impl AgentDocument {
     /// # Cancel safety
     /// Dropping the future only stops the asking.
     pub async fn catch_up(&self) -> Result<(), AgentError> {
-        self.hear_of("").await
+        self.hear_of(None).await
     }
 
-    /// The same about what is below a path.
-    pub(super) async fn hear_of(&self, path: &str) -> Result<(), AgentError> {
+    /// The same about what is of a section's kind.
+    pub(super) async fn hear_of(&self, section: Option<Section>) -> Result<(), AgentError> {
         let (agent, id) = (&self.open.agent, &self.open.id);
-        let inquiry = agent.inner.host.with(|node, now| node.inquire(id, path, now))?;
+        let inquiry = agent.inner.host.with(|node, now| node.inquire(id, section, now))?;
         let _ends = Asking { document: self, inquiry };
         let heard = agent.wait_for(|node, _| match node.inquired(id, inquiry) {
             Inquired::Pending => None,
-            Inquired::Heard | Inquired::Changing => Some(Ok(())),
+            Inquired::Heard => Some(Ok(())),
             Inquired::Forbidden { reason } => Some(Err(AgentError::Forbidden { document: id.clone(), reason })),
         });
         heard.await?

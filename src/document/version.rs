@@ -6,7 +6,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::{Delta, Span};
-use crate::id::ReplicaId;
+use crate::{engine::Section, id::ReplicaId};
 
 /// Per writer, the number of its commits seen without a gap: a version vector (Parker et al., 1983).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -111,6 +111,18 @@ impl Version {
     pub fn of(&self, writer: ReplicaId) -> Self {
         let only = |seen: &Seen| [(writer, seen.get(writer))].into_iter().collect();
         Self { content: only(&self.content), records: only(&self.records), slots: only(&self.slots) }
+    }
+
+    /// What it says of the kind of things a section is made of; `None`: of all.
+    #[must_use]
+    pub fn of_section(self, section: Option<Section>) -> Self {
+        use Section::{Agent, Coordination, Counter, List, Map, Member, Register, Text};
+        match section {
+            None => self,
+            Some(Map | List | Text) => Self { content: self.content, ..Self::default() },
+            Some(Register | Counter | Agent | Member) => Self { records: self.records, ..Self::default() },
+            Some(Coordination) => Self { slots: self.slots, ..Self::default() },
+        }
     }
 
     /// How many commits, records and coordination records of a writer are in it and not in `other`.

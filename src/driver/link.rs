@@ -190,6 +190,8 @@ fn host_of<'a>(hosts: &'a [Arc<Host>], message: &Message) -> &'a Arc<Host> {
         | Message::Presence { document, .. }
         | Message::DigestRequest { document, .. }
         | Message::Digest { document, .. }
+        | Message::VersionRequest { document, .. }
+        | Message::Version { document, .. }
         | Message::App { to: Address::Document(document), .. }
         | Message::Error { document: Some(document), .. } => Some(document),
         Message::App { .. } | Message::Error { .. } | Message::Goodbye { .. } => None,

@@ -8,7 +8,7 @@ use crate::{
     document::DigestEntry,
     engine::{EngineKind, Patch},
     id::{AgentId, DocumentId, LinkId, ObjectId},
-    node::connector::TargetStatus,
+    node::{connector::TargetStatus, inquiry::InquiryId},
     sync::{Address, ErrorCode, Lane, PresenceEntry},
     trust::policy::PolicyHash,
 };
@@ -76,6 +76,13 @@ pub enum Event {
         document: DocumentId,
         /// Changed entries; without state: gone.
         entries: Vec<PresenceEntry>,
+    },
+    /// An inquiry is not pending any more; [`Node::inquired`](super::Node::inquired) tells how it stands.
+    Inquired {
+        /// The document.
+        document: DocumentId,
+        /// Which.
+        inquiry: InquiryId,
     },
     /// An application's message has come.
     Message {

@@ -447,8 +447,14 @@ impl Node {
                 Some(room) => room.answer_digest(link, question, path, &mut self.hub),
                 None => self.hub.not_joined(link, &document),
             },
+            Message::VersionRequest { document, question } => match self.rooms.get_mut(&document) {
+                Some(room) => room.answer_version(link, question, &mut self.hub),
+                None => self.hub.not_joined(link, &document),
+            },
+            Message::Version { document, question, version } => {
+                self.in_room(&document, |room, hub| room.version_from(link, question, version, hub));
+            }
             Message::Digest { document, question, path, entries } => {
-                self.in_room(&document, |room, hub| room.digest_from(link, question, &path, &entries, hub));
                 self.hub.event(Event::Digest { link, document, question, path, entries });
             }
         }

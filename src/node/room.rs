@@ -301,7 +301,7 @@ impl Room {
         self.ack_known(hub);
         self.release_kept(hub);
         self.coordinate(hub);
-        self.compare_digests(hub);
+        self.inquire(hub);
         self.settle(hub);
     }
 
@@ -432,6 +432,7 @@ impl Room {
         }
         self.absorbed(absorbed, hub);
         self.coordinate(hub);
+        self.inquire(hub);
         // What has just landed is acknowledged once it is durable; what was here already may be so now.
         if applied.known > 0 {
             self.ack_known(hub);
@@ -518,7 +519,7 @@ impl Room {
             self.ack_known(hub);
             self.serve_behind(hub);
         }
-        self.ask_peers(hub);
+        self.inquire(hub);
     }
 
     /// Takes part in a peer's room: tells it what is here.
@@ -541,26 +542,32 @@ impl Room {
         if let Some(entry) = self.present(hub) {
             hub.tell(link, &Message::Presence { document: self.id.clone(), entries: vec![entry] }, Lane::Normal);
         }
-        self.ask_peers(hub);
+        self.inquire(hub);
     }
 
     /// A peer asks for a digest. It reads the whole document, so a large one is read outside.
     pub(super) fn answer_digest(&mut self, link: LinkId, question: u64, path: String, hub: &mut Hub) {
-        if !self.members.contains_key(&link) {
-            return hub.not_joined(link, &self.id);
-        }
-        let State::Ready(document) = &self.state else {
-            return hub.refuse(link, Some(&self.id), ErrorCode::Unavailable, "busy, try again".to_owned());
-        };
-        if hub.links.get(&link).is_some_and(|link| link.outstanding > hub.config.tuning.queue_high) {
-            // An answer is much larger than a question: whoever asks has to read.
-            return hub.refuse(link, Some(&self.id), ErrorCode::Unavailable, "busy, try again".to_owned());
-        }
+        let Some(document) = self.asked(link, hub) else { return };
         if self.weight > hub.config.tuning.inline_bytes as u64 {
             return self.send_away(Job::Digest { link, question, path }, hub);
         }
         let entries = document.digest(&path);
         self.digested(link, question, path, entries, hub);
+    }
+
+    /// The document, about which a peer asks a question; `None`, and the peer told so, when it cannot be answered now.
+    pub(super) fn asked(&self, link: LinkId, hub: &mut Hub) -> Option<&Document> {
+        if !self.members.contains_key(&link) {
+            hub.not_joined(link, &self.id);
+            return None;
+        }
+        // An answer is much larger than a question: whoever asks has to read.
+        let reads = hub.links.get(&link).is_some_and(|link| link.outstanding <= hub.config.tuning.queue_high);
+        let document = self.document().filter(|_| reads);
+        if document.is_none() {
+            hub.refuse(link, Some(&self.id), ErrorCode::Unavailable, "busy, try again".to_owned());
+        }
+        document
     }
 
     fn digested(
@@ -589,7 +596,7 @@ impl Room {
         }
         self.members.remove(&link);
         self.declined.remove(&link);
-        self.ask_peers(hub);
+        self.inquire(hub);
         let gone = self.presence.drop_link(link, hub.now.mono);
         self.announce(gone, None, hub);
         self.rest(hub);
@@ -643,7 +650,7 @@ impl Room {
         self.ask_guests(hub);
         self.tell_presence(hub);
         self.flush_due(hub);
-        self.ask_peers(hub);
+        self.inquire(hub);
         self.retry_load(hub);
         self.retry_append(hub);
         self.settle(hub);

@@ -124,7 +124,7 @@ impl World {
             Event::OpenFailed { document, reason } => self.fail(format!("{agent} cannot read `{document}`: {reason}")),
             Event::Offence { reason, .. } => self.fail(format!("{agent} refused an honest peer: {reason}")),
             Event::Quarantined { reason, .. } => self.fail(format!("{agent} quarantined an honest document: {reason}")),
-            // Who works on a document cannot tell its digest.
+            // Who works on a document cannot tell what it holds.
             Event::Refused { reason, .. } if reason == "busy, try again" => {}
             // A peer in a mesh need not have the document open.
             Event::Refused { code, reason, .. } if code != ErrorCode::NoSuchDocument => {
@@ -164,17 +164,12 @@ impl World {
 
     /// What a message becomes under sabotage; `None` when it is lost.
     pub(super) fn sabotaged(&mut self, host: usize, message: Message) -> Option<Message> {
-        if let (Some(Sabotage::EchoDigests), Message::Digest { document, question, path, .. }) =
+        if let (Some(Sabotage::EchoVersions), Message::Version { document, question, .. }) =
             (self.plan.sabotage, &message)
         {
             let node = self.hosts[host].node.as_ref()?;
-            let entries = node.read(document, |document| document.digest(path)).ok()?.ok()?;
-            return Some(Message::Digest {
-                document: document.clone(),
-                question: *question,
-                path: path.clone(),
-                entries,
-            });
+            let version = node.read(document, |document| document.version().clone()).ok()?;
+            return Some(Message::Version { document: document.clone(), question: *question, version });
         }
         let Message::Delta { document, delta } = &message else { return Some(message) };
         if let Some(sabotage @ (Sabotage::ForgeOutcome | Sabotage::ForgetClosed)) = self.plan.sabotage {

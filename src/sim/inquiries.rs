@@ -1,13 +1,15 @@
-//! Inquiries: who has asked its peers what has begun knows of it once it has heard, whatever goes wrong meanwhile; and
-//! once nothing goes wrong any more, it hears.
+//! Inquiries: who has asked its peers what they hold holds it once it has heard, whatever goes wrong meanwhile; and once
+//! nothing goes wrong any more, it hears.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::world::World;
 use crate::{
+    document::Version,
     engine::Section,
     id::{LinkId, ObjectId},
     node::{Inquired, InquiryId},
+    sync::Role,
 };
 
 /// What was asked, and what those who were asked knew then.
@@ -17,11 +19,19 @@ pub(super) struct Inquiry {
     epoch: u64,
     document: usize,
     id: InquiryId,
-    known: BTreeMap<LinkId, BTreeSet<ObjectId>>,
+    section: Option<Section>,
+    known: BTreeMap<LinkId, Known>,
+}
+
+/// What a peer knew and passes on: a relay all, an agent for certain its own.
+#[derive(Debug, Default)]
+struct Known {
+    begun: BTreeSet<ObjectId>,
+    version: Version,
 }
 
 impl World {
-    /// An application asks what has begun, unless it is asking already.
+    /// An application asks what its peers hold, or what has begun, unless it is asking already.
     pub(super) fn inquire(&mut self, host: usize, document: usize) {
         let epoch = self.hosts[host].epoch;
         if self.inquiries.iter().any(|open| (open.host, open.epoch, open.document) == (host, epoch, document)) {
@@ -29,24 +39,37 @@ impl World {
         }
         let (name, moment) = (self.documents[document].clone(), self.hosts[host].moment(self.now));
         let Some(node) = self.hosts[host].node.as_mut() else { return };
-        let Ok(id) = node.inquire(&name, Section::Coordination.as_str(), moment) else { return };
+        let section = (host % 2 == 0).then_some(Section::Coordination);
+        let Ok(id) = node.inquire(&name, section, moment) else { return };
         self.trace.note(self.now, &[45, host as u64], format_args!("{host} inquires about {name}"));
-        self.inquiries.push(Inquiry { host, epoch, document, id, known: BTreeMap::new() });
+        self.inquiries.push(Inquiry { host, epoch, document, id, section, known: BTreeMap::new() });
         self.note_asked(host);
     }
 
     /// Notes what those know who have just been asked: whoever takes part, as soon as it does.
     fn note_asked(&mut self, host: usize) {
         for at in 0..self.inquiries.len() {
-            let Inquiry { host: asking, document, ref known, .. } = self.inquiries[at];
+            let Inquiry { host: asking, document, section, ref known, .. } = self.inquiries[at];
             let Some(node) = self.hosts[host].node.as_ref().filter(|_| asking == host) else { continue };
             let mut links = node.links_in(&self.documents[document]);
             links.retain(|link| !known.contains_key(link));
             for link in links {
-                let knows = self.peer(host, link).map(|peer| self.objects_at(peer, document));
-                self.inquiries[at].known.insert(link, knows.into_iter().flatten().collect());
+                let knows = self.peer(host, link).map(|peer| self.known_at(peer, document, section));
+                self.inquiries[at].known.insert(link, knows.unwrap_or_default());
             }
         }
+    }
+
+    fn known_at(&self, peer: usize, document: usize, section: Option<Section>) -> Known {
+        let (it, mut begun) = (&self.hosts[peer], self.objects_at(peer, document));
+        let version = it.node.as_ref().map(|node| node.read(&self.documents[document], |held| held.version().clone()));
+        // While it is worked on, what it holds cannot be told.
+        let mut version = version.and_then(Result::ok).unwrap_or_default().of_section(section);
+        if it.role != Role::Relay {
+            begun.retain(|object| object.holder == it.replica());
+            version = version.of(it.replica());
+        }
+        Known { begun: begun.into_iter().collect(), version }
     }
 
     /// Who is at the other end of a connection, when it still is there.
@@ -56,7 +79,7 @@ impl World {
         far.open.then_some(far.host)
     }
 
-    /// After every step: who has heard knows of all those knew whom it asked and did not lose.
+    /// After every step: who has heard holds all that those held whom it asked and did not lose.
     pub(super) fn check_inquiries(&mut self, host: usize) {
         self.note_asked(host);
         let mut at = 0;
@@ -79,8 +102,8 @@ impl World {
             match stands {
                 Some(Inquired::Heard) => self.check_heard(&heard),
                 Some(Inquired::Forbidden { reason }) => self.fail(format!("an inquiry about `{name}` ended: {reason}")),
-                // Its process is gone; or others change what it asks about all the time.
-                None | Some(Inquired::Pending | Inquired::Changing) => {}
+                // Its process is gone.
+                None | Some(Inquired::Pending) => {}
             }
         }
     }
@@ -90,9 +113,14 @@ impl World {
         self.trace.note(self.now, &[46, host as u64], format_args!("{host} has heard"));
         let known: BTreeSet<ObjectId> = self.objects_at(host, document).into_iter().collect();
         let Some(node) = &self.hosts[host].node else { return };
+        let Ok(here) = node.read(&self.documents[document], |held| held.version().clone()) else { return };
         // Who has left meanwhile was not waited for.
         let links = node.links_in(&self.documents[document]);
-        for (link, begun) in heard.known.iter().filter(|(link, _)| links.contains(link)) {
+        for (link, Known { begun, version }) in heard.known.iter().filter(|(link, _)| links.contains(link)) {
+            if !here.covers(version) {
+                let agent = &self.hosts[host].agent;
+                return self.fail(format!("{agent} has heard of {link:?}, which has more: {version:?}, not {here:?}"));
+            }
             // What is finished, as somebody has seen, need not be heard of.
             if let Some(object) = begun.difference(&known).find(|object| !self.finished.contains(&(document, **object)))
             {

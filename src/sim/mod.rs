@@ -62,7 +62,7 @@ pub enum Sabotage {
     /// What is finished is never heard of.
     ForgetClosed,
     /// Who asks what peers hold is told what it holds itself.
-    EchoDigests,
+    EchoVersions,
 }
 
 /// What to simulate.
@@ -97,7 +97,7 @@ impl Plan {
         matches!(self.seed % 8, 2 | 5)
     }
 
-    /// Applications that coordinate ask now and then what has begun. Decided as before.
+    /// Applications that coordinate ask now and then what their peers hold. Decided as before.
     const fn inquires(&self) -> bool {
         matches!(self.seed % 16, 1 | 3 | 11 | 12 | 15)
     }

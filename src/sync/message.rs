@@ -254,6 +254,23 @@ pub enum Message {
         /// When to come back, in milliseconds.
         retry_after_ms: u32,
     },
+    /// Asks what the receiver has.
+    VersionRequest {
+        /// The document.
+        document: DocumentId,
+        /// A number of the asker's choice, which comes back with the answer.
+        question: u64,
+    },
+    /// Answers `VersionRequest`: what the sender has of all whose writes it passes on, and of the asker's own.
+    Version {
+        /// The document.
+        document: DocumentId,
+        /// The number that came with the question.
+        question: u64,
+        /// What the sender has.
+        #[serde(deserialize_with = "bounded::version")]
+        version: Version,
+    },
 }
 
 impl Message {
@@ -318,7 +335,8 @@ impl Message {
             Self::Error { reason, .. } | Self::Goodbye { reason, .. } => {
                 bound("a reason", reason.len(), limits::REASON_BYTES)
             }
-            Self::Leave { .. } | Self::Delta { .. } => Ok(()),
+            Self::Version { version, .. } => check_version("a version (writers)", version),
+            Self::Leave { .. } | Self::Delta { .. } | Self::VersionRequest { .. } => Ok(()),
         }
     }
 }

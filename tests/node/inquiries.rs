@@ -3,10 +3,10 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use aepoch::{
-    document::DigestEntry,
-    engine::EngineKind,
-    id::LinkId,
-    node::{Input, Inquired, InquiryId, TargetId},
+    document::{Subscription, Version},
+    engine::{EngineKind, Section},
+    id::{LinkId, ReplicaId},
+    node::{Event, Input, Inquired, InquiryId, TargetId},
     sync::Message,
     time::Dice,
 };
@@ -17,16 +17,20 @@ const AGENTS: usize = 4;
 
 fn inquire(world: &mut World, host: usize) -> InquiryId {
     let now = world.now;
-    world.hosts[host].node.inquire(&document(), "register", now).unwrap()
+    world.hosts[host].node.inquire(&document(), Some(Section::Register), now).unwrap()
 }
 
 fn inquired(world: &World, host: usize, inquiry: InquiryId) -> Inquired {
     world.hosts[host].node.inquired(&document(), inquiry)
 }
 
-/// Which agents have written that they are there, as far as one knows.
+/// Which of so many agents have written that they are there, as far as one knows.
+fn known_of(world: &World, host: usize, agents: usize) -> Vec<usize> {
+    (1..=agents).filter(|other| world.get(host, &format!("register/host-{other}")).is_some()).collect()
+}
+
 fn known(world: &World, host: usize) -> BTreeSet<usize> {
-    (1..=AGENTS).filter(|other| world.get(host, &format!("register/host-{other}")).is_some()).collect()
+    known_of(world, host, AGENTS).into_iter().collect()
 }
 
 fn pass_ms(world: &mut World, ms: u64) {
@@ -160,7 +164,7 @@ fn a_peer_that_does_not_hold_the_document_is_not_waited_for_until_it_does() {
     let inquiry = inquire(&mut world, 1);
     assert_eq!(inquired(&world, 1, inquiry), Inquired::Heard, "nobody else has it");
     // With it open, it is one of those who are asked.
-    world.hosts[2].node.open(&document(), EngineKind::Yrs, aepoch::document::Subscription::default(), now).unwrap();
+    world.hosts[2].node.open(&document(), EngineKind::Yrs, Subscription::default(), now).unwrap();
     world.pump();
     world.set(2, "key", 7);
     pass_ms(&mut world, 1);
@@ -171,10 +175,14 @@ fn a_peer_that_does_not_hold_the_document_is_not_waited_for_until_it_does() {
 }
 
 /// An answer of the relay to host 1, which it may never have given.
-fn answer(world: &mut World, question: u64, entries: Vec<DigestEntry>) {
-    let message = Message::Digest { document: document(), question, path: "register".to_owned(), entries };
+fn answer(world: &mut World, inquiry: InquiryId, version: Version) {
+    let message = Message::Version { document: document(), question: inquiry.question(), version };
     let now = world.now;
     world.hosts[1].node.handle(Input::Message { link: LinkId(0), message }, now);
+}
+
+fn version(world: &World, host: usize) -> Version {
+    world.hosts[host].node.read(&document(), |document| document.version().clone()).unwrap()
 }
 
 #[test]
@@ -185,31 +193,104 @@ fn an_answer_to_an_older_question_does_not_count() {
     world.cut_off(1);
     world.hosts[1].node.end_inquiry(&document(), older);
     let inquiry = inquire(&mut world, 1);
-    let ours = world.hosts[1].node.read(&document(), |document| document.digest("register").unwrap()).unwrap();
-    answer(&mut world, older.question(), ours.clone());
+    let ours = version(&world, 1);
+    answer(&mut world, older, ours.clone());
     assert_eq!(inquired(&world, 1, inquiry), Inquired::Pending);
-    answer(&mut world, inquiry.question(), ours);
+    answer(&mut world, inquiry, ours);
     assert_eq!(inquired(&world, 1, inquiry), Inquired::Heard);
 }
 
 #[test]
-fn what_others_keep_changing_is_not_waited_for_for_ever() {
+fn an_answer_counts_once_it_has_what_was_written_here() {
     let mut world = World::new(1, &tuning());
-    let inquiry = inquire(&mut world, 1);
     world.cut_off(1);
-    world.set(1, "key", 0);
-    let answer = |world: &mut World| {
-        answer(world, inquiry.question(), Vec::new());
-        inquired(world, 1, inquiry)
-    };
-    // That the relay lacks what is here is no reason to stop asking.
+    world.set(1, "key", 1);
+    let inquiry = inquire(&mut world, 1);
+    let ours = version(&world, 1);
     for _ in 0..50 {
-        assert_eq!(answer(&mut world), Inquired::Pending);
+        answer(&mut world, inquiry, Version::default());
+        assert_eq!(inquired(&world, 1, inquiry), Inquired::Pending, "that the relay has not all yet is nobody's fault");
     }
-    for change in 1..10 {
-        world.set(1, "key", change);
-        assert_eq!(answer(&mut world), Inquired::Pending, "after {change} changes");
+    world.set(1, "key", 2);
+    answer(&mut world, inquiry, ours);
+    assert_eq!(inquired(&world, 1, inquiry), Inquired::Heard, "what is written while it is asked need not be there");
+}
+
+#[test]
+fn all_that_is_in_an_answer_is_waited_for_and_nothing_that_comes_later() {
+    let mut world = World::new(2, &tuning());
+    world.cut_off(1);
+    let inquiry = inquire(&mut world, 1);
+    world.set(2, "key", 1);
+    let theirs = version(&world, 2);
+    answer(&mut world, inquiry, theirs);
+    world.rest();
+    let told =
+        |world: &World| world.hosts[1].events.iter().filter(|event| matches!(event, Event::Inquired { .. })).count();
+    assert_eq!((inquired(&world, 1, inquiry), told(&world)), (Inquired::Pending, 0));
+    world.cut_off_no_more(1);
+    pass_ms(&mut world, 50);
+    assert_eq!((inquired(&world, 1, inquiry), told(&world)), (Inquired::Heard, 1));
+    world.cut_off(1);
+    world.set(2, "key", 2);
+    pass_ms(&mut world, 50);
+    assert_eq!(world.get(1, "register/key"), Some(1.into()));
+    assert_eq!(inquired(&world, 1, inquiry), Inquired::Heard);
+}
+
+#[test]
+fn of_another_kind_nothing_is_waited_for() {
+    let mut world = World::new(1, &tuning());
+    world.cut_off(1);
+    let now = world.now;
+    let ask = |world: &mut World, section| world.hosts[1].node.inquire(&document(), section, now).unwrap();
+    let of = [None, Some(Section::Counter), Some(Section::Text), Some(Section::Coordination)];
+    let open = of.map(|section| ask(&mut world, section));
+    let more = Version { records: [(ReplicaId::from_bits(102), 1)].into_iter().collect(), ..Version::default() };
+    for inquiry in open {
+        answer(&mut world, inquiry, more.clone());
     }
-    world.set(1, "key", 10);
-    assert_eq!(answer(&mut world), Inquired::Changing);
+    let stands = open.map(|inquiry| inquired(&world, 1, inquiry));
+    assert_eq!(stands, [Inquired::Pending, Inquired::Pending, Inquired::Heard, Inquired::Heard]);
+}
+
+/// Agents 2 and 3 take of whom dialled them only its own writes, and do not hear of each other.
+#[test]
+fn who_dialled_two_that_do_not_hear_of_each_other_hears_of_both() {
+    let mut world = World::new(3, &tuning());
+    for host in 1..=3 {
+        world.lose(host, LinkId(2 * (host as u64 - 1)));
+    }
+    world.connect(1, 2);
+    world.connect(1, 3);
+    world.pump();
+    for host in 1..=3 {
+        world.set(host, &format!("host-{host}"), 1);
+    }
+    let open = [1, 2, 3].map(|host| inquire(&mut world, host));
+    pass_ms(&mut world, 200);
+    for (host, knows) in [(1, vec![1, 2, 3]), (2, vec![1, 2]), (3, vec![1, 3])] {
+        assert_eq!(inquired(&world, host, open[host - 1]), Inquired::Heard, "of {host}");
+        assert_eq!(known_of(&world, host, 3), knows, "by {host}");
+    }
+}
+
+#[test]
+fn who_holds_a_part_of_the_records_asks_and_is_asked_like_everybody() {
+    let mut world = World::new(2, &tuning());
+    let (now, part) = (world.now, Subscription { prefixes: vec!["register/host-2".to_owned()] });
+    world.hosts[2].node.close(&document(), now);
+    world.pass(tuning().evict_after * 2);
+    world.hosts[2].node.open(&document(), EngineKind::Yrs, part, now).unwrap();
+    world.pump();
+    world.connect(1, 2);
+    world.pump();
+    world.set(1, "host-1", 1);
+    world.set(2, "host-2", 1);
+    let open = [1, 2].map(|host| inquire(&mut world, host));
+    pass_ms(&mut world, 200);
+    for (host, knows) in [(1, vec![1, 2]), (2, vec![2])] {
+        assert_eq!(inquired(&world, host, open[host - 1]), Inquired::Heard, "of {host}");
+        assert_eq!(known_of(&world, host, 2), knows, "by {host}");
+    }
 }

@@ -142,7 +142,7 @@ fn a_finished_object_nobody_hears_of_is_caught() {
 
 #[test]
 fn an_answer_that_only_echoes_is_caught() {
-    caught_coordinating(Sabotage::EchoDigests, 60, "has heard of");
+    caught_coordinating(Sabotage::EchoVersions, 60, "has heard of");
 }
 
 #[test]

@@ -48,6 +48,10 @@ fn bounds() -> Vec<(Message, Message, &'static str)> {
         let durable = Version { slots: seen(writers), ..Version::default() };
         Message::Ack { document: document("a"), durable }
     };
+    let answer = |writers| {
+        let version = Version { records: seen(writers), ..Version::default() };
+        Message::Version { document: document("a"), question: 1, version }
+    };
     let request = |len| Message::DigestRequest { document: document("a"), question: 1, path: "p".repeat(len) };
     let prefixes = |count, len| vec!["p".repeat(len); count];
     let ttl = limits::PRESENCE_TTL_MAX.as_millis() as u32;
@@ -56,6 +60,7 @@ fn bounds() -> Vec<(Message, Message, &'static str)> {
         (join(1, prefixes(64, 1)), join(1, prefixes(65, 1)), "a subscription (prefixes) of 65 is over the limit of 64"),
         (join(1, prefixes(1, 2_048)), join(1, prefixes(1, 2_049)), "a prefix of 2049 is over the limit of 2048"),
         (ack(4_096), ack(4_097), "an acknowledgement (writers) of 4097 is over the limit of 4096"),
+        (answer(4_096), answer(4_097), "a version (writers) of 4097 is over the limit of 4096"),
         (presence(10_000, 1, 0), presence(10_001, 1, 0), "a presence message (entries) of 10001 is over"),
         (presence(1, 4_096, 0), presence(1, 4_097, 0), "a presence entry of 4097 is over the limit of 4096"),
         (presence(1, 1, ttl), presence(1, 1, ttl + 1), "the time-to-live of presence (ms) of 300001 is over"),

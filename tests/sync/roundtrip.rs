@@ -89,6 +89,12 @@ fn about_documents() -> impl Strategy<Value = Message> {
         (document(), frontier()).prop_map(|(document, frontier)| Message::Frontier { document, frontier }),
         (document(), blob(300_000)).prop_map(|(document, delta)| Message::Delta { document, delta }),
         (document(), version()).prop_map(|(document, durable)| Message::Ack { document, durable }),
+        (document(), any::<u64>()).prop_map(|(document, question)| Message::VersionRequest { document, question }),
+        (document(), any::<u64>(), version()).prop_map(|(document, question, version)| Message::Version {
+            document,
+            question,
+            version
+        }),
     ]
 }
 

@@ -97,5 +97,7 @@ pub(crate) fn all() -> Vec<(&'static str, Message)> {
             Message::Error { document: None, code: ErrorCode::Unavailable, reason: "busy".to_owned() },
         ),
         ("goodbye", Message::Goodbye { reason: "restarting".to_owned(), retry_after_ms: 1_500 }),
+        ("version_request", Message::VersionRequest { document: stage(), question: 300 }),
+        ("version", Message::Version { document: stage(), question: 300, version: version() }),
     ]
 }

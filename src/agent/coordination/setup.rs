@@ -211,8 +211,8 @@ impl Setup {
     /// the other way round: one of them at least knows of both.
     async fn hear_of_others(&self) -> Result<(), AgentError> {
         let swarm = self.document.open.agent.swarm().await?;
-        swarm.hear_of(Section::Member.as_str()).await?;
-        self.document.hear_of(Section::Coordination.as_str()).await
+        swarm.hear_of(Some(Section::Member)).await?;
+        self.document.hear_of(Some(Section::Coordination)).await
     }
 
     fn check(&self) -> Result<(), AgentError> {
