@@ -212,6 +212,7 @@ fn an_answer_counts_once_it_has_what_was_written_here() {
         assert_eq!(inquired(&world, 1, inquiry), Inquired::Pending, "that the relay has not all yet is nobody's fault");
     }
     world.set(1, "key", 2);
+    pass_ms(&mut world, 1_000);
     answer(&mut world, inquiry, ours);
     assert_eq!(inquired(&world, 1, inquiry), Inquired::Heard, "what is written while it is asked need not be there");
 }
