@@ -39,7 +39,7 @@ impl World {
         }
         let (name, moment) = (self.documents[document].clone(), self.hosts[host].moment(self.now));
         let Some(node) = self.hosts[host].node.as_mut() else { return };
-        let section = (host % 2 == 0).then_some(Section::Coordination);
+        let section = host.is_multiple_of(2).then_some(Section::Coordination);
         let Ok(id) = node.inquire(&name, section, moment) else { return };
         self.trace.note(self.now, &[45, host as u64], format_args!("{host} inquires about {name}"));
         self.inquiries.push(Inquiry { host, epoch, document, id, section, known: BTreeMap::new() });

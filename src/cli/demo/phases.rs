@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use aepoch::{
     agent::{
-        AgentDocument, AgentError,
+        Agent, AgentDocument, AgentError,
         coordination::{Barrier, Epoch, Passage, Queue, Task},
     },
     coordination::{kernel::Tier, queue::Claiming, standing::Standing},
@@ -46,6 +46,7 @@ impl Sums {
 
 /// An agent's part in the work.
 pub(super) struct Part {
+    agent: Agent,
     name: String,
     plan: Plan,
     document: AgentDocument,
@@ -62,12 +63,12 @@ struct Objects {
 
 impl Part {
     pub(super) fn new(
-        name: &str,
+        agent: Agent,
         plan: Plan,
         document: AgentDocument,
         acks: mpsc::UnboundedSender<Option<String>>,
     ) -> Self {
-        Self { name: name.to_owned(), plan, document, acks }
+        Self { name: agent.name().to_string(), agent, plan, document, acks }
     }
 
     fn is_alpha(&self) -> bool {
@@ -80,6 +81,7 @@ impl Part {
         let working =
             async { if self.plan.workers().contains(&self.name) { self.index(&objects.queue).await } else { Ok(()) } };
         let ((), ()) = tokio::try_join!(working, self.go_through(&objects))?;
+        self.is_at("the end")?;
         // The receiver ends only with the agent.
         let _ = self.acks.send(None);
         Ok(())
@@ -118,6 +120,7 @@ impl Part {
             let Some(phase) = PHASES.get(position.phase).filter(|_| position.epoch == 0) else { return Ok(true) };
             epoch.phase(phase)?.entered().await?;
             report(&Report::Phase((*phase).to_owned()));
+            self.is_at(phase)?;
             match *phase {
                 "collect" => self.push_share(queue).await?,
                 "reduce" => self.sum_up().await?,
@@ -198,6 +201,7 @@ impl Part {
 
     async fn index_one(&self, task: Task<String>) -> Result<(), Failure> {
         let (file, item, token) = (task.payload().clone(), task.item().to_string(), task.token());
+        self.is_at(&file)?;
         let analysis = corpus::analyse(&self.plan.root, &file)?;
         report(&Report::Effect { file: file.clone(), item: item.clone(), token });
         self.put(&file, &analysis)?;
@@ -211,6 +215,11 @@ impl Part {
             Err(AgentError::Node(_)) => Ok(()),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Tells all who look on.
+    fn is_at(&self, what: &str) -> Result<(), Failure> {
+        Ok(self.agent.state().set("at", &what)?)
     }
 
     /// Everything known of a file in one step: replicas see all of it or nothing.

@@ -65,7 +65,9 @@ async fn work(args: &WorkerArgs) -> Result<(), Failure> {
     let (acks, to_flush) = mpsc::unbounded_channel();
     tokio::spawn(tell_acks(document.clone(), to_flush));
     let files = plan.files.len();
-    let part = Part::new(&args.name, plan, document.clone(), acks);
+    // Seen on the dashboard for as long as it is connected.
+    document.set_presence(&args.name)?;
+    let part = Part::new(agent.clone(), plan, document.clone(), acks);
     let life = Life { agent, document, files };
     life.resume().await?;
     report(&Report::Ready { resumed: life.document.map::<Value>(FILES).len()? });
