@@ -232,7 +232,7 @@ impl AgentDocument {
     pub async fn flush(&self) -> Result<(), AgentError> {
         let id = &self.open.id;
         let flushed = self.open.agent.wait_for(|node, _| {
-            if node.unsynced(id) == 0 {
+            if node.is_synced(id) {
                 return Some(Ok(()));
             }
             node.forbidden(id).map(|reason| Err(AgentError::Forbidden { document: id.clone(), reason }))

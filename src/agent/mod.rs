@@ -315,12 +315,12 @@ impl Agent {
     /// Dropping the future only stops the waiting.
     pub async fn flush(&self) -> Result<(), AgentError> {
         let flushed = self.wait_for(|node, _| {
-            let behind: Vec<_> = node.documents().filter(|status| status.unsynced > 0).collect();
-            if behind.is_empty() {
+            let mut behind = node.documents().map(|status| status.document).filter(|id| !node.is_synced(id)).peekable();
+            if behind.peek().is_none() {
                 return Some(Ok(()));
             }
-            let refused = behind.into_iter().find_map(|status| Some((node.forbidden(&status.document)?, status)));
-            refused.map(|(reason, status)| Err(AgentError::Forbidden { document: status.document, reason }))
+            let refused = behind.find_map(|document| Some((node.forbidden(&document)?, document)));
+            refused.map(|(reason, document)| Err(AgentError::Forbidden { document, reason }))
         });
         flushed.await?
     }

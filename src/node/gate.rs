@@ -28,6 +28,13 @@ impl Written {
         self.records = version.records.get(me);
         self.slots = version.slots.get(me);
     }
+
+    /// How many of them are not in a version.
+    pub(super) fn beyond(&self, durable: &Version, me: ReplicaId) -> u64 {
+        self.content.saturating_sub(durable.content.get(me))
+            + self.records.saturating_sub(durable.records.get(me))
+            + self.slots.saturating_sub(durable.slots.get(me))
+    }
 }
 
 /// Bytes on their way out, and the own writes they may contain.

@@ -690,6 +690,13 @@ impl Node {
         self.rooms.get(document).map_or(0, |room| room.unsynced(self.hub.me(), self.hub.has_targets))
     }
 
+    /// True when no local commit of a document is unsynced; false too while it is not known, because what was written
+    /// before is still read from the store.
+    pub fn is_synced(&self, document: &DocumentId) -> bool {
+        let Some(room) = self.rooms.get(document) else { return true };
+        !room.is_unread() && room.unsynced(self.hub.me(), self.hub.has_targets) == 0
+    }
+
     /// What is known about each document in memory.
     pub fn documents(&self) -> impl Iterator<Item = DocumentStatus> + '_ {
         self.rooms.values().map(|room| room.status(&self.hub))

@@ -274,6 +274,7 @@ impl Room {
                 if let Some(document) = self.document() {
                     self.log.durable = document.version().clone();
                 }
+                self.note_written(hub.me());
                 self.confine(hub);
                 self.signed_by = None;
                 hub.event(Event::Opened { document: self.id.clone() });
@@ -659,11 +660,16 @@ impl Room {
         }
     }
 
-    /// Our commits a durable peer (or, without any, our own store) has not confirmed.
+    /// Our commits a durable peer (or, without any, our own store) has not confirmed, wherever the document is. Of what is
+    /// still to be read from the store, none is known.
     pub(super) fn unsynced(&self, me: ReplicaId, has_targets: bool) -> u64 {
-        let Some(document) = self.document() else { return 0 };
         let durable = if has_targets { &self.acked } else { &self.log.durable };
-        document.version().beyond(durable, me)
+        self.written.beyond(durable, me)
+    }
+
+    /// What we wrote before is still to be read from the store.
+    pub(super) const fn is_unread(&self) -> bool {
+        matches!(self.state, State::Loading { .. } | State::Unloaded { .. })
     }
 
     pub(super) fn status(&self, hub: &Hub) -> DocumentStatus {

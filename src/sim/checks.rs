@@ -16,7 +16,7 @@ use crate::{
     id::{DocumentId, ReplicaId},
     node::{Event, Node},
     store::{Store as _, StoreDone, StoreTask},
-    sync::{ErrorCode, Message},
+    sync::{ErrorCode, Message, Role},
 };
 
 /// An addition to a counter.
@@ -115,6 +115,29 @@ impl World {
         }
         self.witness(host);
         self.check_inquiries(host);
+        if let Some(what) = self.broken_flush(host) {
+            self.fail(what);
+        }
+    }
+
+    /// An application that is told that the relay has all of its writes has been promised so by the relay.
+    fn broken_flush(&self, host: usize) -> Option<String> {
+        let it = &self.hosts[host];
+        // Disks that are put back make the account and the agent disagree about what it has written.
+        let node = it.node.as_ref().filter(|_| it.role != Role::Relay && !self.climate.restores())?;
+        let me = it.replica();
+        for (index, id) in
+            self.documents.iter().enumerate().filter(|(index, id)| it.opened[*index] && node.is_synced(id))
+        {
+            let (acked, seen) = (&self.ledger.acked[index], &it.seen[index]);
+            let (content, records) =
+                self.ledger.written[index].get(&me).map_or((0, 0), |own| (own.content, own.records));
+            let is_here = acked.content.get(me) >= content && acked.records.get(me) >= records;
+            if !is_here || acked.slots.get(me) < seen.slots.get(me) {
+                return Some(format!("{} is told that the relay has all it wrote in `{id}`: {acked:?}", it.agent));
+            }
+        }
+        None
     }
 
     /// What an honest swarm never has to tell its application.

@@ -28,6 +28,10 @@ pub(super) struct Climate {
 }
 
 impl Climate {
+    pub(super) const fn restores(&self) -> bool {
+        self.restores
+    }
+
     pub(super) fn draw(dice: &mut Dice) -> Self {
         Self {
             percent: [0, 3, 10, 25][usize::try_from(dice.below(4)).unwrap_or(0)],

@@ -33,6 +33,48 @@ fn an_acknowledgement_waits_for_the_store() {
 }
 
 #[test]
+fn what_is_not_durable_is_counted_while_the_document_is_worked_on_or_read() {
+    let mut world = World::new(2, &tuning());
+    let now = world.now;
+    world.hosts[1].node.add_target(aepoch::node::TargetId(0), now);
+    world.hosts[0].hold_store = true;
+    world.set(1, "r", 1);
+    world.hosts[1].hold_work = true;
+    for n in 0..3 {
+        world.put(2, &n.to_string(), &"z".repeat(100_000));
+    }
+    world.pass(Duration::from_millis(50));
+    assert!(world.hosts[1].node.read(&document(), |_| ()).is_err(), "it is away");
+    let stands = |world: &World| {
+        let node = &world.hosts[1].node;
+        (node.unsynced(&document()), node.is_synced(&document()))
+    };
+    assert_eq!(stands(&world), (1, false));
+    world.hosts[0].hold_store = false;
+    world.hosts[1].hold_work = false;
+    world.pass(Duration::from_millis(50));
+    assert_eq!(stands(&world), (0, true));
+
+    // Begun anew without a connection, it does not know yet what it had written before.
+    world.cut_off(1);
+    world.set(1, "r", 2);
+    world.pass(Duration::from_millis(50));
+    world.hosts[1].hold_store = true;
+    world.restart(1);
+    world.cut_off(1);
+    let now = world.now;
+    world.hosts[1].node.add_target(aepoch::node::TargetId(0), now);
+    assert_eq!(stands(&world), (0, false));
+    world.hosts[1].hold_store = false;
+    world.pass(Duration::from_millis(50));
+    let (unsynced, is_synced) = stands(&world);
+    assert!(unsynced > 0 && !is_synced, "{unsynced}");
+    world.cut_off_no_more(1);
+    world.pass(Duration::from_millis(50));
+    assert_eq!(stands(&world), (0, true));
+}
+
+#[test]
 fn a_failing_store_delays_acknowledgements_and_loses_nothing() {
     let mut world = World::new(1, &tuning());
     let now = world.now;

@@ -5,7 +5,7 @@ use aepoch::{
     store::{KeySource, StoreKey},
 };
 
-use crate::world::{ENGINES, World, converged, eventually, flushed};
+use crate::world::{ENGINES, PATIENCE, World, converged, eventually, flushed};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn work_done_offline_survives_a_restart_and_is_sent_later() {
@@ -109,4 +109,28 @@ async fn an_agent_and_a_relay_find_their_documents_in_sealed_files_again() {
     let other = Agent::builder("other").connect(&relay.url()).open().await.unwrap();
     let replica = other.document("rehearsal-room").await.unwrap();
     eventually("the relay has it", || replica.register::<String>("r").get().unwrap().is_some()).await;
+}
+
+/// A large document is worked on elsewhere while it is sent: what is known of its writes must not be forgotten meanwhile.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_large_write_is_flushed_when_the_relay_has_it_and_not_before() {
+    for engine in ENGINES {
+        let world = World::new().await;
+        for round in 0..3 {
+            let agent = world.builder(&format!("a{round}")).engine(engine).open().await.unwrap();
+            let document = agent.document("large").await.unwrap();
+            tokio::time::timeout(PATIENCE, document.catch_up()).await.unwrap().unwrap();
+            let written = document.transact(|transaction| {
+                (0..30_000).try_for_each(|n| transaction.map("m").put(&format!("{round}/{n}"), &"x".repeat(60)))
+            });
+            written.unwrap();
+            tokio::time::timeout(PATIENCE, document.flush()).await.unwrap().unwrap();
+            drop(document);
+            agent.close().await.unwrap();
+        }
+        let reader = world.builder("reader").engine(engine).open().await.unwrap();
+        let document = reader.document("large").await.unwrap();
+        tokio::time::timeout(PATIENCE, document.catch_up()).await.unwrap().unwrap();
+        assert_eq!(document.map::<String>("m").len().unwrap(), 90_000, "{engine}");
+    }
 }
