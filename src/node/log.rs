@@ -98,6 +98,12 @@ impl Log {
         self.kept
     }
 
+    /// What the store may not have yet. A document that is read anew, because its engine failed, has it nevertheless:
+    /// peers have been told of it, and its own writes have their numbers.
+    pub(super) fn pending(&self) -> impl Iterator<Item = Bytes> + '_ {
+        self.appending.iter().flat_map(|append| &append.entries).chain(&self.waiting).cloned()
+    }
+
     /// Everything queued is durable and nothing is under way.
     pub(super) fn is_settled(&self) -> bool {
         self.waiting.is_empty() && self.appending.is_none() && self.compacting.is_none()

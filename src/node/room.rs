@@ -190,7 +190,7 @@ impl Room {
         if !matches!(self.state, State::Loading { task: Some(task) } if task == id) {
             return;
         }
-        let stored = match result {
+        let mut stored = match result {
             Ok(StoreDone::Loaded(stored)) => stored.unwrap_or_default(),
             Ok(_) => return,
             Err(error) if error.is_retryable() => return self.load_failed(error, hub),
@@ -211,6 +211,7 @@ impl Room {
             self.engine = kept;
         }
         self.log.adopt(&stored);
+        stored.entries.extend(self.log.pending());
         self.weight = stored_bytes(&stored) as u64;
         self.state = State::Loading { task: None };
         let heavy = self.weight > hub.config.tuning.inline_bytes as u64;
@@ -271,7 +272,7 @@ impl Room {
         }
         match work.outcome {
             Some(Outcome::Loaded(Ok(()))) => {
-                if let Some(document) = self.document() {
+                if let (Some(document), 0) = (self.document(), self.log.queued()) {
                     self.log.durable = document.version().clone();
                 }
                 self.note_written(hub.me());

@@ -173,6 +173,27 @@ impl Work {
     }
 }
 
+#[cfg(feature = "sim")]
+impl Work {
+    /// The engine fails on one of several things that have come. False, and nothing is done, when it is other work.
+    pub(crate) fn fail(&mut self) -> bool {
+        if !matches!(&self.job, Job::Apply { arrivals, .. } if arrivals.len() > 1) {
+            return false;
+        }
+        if let Job::Apply { arrivals, tiers, .. } = std::mem::replace(&mut self.job, Job::Snapshot { upto: 0 }) {
+            self.subject = None;
+            let result = Err(crate::engine::EngineError::Poisoned { reason: "on purpose".to_owned() }.into());
+            let (brought, absorbed, unreadable) = (Vec::new(), Vec::new(), Vec::new());
+            let (forbidden, declined, message) = (Vec::new(), Vec::new(), None);
+            let suspects = arrivals;
+            let applied =
+                Applied { result, tiers, brought, absorbed, unreadable, forbidden, declined, message, suspects };
+            self.outcome = Some(Outcome::Applied(Box::new(applied)));
+        }
+        true
+    }
+}
+
 fn run_on(document: &mut Document, job: Job) -> Outcome {
     match job {
         Job::Apply { arrivals, natives, coordination, tiers, wall_ms, watch, bulk_bytes, inline_bytes } => {

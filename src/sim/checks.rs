@@ -146,7 +146,9 @@ impl World {
         match event {
             Event::OpenFailed { document, reason } => self.fail(format!("{agent} cannot read `{document}`: {reason}")),
             Event::Offence { reason, .. } => self.fail(format!("{agent} refused an honest peer: {reason}")),
-            Event::Quarantined { reason, .. } => self.fail(format!("{agent} quarantined an honest document: {reason}")),
+            Event::Quarantined { reason, .. } if !self.plan.engines_fail() => {
+                self.fail(format!("{agent} quarantined an honest document: {reason}"))
+            }
             // Who works on a document cannot tell what it holds.
             Event::Refused { reason, .. } if reason == "busy, try again" => {}
             // A peer in a mesh need not have the document open.

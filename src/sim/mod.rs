@@ -97,6 +97,11 @@ impl Plan {
         matches!(self.seed % 8, 2 | 5)
     }
 
+    /// Engines fail now and then on something of what has come, and go on from the store. Decided as before.
+    const fn engines_fail(&self) -> bool {
+        self.seed % 16 == 14 || self.seed % 32 == 31
+    }
+
     /// Applications that coordinate ask now and then what their peers hold. Decided as before; of the last two, some hold a
     /// part of the records only.
     const fn inquires(&self) -> bool {
