@@ -125,14 +125,6 @@ impl Version {
         }
     }
 
-    /// How many commits, records and coordination records of a writer are in it and not in `other`.
-    pub fn beyond(&self, other: &Self, writer: ReplicaId) -> u64 {
-        let lacking = |ours: &Seen, theirs: &Seen| ours.get(writer).saturating_sub(theirs.get(writer));
-        lacking(&self.content, &other.content)
-            + lacking(&self.records, &other.records)
-            + lacking(&self.slots, &other.slots)
-    }
-
     /// True when nothing in `other` is beyond this.
     pub fn covers(&self, other: &Self) -> bool {
         self.content.covers(&other.content) && self.records.covers(&other.records) && self.slots.covers(&other.slots)

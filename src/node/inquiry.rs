@@ -100,7 +100,10 @@ impl Member {
 
 impl Node {
     /// Begins to ask all peers that take part in a document, or come to, what they have of one section's kind (content,
-    /// records or coordination records), or of all; [`Event::Inquired`] tells when it is here.
+    /// records or coordination records), or of all; [`Event::Inquired`] tells when it is here. O(writers) for each peer.
+    ///
+    /// Under partition it is about those who are connected. A peer that does not answer truly, or not at all, keeps it
+    /// pending for as long as it is connected.
     ///
     /// # Errors
     /// `NotOpen`.

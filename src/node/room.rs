@@ -272,6 +272,7 @@ impl Room {
         }
         match work.outcome {
             Some(Outcome::Loaded(Ok(()))) => {
+                // Read anew, it has more than the store does, and what is durable is known.
                 if let (Some(document), 0) = (self.document(), self.log.queued()) {
                     self.log.durable = document.version().clone();
                 }

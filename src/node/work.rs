@@ -177,19 +177,22 @@ impl Work {
 impl Work {
     /// The engine fails on one of several things that have come. False, and nothing is done, when it is other work.
     pub(crate) fn fail(&mut self) -> bool {
-        if !matches!(&self.job, Job::Apply { arrivals, .. } if arrivals.len() > 1) {
+        let Job::Apply { arrivals, tiers, .. } = &mut self.job else { return false };
+        if arrivals.len() < 2 {
             return false;
         }
-        if let Job::Apply { arrivals, tiers, .. } = std::mem::replace(&mut self.job, Job::Snapshot { upto: 0 }) {
-            self.subject = None;
-            let result = Err(crate::engine::EngineError::Poisoned { reason: "on purpose".to_owned() }.into());
-            let (brought, absorbed, unreadable) = (Vec::new(), Vec::new(), Vec::new());
-            let (forbidden, declined, message) = (Vec::new(), Vec::new(), None);
-            let suspects = arrivals;
-            let applied =
-                Applied { result, tiers, brought, absorbed, unreadable, forbidden, declined, message, suspects };
-            self.outcome = Some(Outcome::Applied(Box::new(applied)));
-        }
+        self.subject = None;
+        self.outcome = Some(Outcome::Applied(Box::new(Applied {
+            result: Err(crate::engine::EngineError::Poisoned { reason: "on purpose".to_owned() }.into()),
+            tiers: std::mem::take(tiers),
+            brought: Vec::new(),
+            absorbed: Vec::new(),
+            unreadable: Vec::new(),
+            forbidden: Vec::new(),
+            declined: Vec::new(),
+            message: None,
+            suspects: std::mem::take(arrivals),
+        })));
         true
     }
 }
