@@ -48,6 +48,16 @@ fn seeds_that_once_failed_stay_clean() {
     assert!(failures.is_empty(), "{}", failures.join("\n"));
 }
 
+/// Such seeds say nothing if it does not happen in them.
+#[test]
+fn engines_fail_where_they_are_to() {
+    for engine in [EngineKind::Yrs, EngineKind::Automerge] {
+        let quarantines = |seed| run(&Plan::new(seed, engine)).counters.quarantines;
+        assert!(quarantines(46) > 0 && quarantines(31) > 0, "{engine}");
+        assert_eq!(quarantines(45), 0, "{engine}");
+    }
+}
+
 #[test]
 fn equal_plans_give_equal_runs() {
     for engine in [EngineKind::Yrs, EngineKind::Automerge] {
